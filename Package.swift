@@ -1,0 +1,202 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// A dependency that exists only while `trait` is on.
+func product(_ name: String, _ package: String, trait: String? = nil) -> Target.Dependency {
+    .product(name: name, package: package, condition: trait.flatMap { .when(traits: [$0]) })
+}
+
+let collections = product("OrderedCollections", "swift-collections")
+let deques = product("DequeModule", "swift-collections")
+let logging = product("Logging", "swift-log")
+let metrics = product("Metrics", "swift-metrics")
+let tracing = product("Tracing", "swift-distributed-tracing")
+let lifecycle = product("ServiceLifecycle", "swift-service-lifecycle")
+let crypto = product("Crypto", "swift-crypto")
+let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
+let httpTypes = product("HTTPTypes", "swift-http-types", trait: "Server")
+let hummingbird = product("Hummingbird", "hummingbird", trait: "Server")
+let mustache = product("Mustache", "swift-mustache", trait: "Server")
+let configuration = product("Configuration", "swift-configuration", trait: "Server")
+let argumentParser = product("ArgumentParser", "swift-argument-parser", trait: "Server")
+let httpClientForServer = product("AsyncHTTPClient", "async-http-client", trait: "Server")
+let httpClientForPush = product("AsyncHTTPClient", "async-http-client", trait: "Push")
+
+/// The modules every consumer may link: no Foundation, no NIO, no SQLite.
+let coreModules: [Target] = [
+    .target(name: "ClusterRole", dependencies: [logging, lifecycle], swiftSettings: strict),
+    .target(
+        name: "ClusterMembership",
+        dependencies: ["ClusterRole", collections, logging, metrics, lifecycle],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "ArtifactStore",
+        dependencies: [
+            "ClusterRole", "CReeveSystem", "CZstandard", crypto, logging, metrics, tracing, lifecycle,
+        ],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "DeviceRegistry",
+        dependencies: ["ClusterRole", collections, crypto, logging, metrics],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "OperationQueue",
+        dependencies: [
+            "ClusterRole", "DeviceRegistry", collections, logging, metrics, tracing, lifecycle,
+        ],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "NotificationDispatch",
+        dependencies: [
+            "ClusterRole", "DeviceRegistry", "OperationQueue", collections, logging, metrics, tracing,
+            lifecycle,
+        ],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "ClusterTestKit",
+        dependencies: [
+            "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+            "NotificationDispatch", logging, lifecycle,
+        ],
+        swiftSettings: strict
+    ),
+    .target(name: "CReeveSystem"),
+    .target(name: "CZstandard"),
+]
+
+/// Trait `SQLite`: the embedded default.
+let sqliteModules: [Target] = [
+    .target(
+        name: "SQLiteEngine",
+        dependencies: ["ClusterRole", "CReeveSystem", grdb, logging, metrics],
+        path: "Sources/SQLiteStorage/SQLiteEngine",
+        swiftSettings: strict
+    ),
+    .target(
+        name: "SQLiteStore",
+        dependencies: [
+            "SQLiteEngine", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
+            "OperationQueue", "NotificationDispatch", grdb, logging, metrics,
+        ],
+        path: "Sources/SQLiteStorage/SQLiteStore",
+        swiftSettings: strict
+    ),
+    .target(
+        name: "SQLiteReplica",
+        dependencies: [
+            "SQLiteEngine", "ClusterRole", "DeviceRegistry", "OperationQueue", grdb, logging, metrics,
+        ],
+        path: "Sources/SQLiteStorage/SQLiteReplica",
+        swiftSettings: strict
+    ),
+]
+
+/// Traits `Server` and `Push`: everything that speaks HTTP.
+let serverModules: [Target] = [
+    .target(name: "HTTPHandling", dependencies: ["ClusterRole", httpTypes, logging, metrics, tracing], swiftSettings: strict),
+    .target(
+        name: "DeviceGateway",
+        dependencies: ["HTTPHandling", "ClusterRole", "DeviceRegistry", "OperationQueue", httpTypes, logging],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "ManagerConsole",
+        dependencies: [
+            "HTTPHandling", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
+            "OperationQueue", "NotificationDispatch", httpTypes, mustache, logging,
+        ],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "ClusterTransport",
+        dependencies: [
+            "HTTPHandling", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
+            "OperationQueue", httpTypes, logging,
+        ],
+        path: "Sources/ClusterTransport/Server",
+        swiftSettings: strict
+    ),
+    .target(
+        name: "ClusterLink",
+        dependencies: [
+            "ClusterTransport", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
+            "OperationQueue", httpClientForServer, lifecycle, logging, metrics,
+        ],
+        path: "Sources/ClusterTransport/Client",
+        swiftSettings: strict
+    ),
+    .target(
+        name: "HummingbirdHosting",
+        dependencies: ["HTTPHandling", httpTypes, hummingbird, lifecycle, logging],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "PushTransports",
+        dependencies: ["NotificationDispatch", "DeviceRegistry", httpClientForPush, logging],
+        swiftSettings: strict
+    ),
+]
+
+let commands: [Target] = [
+    .executableTarget(
+        name: "reeve",
+        dependencies: [
+            "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+            "NotificationDispatch", "SQLiteStore", "SQLiteReplica", "HTTPHandling", "DeviceGateway",
+            "ManagerConsole", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
+            "PushTransports", configuration, argumentParser, httpClientForServer, lifecycle, logging,
+        ],
+        swiftSettings: strict
+    ),
+    .executableTarget(
+        name: "reeve-worker",
+        dependencies: [
+            "ClusterRole", "ArtifactStore", "DeviceRegistry", "OperationQueue", "SQLiteReplica",
+            "HTTPHandling", "DeviceGateway", "ClusterLink", "HummingbirdHosting", configuration,
+            argumentParser, lifecycle, logging,
+        ],
+        swiftSettings: strict
+    ),
+]
+
+let package = Package(
+    name: "swift-reeve",
+    platforms: [.macOS(.v15)],
+    products: [
+        .library(name: "ClusterRole", targets: ["ClusterRole"]),
+    ],
+    traits: [
+        .trait(name: "SQLite", description: "The embedded store, replica and spool on libsqlite3."),
+        .trait(name: "Server", description: "The HTTP modules and the commands."),
+        .trait(name: "Push", description: "Push transports."),
+        .default(enabledTraits: ["SQLite", "Server", "Push"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-metrics", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-distributed-tracing", from: "1.7.0"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.0"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.0"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    ],
+    targets: coreModules + sqliteModules + serverModules + commands,
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,2 @@
+#include "CReeveSystem.h"
+int reeve_placeholder(void){return 0;}

@@ -1,0 +1,1 @@
+int reeve_placeholder(void);

@@ -1,0 +1,1 @@
+int reevez_placeholder(void);

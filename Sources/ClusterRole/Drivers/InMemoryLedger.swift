@@ -1,0 +1,98 @@
+internal import Synchronization
+
+/// What a revision changed: keys only. A reader fetches the *current* rows of the keys.
+public enum ChangeKey: Hashable, Sendable {
+    /// A device's identity, state, credential or polling frequency.
+    case device(tenant: TenantID, id: String)
+    /// A device's membership of a group.
+    case membership(tenant: TenantID, group: String, device: String)
+    /// An activity: enqueued, closed, or its options changed. The number is its operation's.
+    case activity(tenant: TenantID, number: Int64)
+    /// One execution: its operation's number and its device.
+    case execution(tenant: TenantID, number: Int64, device: String)
+    /// A channel got a release.
+    case channel(tenant: TenantID, name: String)
+    /// The manager applied a worker's spool up to a mark.
+    case spoolMark(node: NodeID)
+    /// A member joined, left or changed.
+    case member(NodeID)
+}
+
+/// The epoch, the revision counter and the log that all in-memory drivers of one store share.
+///
+/// In-memory drivers of several modules are atomic with each other because each of their guarded
+/// writes runs inside ``guarded(epoch:_:)`` of the same ledger. Make one, pass it to each.
+public final class InMemoryLedger: Sendable {
+    private struct State {
+        var history: HistoryID
+        var epoch = Epoch.none
+        var number: Int64 = 0
+        var log: [(number: Int64, keys: [ChangeKey])] = []
+    }
+
+    private let state: Mutex<State>
+
+    /// - Parameter history: the history id; pass a fixed one where a test compares revisions.
+    public init(history: HistoryID = HistoryID(bits: 1)) {
+        state = Mutex(State(history: history))
+    }
+
+    public var revision: Revision {
+        state.withLock { Revision(history: $0.history, number: $0.number) }
+    }
+
+    public var epoch: Epoch { state.withLock { $0.epoch } }
+
+    /// Begins a new epoch and returns it.
+    public func raiseEpoch() -> Epoch {
+        state.withLock {
+            $0.epoch = $0.epoch.next
+            return $0.epoch
+        }
+    }
+
+    /// Runs one guarded write: compares the epoch, gives the write its number, logs its keys.
+    ///
+    /// - Parameters:
+    ///   - epoch: the writer's epoch.
+    ///   - body: gets the number this write will have; returns the keys it changed and its result. No
+    ///     keys means that nothing a replica holds was changed, and no revision is taken. If it throws,
+    ///     nothing is logged and the number is not taken; it must then have changed nothing.
+    /// - Returns: the result and the revision after the write.
+    /// - Throws: ``ClusterRoleError/fenced(current:)`` for an epoch that is not the newest.
+    public func guarded<Result>(
+        epoch: Epoch, _ body: (_ number: Int64) throws -> (keys: [ChangeKey], result: Result)
+    ) throws -> (result: Result, revision: Revision) {
+        try state.withLock { state in
+            guard epoch == state.epoch else { throw ClusterRoleError.fenced(current: state.epoch) }
+            let number = state.number + 1
+            let (keys, result) = try body(number)
+            if !keys.isEmpty {
+                state.number = number
+                state.log.append((number, keys))
+            }
+            return (result, Revision(history: state.history, number: state.number))
+        }
+    }
+
+    /// The keys changed after `number`, oldest first.
+    public func changes(after number: Int64) -> [(number: Int64, keys: [ChangeKey])] {
+        state.withLock { state in
+            let first = state.log.partitioningIndex { $0.number > number }
+            return Array(state.log[first...])
+        }
+    }
+}
+
+extension Array {
+    /// The first index whose element matches, in an array where all that match come last.
+    fileprivate func partitioningIndex(_ matches: (Element) -> Bool) -> Int {
+        var low = 0
+        var high = count
+        while low < high {
+            let middle = (low + high) / 2
+            if matches(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
+    }
+}
