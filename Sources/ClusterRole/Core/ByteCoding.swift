@@ -46,14 +46,16 @@ package struct ByteWriter: Sendable {
     package mutating func writeRaw(_ raw: some Sequence<UInt8>) { bytes.append(contentsOf: raw) }
 
     package mutating func write<Value>(
-        optional value: Value?, _ body: (inout ByteWriter, Value) -> Void
+        optional value: Value?,
+        _ body: (inout ByteWriter, Value) -> Void
     ) {
         write(value != nil)
         if let value { body(&self, value) }
     }
 
     package mutating func write<Element>(
-        array: [Element], _ body: (inout ByteWriter, Element) -> Void
+        array: [Element],
+        _ body: (inout ByteWriter, Element) -> Void
     ) {
         writeVariable(UInt64(array.count))
         for element in array { body(&self, element) }
@@ -78,11 +80,15 @@ package struct ByteReader: Sendable {
     package var consumed: Int { position - bytes.startIndex }
 
     private func malformed(_ what: String) -> ClusterRoleError {
-        ClusterRoleError(.malformed, "The data is damaged or cut short (\(what) at byte \(consumed)).")
+        ClusterRoleError(
+            .malformed,
+            "The data is damaged or cut short (\(what) at byte \(consumed))."
+        )
     }
 
     /// Reads the version byte and refuses versions this build does not know.
-    package mutating func expectVersion(_ known: UInt8, of format: String) throws(ClusterRoleError) {
+    package mutating func expectVersion(_ known: UInt8, of format: String) throws(ClusterRoleError)
+    {
         let version = try readByte()
         if version != known {
             throw ClusterRoleError(
@@ -169,7 +175,8 @@ package struct ByteReader: Sendable {
     }
 
     package mutating func readArray<Element>(
-        elementSize: Int = 1, _ body: (inout ByteReader) throws(ClusterRoleError) -> Element
+        elementSize: Int = 1,
+        _ body: (inout ByteReader) throws(ClusterRoleError) -> Element
     ) throws(ClusterRoleError) -> [Element] {
         let count = try readCount(elementSize: elementSize)
         var result: [Element] = []

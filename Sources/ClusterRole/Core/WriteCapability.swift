@@ -23,7 +23,8 @@ public final class WriteCapability: Sendable {
     public func requireEpoch() throws(ClusterRoleError) -> Epoch {
         if isRevoked {
             throw ClusterRoleError(
-                .revoked, "This writer's right ended with \(epoch). Take a new one from the coordinator."
+                .revoked,
+                "This writer's right ended with \(epoch). Take a new one from the coordinator."
             )
         }
         return epoch

@@ -61,7 +61,8 @@ public final class InMemoryLedger: Sendable {
     /// - Returns: the result and the revision after the write.
     /// - Throws: ``ClusterRoleError/fenced(current:)`` for an epoch that is not the newest.
     public func guarded<Result>(
-        epoch: Epoch, _ body: (_ number: Int64) throws -> (keys: [ChangeKey], result: Result)
+        epoch: Epoch,
+        _ body: (_ number: Int64) throws -> (keys: [ChangeKey], result: Result)
     ) throws -> (result: Result, revision: Revision) {
         try state.withLock { state in
             guard epoch == state.epoch else { throw ClusterRoleError.fenced(current: state.epoch) }

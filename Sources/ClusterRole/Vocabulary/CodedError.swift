@@ -71,7 +71,12 @@ public struct ClusterRoleError: CodedError {
     public let currentEpoch: Epoch?
     public let cause: (any Error)?
 
-    public init(_ code: Code, _ message: String, currentEpoch: Epoch? = nil, cause: (any Error)? = nil) {
+    public init(
+        _ code: Code,
+        _ message: String,
+        currentEpoch: Epoch? = nil,
+        cause: (any Error)? = nil
+    ) {
         self.code = code
         self.message = message
         self.currentEpoch = currentEpoch

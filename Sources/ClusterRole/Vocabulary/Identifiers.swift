@@ -3,8 +3,8 @@
 /// Conforming types share validation, so that a bad name is refused with one typed error
 /// (``ClusterRoleError/Code/invalidName``) wherever it enters.
 public protocol NameIdentifier: Hashable, Sendable, Comparable, CustomStringConvertible,
-    RawRepresentable where RawValue == String
-{
+    RawRepresentable
+where RawValue == String {
     /// Wraps a string that is known to be valid: a literal, or a row read back.
     init(rawValue: String)
 
@@ -84,9 +84,11 @@ extension RandomIdentifier {
     ///
     /// - Throws: ``ClusterRoleError`` with code `invalidIdentifier` for anything else.
     public init(parsing text: String) throws(ClusterRoleError) {
-        guard text.utf8.count == 32, let bits = UInt128(text, radix: 16), !text.hasPrefix("+") else {
+        guard text.utf8.count == 32, let bits = UInt128(text, radix: 16), !text.hasPrefix("+")
+        else {
             throw ClusterRoleError(
-                .invalidIdentifier, "An identifier is 32 hexadecimal digits. Use one this API gave out."
+                .invalidIdentifier,
+                "An identifier is 32 hexadecimal digits. Use one this API gave out."
             )
         }
         self.init(bits: bits)

@@ -1,7 +1,9 @@
 /// The fencing token: it grows with each holder of the coordinator's lease.
 ///
 /// Every guarded write carries it, and the store compares it inside the write's own transaction.
-public struct Epoch: RawRepresentable, Hashable, Sendable, Comparable, CustomStringConvertible, Codable {
+public struct Epoch: RawRepresentable, Hashable, Sendable, Comparable, CustomStringConvertible,
+    Codable
+{
     public let rawValue: Int64
     public init(rawValue: Int64) { self.rawValue = rawValue }
     public var description: String { "epoch \(rawValue)" }
@@ -53,7 +55,9 @@ public struct Timestamp: RawRepresentable, Hashable, Sendable, Comparable, Custo
     public var milliseconds: Int64 { rawValue }
     public var description: String { "\(rawValue) ms" }
 
-    public static func < (left: Timestamp, right: Timestamp) -> Bool { left.rawValue < right.rawValue }
+    public static func < (left: Timestamp, right: Timestamp) -> Bool {
+        left.rawValue < right.rawValue
+    }
     public static func + (time: Timestamp, duration: Duration) -> Timestamp {
         Timestamp(rawValue: time.rawValue &+ duration.milliseconds)
     }

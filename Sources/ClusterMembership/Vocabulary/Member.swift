@@ -1,0 +1,100 @@
+public import ClusterRole
+
+/// One node of the cluster, as it last said.
+public struct Member: Hashable, Sendable {
+    public var node: NodeID
+    public var role: NodeRole
+    /// `domain` or `domain/sub-domain`, such as `reeve/worker`.
+    public var domain: ClusterDomain
+    /// Where others reach it, such as `10.0.0.4:8443`; empty if nobody dials it.
+    public var address: String
+    /// The software's version.
+    public var version: String
+    public var state: MemberState
+    /// What the product adds: zone, capacity. At most 64 entries.
+    public var properties: [String: String]
+    /// The newest revision it has applied.
+    public var applied: Revision?
+    public var joinedAt: Timestamp
+    public var lastHeard: Timestamp
+
+    public init(
+        node: NodeID,
+        role: NodeRole,
+        domain: ClusterDomain,
+        address: String = "",
+        version: String = "",
+        state: MemberState = .alive,
+        properties: [String: String] = [:],
+        applied: Revision? = nil,
+        joinedAt: Timestamp,
+        lastHeard: Timestamp
+    ) {
+        self.node = node
+        self.role = role
+        self.domain = domain
+        self.address = address
+        self.version = version
+        self.state = state
+        self.properties = properties
+        self.applied = applied
+        self.joinedAt = joinedAt
+        self.lastHeard = lastHeard
+    }
+}
+
+/// How a member stands.
+public enum MemberState: String, Hashable, Sendable, Codable, CaseIterable {
+    case alive
+    /// Not heard for a while; it may come back as it was.
+    case suspect
+    /// Not heard for long; it has to join again.
+    case failed
+    /// It said good-bye.
+    case left
+}
+
+/// What can go wrong in the cluster.
+public struct ClusterMembershipError: CodedError {
+    /// The reason; it may grow.
+    public struct Code: RawRepresentable, Hashable, Sendable {
+        public let rawValue: String
+        public init(rawValue: String) { self.rawValue = rawValue }
+
+        /// The log no longer reaches back to the revision, or it is of another history.
+        public static let compacted = Code(rawValue: "cluster.compacted")
+        /// Nobody holds the lease now.
+        public static let noCoordinator = Code(rawValue: "cluster.no-coordinator")
+        public static let invalidConfiguration = Code(rawValue: "cluster.invalid-configuration")
+        public static let invalidMember = Code(rawValue: "cluster.invalid-member")
+        public static let storage = Code(rawValue: "cluster.storage")
+    }
+
+    public let code: Code
+    public let message: String
+    public let retryAfter: Duration?
+    public let cause: (any Error)?
+
+    public init(
+        _ code: Code,
+        _ message: String,
+        retryAfter: Duration? = nil,
+        cause: (any Error)? = nil
+    ) {
+        self.code = code
+        self.message = message
+        self.retryAfter = retryAfter
+        self.cause = cause
+    }
+
+    public var codeName: String { code.rawValue }
+
+    public var category: ErrorCategory {
+        switch code {
+        case .compacted: .conflict
+        case .noCoordinator: .unavailable
+        case .storage: (cause as? any CodedError)?.category ?? .internalFailure
+        default: .invalid
+        }
+    }
+}

@@ -1,0 +1,183 @@
+public import ClusterRole
+public import DeviceRegistry
+
+/// Reads what is open for a device: one half of what a worker needs.
+///
+/// Drivers: in process on a store, the link's replica (from memory), PostgreSQL directly.
+public protocol PendingWorkReader: Sendable {
+    /// What is open for `device`, with every entry this node has accepted already applied.
+    ///
+    /// - Returns: `nil` for a device that is not enrolled as far as this reader knows.
+    func openWork(for device: DeviceID, tenant: TenantID) async throws -> OpenWork?
+}
+
+/// Takes what devices report: the other half of what a worker needs.
+public protocol DeviceInbox: Sendable {
+    /// Accepts entries. When it returns they are durable: they survive a kill, a crash, a power loss.
+    ///
+    /// - Throws: ``OperationQueueError`` with code `spoolFull` **before** accepting anything.
+    func accept(_ entries: [InboxEntry]) async throws
+}
+
+/// Reads activities and executions: what administrators see.
+public protocol ActivityReader: Sendable {
+    func activity(_ id: ActivityID, tenant: TenantID) async throws -> Activity?
+
+    /// Activities by number, newest first, below `before`.
+    func activities(before: Int64?, limit: Int, tenant: TenantID) async throws -> [Activity]
+
+    /// Executions of an activity in order of device id: rows and, for devices that are addressed and
+    /// have none, virtual rows of version 0 in the state the activity implies.
+    func executions(
+        of activity: ActivityID,
+        after: DeviceID?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> [Execution]
+}
+
+/// Stores operations and executions: the manager's driver protocol.
+///
+/// Every guarded write compares `epoch` inside its own transaction, is durable when it returns, and
+/// writes status, result, counters, wake-ups and log keys together or not at all.
+public protocol OperationStorage: PendingWorkReader, ActivityReader {
+    /// Commits one operation: one activity row; for named devices a target row each, for a group
+    /// nothing more; and the wake-ups the plan asks for.
+    ///
+    /// - Throws: ``OperationQueueError`` with `keyConflict`, `unknownGroup`, `noTarget`.
+    func enqueue(_ plan: EnqueuePlan, tenant: TenantID, epoch: Epoch) async throws -> EnqueueReceipt
+
+    /// Closes an open activity as a whole, in one row. Closing a closed one changes nothing.
+    func close(
+        _ activity: ActivityID,
+        as state: ActivityState,
+        tenant: TenantID,
+        epoch: Epoch,
+        at now: Timestamp
+    ) async throws -> (activity: Activity, revision: Revision)
+
+    /// Applies accepted entries in order, each by ``ExecutionRules``; entries that cannot be applied
+    /// are stored as rejected with their reason.
+    ///
+    /// - Parameters:
+    ///   - entries: numbered, if they come from a spool; numbers at or below the stored mark are
+    ///     skipped.
+    ///   - spool: whose they are and up to which number; its mark is stored in the same transaction.
+    ///     `nil` for entries accepted in process.
+    func apply(
+        _ entries: [SpooledEntry],
+        from spool: SpoolMark?,
+        epoch: Epoch,
+        at now: Timestamp
+    ) async throws -> ApplyReceipt
+
+    /// Open activities whose operation has expired at `now`, oldest first.
+    func expired(at now: Timestamp, limit: Int) async throws -> [(tenant: TenantID, id: ActivityID)]
+}
+
+/// Serves replicas: what a manager gives its workers over the link.
+public protocol ReplicaSource: Sendable {
+    /// The newest revision.
+    func currentRevision() async throws -> Revision
+
+    /// The next page of what a replica lacks.
+    ///
+    /// Without a cursor, and with a revision of this history that the log still reaches, the page is a
+    /// delta: the *current* rows of the keys logged after it. Otherwise it is the first page of a
+    /// snapshot. A snapshot's pages may be read while writes go on; the page that ends it names the
+    /// revision at which it began, and the delta after that makes it exact.
+    ///
+    /// - Parameters:
+    ///   - after: the revision the replica has; `nil` for none.
+    ///   - cursor: the cursor of the page before, inside a snapshot.
+    ///   - limit: the most rows.
+    ///   - node: whose spool mark is included.
+    func page(
+        after: Revision?,
+        cursor: ReplicaCursor?,
+        limit: Int,
+        for node: NodeID
+    ) async throws -> ReplicaPage
+}
+
+/// What the enqueuing façade asks a driver to commit.
+public struct EnqueuePlan: Hashable, Sendable {
+    /// The operation; its number is given by the driver.
+    public var operation: DeviceOperation
+    public var target: OperationTarget
+    public var initiator: String
+    /// Unique in the tenant while the activity is kept.
+    public var idempotencyKey: String?
+    /// Digest of the whole request: the same key with another digest is a conflict.
+    public var requestDigest: [UInt8]
+    /// When the wake-ups fall due; `nil` for none (devices find the work by polling).
+    public var wakeAt: Timestamp?
+
+    public init(
+        operation: DeviceOperation,
+        target: OperationTarget,
+        initiator: String,
+        idempotencyKey: String?,
+        requestDigest: [UInt8],
+        wakeAt: Timestamp?
+    ) {
+        self.operation = operation
+        self.target = target
+        self.initiator = initiator
+        self.idempotencyKey = idempotencyKey
+        self.requestDigest = requestDigest
+        self.wakeAt = wakeAt
+    }
+}
+
+/// What an enqueue did.
+public struct EnqueueReceipt: Hashable, Sendable {
+    public var activity: ActivityID
+    public var number: Int64
+    public var revision: Revision
+    public var addressed: Int
+    /// Named devices that are not enrolled.
+    public var unknown: Int
+    /// Whether the idempotency key had been used for this request before: nothing new was enqueued.
+    public var wasRepeated: Bool
+
+    public init(
+        activity: ActivityID,
+        number: Int64,
+        revision: Revision,
+        addressed: Int,
+        unknown: Int,
+        wasRepeated: Bool
+    ) {
+        self.activity = activity
+        self.number = number
+        self.revision = revision
+        self.addressed = addressed
+        self.unknown = unknown
+        self.wasRepeated = wasRepeated
+    }
+}
+
+/// What applying entries did.
+public struct ApplyReceipt: Hashable, Sendable {
+    public var revision: Revision
+    /// The spool's mark afterwards.
+    public var mark: SpoolMark?
+    public var applied: Int
+    public var skipped: Int
+    public var rejected: Int
+
+    public init(
+        revision: Revision,
+        mark: SpoolMark?,
+        applied: Int,
+        skipped: Int,
+        rejected: Int
+    ) {
+        self.revision = revision
+        self.mark = mark
+        self.applied = applied
+        self.skipped = skipped
+        self.rejected = rejected
+    }
+}

@@ -1,0 +1,57 @@
+public import ClusterRole
+
+/// What can go wrong with operations.
+public struct OperationQueueError: CodedError {
+    /// The reason; it may grow.
+    public struct Code: RawRepresentable, Hashable, Sendable {
+        public let rawValue: String
+        public init(rawValue: String) { self.rawValue = rawValue }
+
+        public static let unknownActivity = Code(rawValue: "operations.unknown-activity")
+        public static let unknownGroup = Code(rawValue: "operations.unknown-group")
+        /// None of the named devices is enrolled.
+        public static let noTarget = Code(rawValue: "operations.no-target")
+        /// The idempotency key was used for another request.
+        public static let keyConflict = Code(rawValue: "operations.key-conflict")
+        public static let tooLarge = Code(rawValue: "operations.too-large")
+        public static let invalidRequest = Code(rawValue: "operations.invalid-request")
+        /// The execution named belongs to another device or enrolment.
+        public static let foreignExecution = Code(rawValue: "operations.foreign-execution")
+        public static let unknownDevice = Code(rawValue: "operations.unknown-device")
+        /// The spool is full: wait and repeat.
+        public static let spoolFull = Code(rawValue: "operations.spool-full")
+        /// The driver failed; the cause says how.
+        public static let storage = Code(rawValue: "operations.storage")
+    }
+
+    public let code: Code
+    public let message: String
+    public let retryAfter: Duration?
+    public let cause: (any Error)?
+
+    public init(
+        _ code: Code,
+        _ message: String,
+        retryAfter: Duration? = nil,
+        cause: (any Error)? = nil
+    ) {
+        self.code = code
+        self.message = message
+        self.retryAfter = retryAfter
+        self.cause = cause
+    }
+
+    public var codeName: String { code.rawValue }
+
+    public var category: ErrorCategory {
+        switch code {
+        case .unknownActivity, .unknownGroup, .unknownDevice: .notFound
+        case .keyConflict: .conflict
+        case .tooLarge: .tooLarge
+        case .foreignExecution: .forbidden
+        case .spoolFull: .unavailable
+        case .storage: (cause as? any CodedError)?.category ?? .internalFailure
+        default: .invalid
+        }
+    }
+}
