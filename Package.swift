@@ -5,6 +5,7 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
+    .treatWarning("ExplicitSendable", as: .warning),
 ]
 
 /// A dependency that exists only while `trait` is on.
@@ -170,6 +171,14 @@ let commands: [Target] = [
     ),
 ]
 
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+let testTargets: [Target] = [
+    tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle])
+]
+
 let package = Package(
     name: "swift-reeve",
     platforms: [.macOS(.v15)],
@@ -197,6 +206,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ],
-    targets: coreModules + sqliteModules + serverModules + commands,
+    targets: coreModules + sqliteModules + serverModules + commands + testTargets,
     swiftLanguageModes: [.v6]
 )
