@@ -104,7 +104,7 @@ let sqliteModules: [Target] = [
 
 /// Traits `Server` and `Push`: everything that speaks HTTP.
 let serverModules: [Target] = [
-    .target(name: "HTTPHandling", dependencies: ["ClusterRole", httpTypes, logging, metrics, tracing], swiftSettings: strict),
+    .target(name: "HTTPHandling", dependencies: ["ClusterRole", httpTypes, crypto, logging, metrics, tracing], swiftSettings: strict),
     .target(
         name: "DeviceGateway",
         dependencies: ["HTTPHandling", "ClusterRole", "DeviceRegistry", "OperationQueue", httpTypes, logging],
@@ -170,6 +170,26 @@ let commands: [Target] = [
     ),
 ]
 
+let tests: [Target] = [
+    .testTarget(
+        name: "HTTPHandlingTests",
+        dependencies: [
+            "HTTPHandling", "ClusterRole", httpTypes, logging,
+            product("MetricsTestKit", "swift-metrics", trait: "Server"),
+            product("InMemoryTracing", "swift-distributed-tracing", trait: "Server"), tracing,
+        ],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "HummingbirdHostingTests",
+        dependencies: [
+            "HummingbirdHosting", "HTTPHandling", "ClusterRole", httpTypes, hummingbird, lifecycle,
+            logging,
+        ],
+        swiftSettings: strict
+    ),
+]
+
 let package = Package(
     name: "swift-reeve",
     platforms: [.macOS(.v15)],
@@ -197,6 +217,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ],
-    targets: coreModules + sqliteModules + serverModules + commands,
+    targets: coreModules + sqliteModules + serverModules + commands + tests,
     swiftLanguageModes: [.v6]
 )
