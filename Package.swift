@@ -22,6 +22,7 @@ let crypto = product("Crypto", "swift-crypto")
 let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
 let httpTypes = product("HTTPTypes", "swift-http-types", trait: "Server")
 let hummingbird = product("Hummingbird", "hummingbird", trait: "Server")
+let hummingbirdCore = product("HummingbirdCore", "hummingbird", trait: "Server")
 let mustache = product("Mustache", "swift-mustache", trait: "Server")
 let configuration = product("Configuration", "swift-configuration", trait: "Server")
 let argumentParser = product("ArgumentParser", "swift-argument-parser", trait: "Server")
@@ -138,7 +139,7 @@ let serverModules: [Target] = [
     ),
     .target(
         name: "HummingbirdHosting",
-        dependencies: ["HTTPHandling", httpTypes, hummingbird, lifecycle, logging],
+        dependencies: ["HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle, logging],
         swiftSettings: strict
     ),
     .target(
