@@ -104,7 +104,7 @@ public struct ProblemDetails: Hashable, Sendable, Codable {
         return .bytes(
             (try? encodedJSON(self)) ?? [],
             contentType: MediaType.problem,
-            status: HTTPResponse.Status(integerLiteral: status),
+            status: HTTPResponse.Status(code: status, reasonPhrase: title),
             headerFields: fields
         )
     }
