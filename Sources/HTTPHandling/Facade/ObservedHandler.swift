@@ -55,7 +55,9 @@ public struct ObservedHandler: HTTPHandler, RouteListing {
         var context = ServiceContext.current ?? .topLevel
         tracer.extract(request.headerFields, into: &context, using: FieldExtractor())
         return await tracer.withAnySpan(
-            "\(request.method.rawValue)", context: context, ofKind: .server
+            "\(request.method.rawValue)",
+            context: context,
+            ofKind: .server
         ) { span in
             var request = request
             request.logger[metadataKey: "handler"] = "\(name)"
@@ -69,7 +71,9 @@ public struct ObservedHandler: HTTPHandler, RouteListing {
     }
 
     private func record(
-        _ request: HandlerRequest, _ response: HandlerResponse, _ duration: Duration
+        _ request: HandlerRequest,
+        _ response: HandlerResponse,
+        _ duration: Duration
     ) {
         let factory = metrics ?? MetricsSystem.factory
         let operation = response.operationID ?? "none"
@@ -100,7 +104,9 @@ public struct ObservedHandler: HTTPHandler, RouteListing {
     }
 
     private func describe(
-        _ request: HandlerRequest, _ response: HandlerResponse, in span: any Span
+        _ request: HandlerRequest,
+        _ response: HandlerResponse,
+        in span: any Span
     ) {
         span.operationName = response.operationID ?? request.method.rawValue
         span.attributes["http.request.method"] = request.method.rawValue
