@@ -21,8 +21,10 @@ let tracing = product("Tracing", "swift-distributed-tracing")
 let lifecycle = product("ServiceLifecycle", "swift-service-lifecycle")
 let crypto = product("Crypto", "swift-crypto")
 let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
+let sqlite3 = product("GRDBSQLite", "GRDB.swift", trait: "SQLite")
 let httpTypes = product("HTTPTypes", "swift-http-types", trait: "Server")
 let hummingbird = product("Hummingbird", "hummingbird", trait: "Server")
+let hummingbirdCore = product("HummingbirdCore", "hummingbird", trait: "Server")
 let mustache = product("Mustache", "swift-mustache", trait: "Server")
 let configuration = product("Configuration", "swift-configuration", trait: "Server")
 let argumentParser = product("ArgumentParser", "swift-argument-parser", trait: "Server")
@@ -80,7 +82,7 @@ let coreModules: [Target] = [
 let sqliteModules: [Target] = [
     .target(
         name: "SQLiteEngine",
-        dependencies: ["ClusterRole", "CReeveSystem", grdb, logging, metrics],
+        dependencies: ["ClusterRole", "CReeveSystem", grdb, sqlite3, logging, metrics],
         path: "Sources/SQLiteStorage/SQLiteEngine",
         swiftSettings: strict
     ),
@@ -105,7 +107,11 @@ let sqliteModules: [Target] = [
 
 /// Traits `Server` and `Push`: everything that speaks HTTP.
 let serverModules: [Target] = [
-    .target(name: "HTTPHandling", dependencies: ["ClusterRole", httpTypes, logging, metrics, tracing], swiftSettings: strict),
+    .target(
+        name: "HTTPHandling",
+        dependencies: ["ClusterRole", httpTypes, crypto, logging, metrics, tracing],
+        swiftSettings: strict
+    ),
     .target(
         name: "DeviceGateway",
         dependencies: ["HTTPHandling", "ClusterRole", "DeviceRegistry", "OperationQueue", httpTypes, logging],
@@ -139,7 +145,9 @@ let serverModules: [Target] = [
     ),
     .target(
         name: "HummingbirdHosting",
-        dependencies: ["HTTPHandling", httpTypes, hummingbird, lifecycle, logging],
+        dependencies: [
+            "HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle, logging,
+        ],
         swiftSettings: strict
     ),
     .target(
@@ -188,14 +196,6 @@ let commands: [Target] = [
     ),
 ]
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
-}
-
-let testTargets: [Target] = [
-    tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle])
-]
-
 /// What a consumer may name.
 let libraries = [
     "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
@@ -203,6 +203,70 @@ let libraries = [
     "DeviceGateway", "ManagerConsole", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
     "PushTransports", "ReeveManager", "ReeveWorker",
 ]
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+import Foundation
+let existing = Set(
+    (try? FileManager.default.contentsOfDirectory(atPath: Context.packageDirectory + "/Tests")) ?? [])
+let core: [Target.Dependency] = [
+    "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+    "NotificationDispatch", "ClusterTestKit", lifecycle, logging, metrics,
+]
+let testTargets: [Target] = [
+    tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
+    tests("ClusterMembershipTests", core),
+    tests("ArtifactStoreTests", core + [crypto, "CZstandard", "CReeveSystem"]),
+    tests("DeviceRegistryTests", core),
+    tests("OperationQueueTests", core),
+    tests("NotificationDispatchTests", core),
+    tests("ClusterTestKitTests", core),
+    tests("ConformanceTests", core + ["SQLiteStore", "SQLiteReplica"]),
+    tests("SQLiteStoreTests", core + ["SQLiteEngine", "SQLiteStore", grdb, sqlite3]),
+    tests("SQLiteReplicaTests", core + ["SQLiteEngine", "SQLiteReplica"]),
+    tests(
+        "HTTPHandlingTests",
+        [
+            "HTTPHandling", "ClusterRole", httpTypes, logging, tracing,
+            product("MetricsTestKit", "swift-metrics", trait: "Server"),
+            product("InMemoryTracing", "swift-distributed-tracing", trait: "Server"),
+        ]
+    ),
+    tests(
+        "HummingbirdHostingTests",
+        [
+            "HummingbirdHosting", "HTTPHandling", "ClusterRole", httpTypes, hummingbird, lifecycle,
+            logging,
+        ]
+    ),
+    tests(
+        "DeviceGatewayTests",
+        core + [
+            "DeviceGateway", "HTTPHandling", "HummingbirdHosting", httpTypes, httpClientForServer,
+        ]
+    ),
+    tests(
+        "ManagerConsoleTests",
+        core + [
+            "ManagerConsole", "HTTPHandling", "HummingbirdHosting", httpTypes, httpClientForServer,
+        ]
+    ),
+    tests(
+        "ClusterTransportTests",
+        core + [
+            "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting", "HTTPHandling",
+            httpTypes, httpClientForServer,
+        ]
+    ),
+    tests("PushTransportsTests", core + ["PushTransports"]),
+    tests(
+        "ProcessTests",
+        core + ["reeve", "reeve-worker", "HTTPHandling", "ReeveManager", "ReeveWorker"]
+    ),
+    tests("HouseTests", core + libraries.map { .target(name: $0) }),
+].filter { existing.contains($0.name) }
 
 /// Documentation is built with `REEVE_DOCUMENTATION=1`; nobody else fetches the plugin.
 let documentation: [Package.Dependency] =
