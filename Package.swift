@@ -170,6 +170,25 @@ let commands: [Target] = [
     ),
 ]
 
+let tests: [Target] = [
+    .testTarget(
+        name: "ClusterTestKitTests",
+        dependencies: [
+            "ClusterTestKit", "ClusterRole", "ClusterMembership", "DeviceRegistry",
+            "OperationQueue", "NotificationDispatch",
+        ],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "ConformanceTests",
+        dependencies: [
+            "ClusterTestKit", "ClusterRole", "ClusterMembership", "DeviceRegistry",
+            "OperationQueue", "NotificationDispatch",
+        ],
+        swiftSettings: strict
+    ),
+]
+
 let package = Package(
     name: "swift-reeve",
     platforms: [.macOS(.v15)],
@@ -197,6 +216,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ],
-    targets: coreModules + sqliteModules + serverModules + commands,
+    targets: coreModules + sqliteModules + serverModules + commands + tests,
     swiftLanguageModes: [.v6]
 )
