@@ -3,6 +3,12 @@ import ClusterTestKit
 import Synchronization
 import XCTest
 
+private final class Tally: Sendable {
+    private let value = Mutex(0)
+    var count: Int { value.withLock { $0 } }
+    func add() { value.withLock { $0 += 1 } }
+}
+
 final class ManualTimeSourceTests: XCTestCase {
     func test_clock_whenNobodyMovesIt_standsStill() {
         let time = ManualTimeSource(startingAt: Timestamp(milliseconds: 5_000))
@@ -104,20 +110,20 @@ final class ManualTimeSourceTests: XCTestCase {
 
     func test_clock_whenManyTasksSleepAndCancelAtRandom_losesNobody() async throws {
         let time = ManualTimeSource()
-        let finished = Mutex(0)
+        let finished = Tally()
         await withTaskGroup(of: Void.self) { outer in
             for index in 0..<200 {
                 outer.addTask {
                     await withTaskGroup(of: Void.self) { inner in
                         inner.addTask {
                             try? await time.sleep(for: .milliseconds(index % 17 + 1))
-                            finished.withLock { $0 += 1 }
+                            finished.add()
                         }
                         if index % 3 == 0 { inner.cancelAll() }
                     }
                 }
             }
-            while finished.withLock({ $0 }) < 200 {
+            while finished.count < 200 {
                 time.advance(by: .milliseconds(1))
                 await Task.yield()
             }
