@@ -20,6 +20,7 @@ let tracing = product("Tracing", "swift-distributed-tracing")
 let lifecycle = product("ServiceLifecycle", "swift-service-lifecycle")
 let crypto = product("Crypto", "swift-crypto")
 let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
+let sqlite3 = product("GRDBSQLite", "GRDB.swift", trait: "SQLite")
 let httpTypes = product("HTTPTypes", "swift-http-types", trait: "Server")
 let hummingbird = product("Hummingbird", "hummingbird", trait: "Server")
 let mustache = product("Mustache", "swift-mustache", trait: "Server")
@@ -79,7 +80,7 @@ let coreModules: [Target] = [
 let sqliteModules: [Target] = [
     .target(
         name: "SQLiteEngine",
-        dependencies: ["ClusterRole", "CReeveSystem", grdb, logging, metrics],
+        dependencies: ["ClusterRole", "CReeveSystem", grdb, sqlite3, logging, metrics],
         path: "Sources/SQLiteStorage/SQLiteEngine",
         swiftSettings: strict
     ),
@@ -170,6 +171,17 @@ let commands: [Target] = [
     ),
 ]
 
+let sqliteTests: [Target] = [
+    .testTarget(
+        name: "SQLiteStoreTests",
+        dependencies: [
+            "SQLiteEngine", "SQLiteStore", "ClusterRole", "ClusterMembership", "ArtifactStore",
+            "DeviceRegistry", "OperationQueue", "NotificationDispatch", "ClusterTestKit",
+        ],
+        swiftSettings: strict
+    )
+]
+
 let package = Package(
     name: "swift-reeve",
     platforms: [.macOS(.v15)],
@@ -197,6 +209,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ],
-    targets: coreModules + sqliteModules + serverModules + commands,
+    targets: coreModules + sqliteModules + serverModules + commands + sqliteTests,
     swiftLanguageModes: [.v6]
 )
