@@ -5,6 +5,7 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
+    .treatWarning("ExplicitSendable", as: .warning),
 ]
 
 /// A dependency that exists only while `trait` is on.
@@ -148,33 +149,72 @@ let serverModules: [Target] = [
     ),
 ]
 
-let commands: [Target] = [
-    .executableTarget(
-        name: "reeve",
+/// A manager and a worker put together from the modules, each linkable without the other.
+let nodes: [Target] = [
+    .target(
+        name: "ReeveWorker",
         dependencies: [
-            "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
-            "NotificationDispatch", "SQLiteStore", "SQLiteReplica", "HTTPHandling", "DeviceGateway",
-            "ManagerConsole", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
-            "PushTransports", configuration, argumentParser, httpClientForServer, lifecycle, logging,
+            "ClusterRole", "ArtifactStore", "DeviceRegistry", "OperationQueue", "SQLiteReplica",
+            "HTTPHandling", "DeviceGateway", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
+            configuration, lifecycle, logging,
         ],
         swiftSettings: strict
     ),
-    .executableTarget(
-        name: "reeve-worker",
+    .target(
+        name: "ReeveManager",
         dependencies: [
-            "ClusterRole", "ArtifactStore", "DeviceRegistry", "OperationQueue", "SQLiteReplica",
-            "HTTPHandling", "DeviceGateway", "ClusterLink", "HummingbirdHosting", configuration,
-            argumentParser, lifecycle, logging,
+            "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+            "NotificationDispatch", "SQLiteStore", "HTTPHandling", "ManagerConsole",
+            "ClusterTransport", "HummingbirdHosting", configuration, lifecycle, logging,
         ],
         swiftSettings: strict
     ),
 ]
 
+let commands: [Target] = [
+    .executableTarget(
+        name: "reeve",
+        dependencies: [
+            "ReeveManager", "ReeveWorker", "PushTransports", "ClusterRole", "HTTPHandling",
+            "HummingbirdHosting", configuration, argumentParser, httpClientForServer, lifecycle,
+            logging,
+        ],
+        swiftSettings: strict
+    ),
+    .executableTarget(
+        name: "reeve-worker",
+        dependencies: ["ReeveWorker", configuration, argumentParser, lifecycle, logging],
+        swiftSettings: strict
+    ),
+]
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+let testTargets: [Target] = [
+    tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle])
+]
+
+/// What a consumer may name.
+let libraries = [
+    "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+    "NotificationDispatch", "ClusterTestKit", "SQLiteStore", "SQLiteReplica", "HTTPHandling",
+    "DeviceGateway", "ManagerConsole", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
+    "PushTransports", "ReeveManager", "ReeveWorker",
+]
+
+/// Documentation is built with `REEVE_DOCUMENTATION=1`; nobody else fetches the plugin.
+let documentation: [Package.Dependency] =
+    Context.environment["REEVE_DOCUMENTATION"] == nil
+    ? [] : [.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0")]
+
 let package = Package(
     name: "swift-reeve",
     platforms: [.macOS(.v15)],
-    products: [
-        .library(name: "ClusterRole", targets: ["ClusterRole"]),
+    products: libraries.map { .library(name: $0, targets: [$0]) } + [
+        .executable(name: "reeve", targets: ["reeve"]),
+        .executable(name: "reeve-worker", targets: ["reeve-worker"]),
     ],
     traits: [
         .trait(name: "SQLite", description: "The embedded store, replica and spool on libsqlite3."),
@@ -196,7 +236,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-    ],
-    targets: coreModules + sqliteModules + serverModules + commands,
+    ] + documentation,
+    targets: coreModules + sqliteModules + serverModules + nodes + commands + testTargets,
     swiftLanguageModes: [.v6]
 )
