@@ -19,6 +19,7 @@ let logging = product("Logging", "swift-log")
 let metrics = product("Metrics", "swift-metrics")
 let tracing = product("Tracing", "swift-distributed-tracing")
 let lifecycle = product("ServiceLifecycle", "swift-service-lifecycle")
+let lifecycleTestKit = product("ServiceLifecycleTestKit", "swift-service-lifecycle")
 let crypto = product("Crypto", "swift-crypto")
 let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
 let httpTypes = product("HTTPTypes", "swift-http-types", trait: "Server")
@@ -144,7 +145,10 @@ let serverModules: [Target] = [
     ),
     .target(
         name: "PushTransports",
-        dependencies: ["NotificationDispatch", "DeviceRegistry", httpClientForPush, logging],
+        dependencies: [
+            "NotificationDispatch", "ClusterRole", "DeviceRegistry", httpClientForPush, lifecycle,
+            logging,
+        ],
         swiftSettings: strict
     ),
 ]
@@ -193,7 +197,22 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 let testTargets: [Target] = [
-    tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle])
+    tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
+    tests(
+        "ClusterMembershipTests",
+        ["ClusterMembership", "ClusterTestKit", "ClusterRole", lifecycle, lifecycleTestKit]
+    ),
+    tests(
+        "NotificationDispatchTests",
+        [
+            "NotificationDispatch", "ClusterTestKit", "ClusterRole", "DeviceRegistry",
+            "OperationQueue", lifecycle, lifecycleTestKit,
+        ]
+    ),
+    tests(
+        "PushTransportsTests",
+        ["PushTransports", "NotificationDispatch", "ClusterRole", "DeviceRegistry"]
+    ),
 ]
 
 /// What a consumer may name.
