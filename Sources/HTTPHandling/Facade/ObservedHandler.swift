@@ -1,7 +1,6 @@
 #if Server
 public import ClusterRole
 internal import HTTPTypes
-internal import Instrumentation
 public import Logging
 public import Metrics
 public import Tracing
