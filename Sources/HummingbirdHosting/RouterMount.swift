@@ -57,7 +57,7 @@ extension RouterMethods {
 
 /// How many segments of `path` the router's pattern consumed before `**`.
 ///
-/// The router ignores empty segments, ``RequestTarget`` keeps them: they are counted where they
+/// The router ignores empty segments, `RequestTarget` keeps them: they are counted where they
 /// stand.
 func mountDepth(of path: String, under pattern: String?) -> Int {
     var wanted = (pattern ?? "").split(separator: "/").filter { $0 != "**" }.count

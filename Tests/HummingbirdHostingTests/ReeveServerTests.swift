@@ -271,5 +271,53 @@ final class ReeveServerTests: XCTestCase {
             try await tasks.waitForAll()
         }
     }
+
+    func test_cancellation_endsTheServer_alsoWithARequestUnderWay() async throws {
+        let started = Gate()
+        let endless = ClosureHandler { _ in
+            started.open()
+            await Gate().wait()
+            return .text("cancelled")
+        }
+        let server = try ReeveServer(mounts: [HandlerMount("/", endless)], logger: quiet)
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try? await server.run() }
+            let address = try await server.boundAddress
+            let connection = try RawConnection(to: address)
+            try await connection.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await started.wait()
+            tasks.cancelAll()
+            try await tasks.waitForAll()
+            XCTAssertNil(try? RawConnection(to: address))
+        }
+    }
+
+    func test_manyConnections_moreRequestsThanTheLimit_are503AndTheRestServed() async throws {
+        let (full, finish) = (Gate(), Gate())
+        let waiting = ClosureHandler { request in
+            if request.target.path == "/last" { full.open() }
+            await finish.wait()
+            return .text("served")
+        }
+        let configuration = ReeveServerConfiguration(
+            limits: HandlerLimits(maximumConcurrentRequests: 1)
+        )
+        try await withServer([HandlerMount("/", waiting)], configuration: configuration) {
+            address,
+            _ in
+            let first = try RawConnection(to: address)
+            try await first.send("GET /last HTTP/1.1\r\nHost: x\r\n\r\n")
+            await full.wait()
+            for _ in 0..<20 {
+                let answer = try await RawConnection(to: address).ask("GET", "/")
+                XCTAssertEqual(answer.status, 503)
+                XCTAssertEqual(answer.fields["retry-after"], "1")
+                XCTAssertEqual(try json(answer.body).code, "http.overloaded")
+            }
+            finish.open()
+            let answer = try await first.receiveAnswer()
+            XCTAssertEqual(answer.text, "served")
+        }
+    }
 }
 #endif

@@ -1,14 +1,13 @@
 #if Server
 public import ClusterRole
 internal import HTTPTypes
-internal import Instrumentation
 public import Logging
 public import Metrics
 public import Tracing
 
 /// Logs, counts, times and traces every request of a handler.
 ///
-/// - Log: one line a request at ``logLevel`` with method, path, status and duration. Neither the
+/// - Log: one line a request at `logLevel` with method, path, status and duration. Neither the
 ///   query nor any header field or body is logged, so no token is.
 /// - Metrics: the counter `reeve_http_requests` and the timer `reeve_http_request_duration`, by
 ///   `handler`, `operation` (the route's id, `none` without a route) and, the counter, `status`.

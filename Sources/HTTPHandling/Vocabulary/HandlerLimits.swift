@@ -13,6 +13,7 @@ public struct HandlerLimits: Hashable, Sendable {
     public var maximumHeaderBytes: Int
     /// How many requests one ``BoundedHandler`` has under way. 1,024, beyond which a caller is told
     /// to come back rather than to queue.
+    /// A poll that waits counts while it waits.
     public var maximumConcurrentRequests: Int
     /// What `Retry-After` says when there are too many requests.
     public var retryAfter: Duration
