@@ -23,6 +23,7 @@ let crypto = product("Crypto", "swift-crypto")
 let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
 let httpTypes = product("HTTPTypes", "swift-http-types", trait: "Server")
 let hummingbird = product("Hummingbird", "hummingbird", trait: "Server")
+let hummingbirdCore = product("HummingbirdCore", "hummingbird", trait: "Server")
 let mustache = product("Mustache", "swift-mustache", trait: "Server")
 let configuration = product("Configuration", "swift-configuration", trait: "Server")
 let argumentParser = product("ArgumentParser", "swift-argument-parser", trait: "Server")
@@ -105,7 +106,7 @@ let sqliteModules: [Target] = [
 
 /// Traits `Server` and `Push`: everything that speaks HTTP.
 let serverModules: [Target] = [
-    .target(name: "HTTPHandling", dependencies: ["ClusterRole", httpTypes, logging, metrics, tracing], swiftSettings: strict),
+    .target(name: "HTTPHandling", dependencies: ["ClusterRole", httpTypes, crypto, logging, metrics, tracing], swiftSettings: strict),
     .target(
         name: "DeviceGateway",
         dependencies: ["HTTPHandling", "ClusterRole", "DeviceRegistry", "OperationQueue", httpTypes, logging],
@@ -139,7 +140,7 @@ let serverModules: [Target] = [
     ),
     .target(
         name: "HummingbirdHosting",
-        dependencies: ["HTTPHandling", httpTypes, hummingbird, lifecycle, logging],
+        dependencies: ["HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle, logging],
         swiftSettings: strict
     ),
     .target(
@@ -176,7 +177,41 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 let testTargets: [Target] = [
-    tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle])
+    tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
+    .testTarget(
+        name: "HTTPHandlingTests",
+        dependencies: [
+            "HTTPHandling", "ClusterRole", httpTypes, logging,
+            product("MetricsTestKit", "swift-metrics", trait: "Server"),
+            product("InMemoryTracing", "swift-distributed-tracing", trait: "Server"), tracing,
+        ],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "HummingbirdHostingTests",
+        dependencies: [
+            "HummingbirdHosting", "HTTPHandling", "ClusterRole", httpTypes, hummingbird, lifecycle,
+            logging,
+        ],
+        swiftSettings: strict
+    ),
+    tests(
+        "DeviceGatewayTests",
+        [
+            "DeviceGateway", "HTTPHandling", "HummingbirdHosting", "ClusterRole", "DeviceRegistry",
+            "OperationQueue", httpTypes, lifecycle, logging,
+            product("AsyncHTTPClient", "async-http-client", trait: "Server"),
+        ]
+    ),
+    tests(
+        "ManagerConsoleTests",
+        [
+            "ManagerConsole", "HTTPHandling", "HummingbirdHosting", "ClusterRole",
+            "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+            "NotificationDispatch", httpTypes, lifecycle, logging,
+            product("AsyncHTTPClient", "async-http-client", trait: "Server"),
+        ]
+    ),
 ]
 
 let package = Package(
