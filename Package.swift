@@ -21,6 +21,7 @@ let tracing = product("Tracing", "swift-distributed-tracing")
 let lifecycle = product("ServiceLifecycle", "swift-service-lifecycle")
 let crypto = product("Crypto", "swift-crypto")
 let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
+let sqlite3 = product("GRDBSQLite", "GRDB.swift", trait: "SQLite")
 let httpTypes = product("HTTPTypes", "swift-http-types", trait: "Server")
 let hummingbird = product("Hummingbird", "hummingbird", trait: "Server")
 let hummingbirdCore = product("HummingbirdCore", "hummingbird", trait: "Server")
@@ -81,7 +82,7 @@ let coreModules: [Target] = [
 let sqliteModules: [Target] = [
     .target(
         name: "SQLiteEngine",
-        dependencies: ["ClusterRole", "CReeveSystem", grdb, logging, metrics],
+        dependencies: ["ClusterRole", "CReeveSystem", grdb, sqlite3, logging, metrics],
         path: "Sources/SQLiteStorage/SQLiteEngine",
         swiftSettings: strict
     ),
@@ -106,7 +107,11 @@ let sqliteModules: [Target] = [
 
 /// Traits `Server` and `Push`: everything that speaks HTTP.
 let serverModules: [Target] = [
-    .target(name: "HTTPHandling", dependencies: ["ClusterRole", httpTypes, crypto, logging, metrics, tracing], swiftSettings: strict),
+    .target(
+        name: "HTTPHandling",
+        dependencies: ["ClusterRole", httpTypes, crypto, logging, metrics, tracing],
+        swiftSettings: strict
+    ),
     .target(
         name: "DeviceGateway",
         dependencies: ["HTTPHandling", "ClusterRole", "DeviceRegistry", "OperationQueue", httpTypes, logging],
@@ -140,7 +145,9 @@ let serverModules: [Target] = [
     ),
     .target(
         name: "HummingbirdHosting",
-        dependencies: ["HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle, logging],
+        dependencies: [
+            "HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle, logging,
+        ],
         swiftSettings: strict
     ),
     .target(
@@ -150,75 +157,128 @@ let serverModules: [Target] = [
     ),
 ]
 
+/// A manager and a worker put together from the modules, each linkable without the other.
+let nodes: [Target] = [
+    .target(
+        name: "ReeveWorker",
+        dependencies: [
+            "ClusterRole", "ArtifactStore", "DeviceRegistry", "OperationQueue", "SQLiteReplica",
+            "HTTPHandling", "DeviceGateway", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
+            configuration, lifecycle, logging,
+        ],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "ReeveManager",
+        dependencies: [
+            "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+            "NotificationDispatch", "SQLiteStore", "HTTPHandling", "ManagerConsole",
+            "ClusterTransport", "HummingbirdHosting", configuration, lifecycle, logging,
+        ],
+        swiftSettings: strict
+    ),
+]
+
 let commands: [Target] = [
     .executableTarget(
         name: "reeve",
         dependencies: [
-            "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
-            "NotificationDispatch", "SQLiteStore", "SQLiteReplica", "HTTPHandling", "DeviceGateway",
-            "ManagerConsole", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
-            "PushTransports", configuration, argumentParser, httpClientForServer, lifecycle, logging,
+            "ReeveManager", "ReeveWorker", "PushTransports", "ClusterRole", "HTTPHandling",
+            "HummingbirdHosting", configuration, argumentParser, httpClientForServer, lifecycle,
+            logging,
         ],
         swiftSettings: strict
     ),
     .executableTarget(
         name: "reeve-worker",
-        dependencies: [
-            "ClusterRole", "ArtifactStore", "DeviceRegistry", "OperationQueue", "SQLiteReplica",
-            "HTTPHandling", "DeviceGateway", "ClusterLink", "HummingbirdHosting", configuration,
-            argumentParser, lifecycle, logging,
-        ],
+        dependencies: ["ReeveWorker", configuration, argumentParser, lifecycle, logging],
         swiftSettings: strict
     ),
+]
+
+/// What a consumer may name.
+let libraries = [
+    "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+    "NotificationDispatch", "ClusterTestKit", "SQLiteStore", "SQLiteReplica", "HTTPHandling",
+    "DeviceGateway", "ManagerConsole", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
+    "PushTransports", "ReeveManager", "ReeveWorker",
 ]
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
+import Foundation
+let existing = Set(
+    (try? FileManager.default.contentsOfDirectory(atPath: Context.packageDirectory + "/Tests")) ?? [])
+let core: [Target.Dependency] = [
+    "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+    "NotificationDispatch", "ClusterTestKit", lifecycle, logging, metrics,
+]
 let testTargets: [Target] = [
     tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
-    .testTarget(
-        name: "HTTPHandlingTests",
-        dependencies: [
-            "HTTPHandling", "ClusterRole", httpTypes, logging,
+    tests("ClusterMembershipTests", core),
+    tests("ArtifactStoreTests", core + [crypto, "CZstandard", "CReeveSystem"]),
+    tests("DeviceRegistryTests", core),
+    tests("OperationQueueTests", core),
+    tests("NotificationDispatchTests", core),
+    tests("ClusterTestKitTests", core),
+    tests("ConformanceTests", core + ["SQLiteStore", "SQLiteReplica"]),
+    tests("SQLiteStoreTests", core + ["SQLiteEngine", "SQLiteStore", grdb, sqlite3]),
+    tests("SQLiteReplicaTests", core + ["SQLiteEngine", "SQLiteReplica"]),
+    tests(
+        "HTTPHandlingTests",
+        [
+            "HTTPHandling", "ClusterRole", httpTypes, logging, tracing,
             product("MetricsTestKit", "swift-metrics", trait: "Server"),
-            product("InMemoryTracing", "swift-distributed-tracing", trait: "Server"), tracing,
-        ],
-        swiftSettings: strict
+            product("InMemoryTracing", "swift-distributed-tracing", trait: "Server"),
+        ]
     ),
-    .testTarget(
-        name: "HummingbirdHostingTests",
-        dependencies: [
+    tests(
+        "HummingbirdHostingTests",
+        [
             "HummingbirdHosting", "HTTPHandling", "ClusterRole", httpTypes, hummingbird, lifecycle,
             logging,
-        ],
-        swiftSettings: strict
+        ]
     ),
     tests(
         "DeviceGatewayTests",
-        [
-            "DeviceGateway", "HTTPHandling", "HummingbirdHosting", "ClusterRole", "DeviceRegistry",
-            "OperationQueue", httpTypes, lifecycle, logging,
-            product("AsyncHTTPClient", "async-http-client", trait: "Server"),
+        core + [
+            "DeviceGateway", "HTTPHandling", "HummingbirdHosting", httpTypes, httpClientForServer,
         ]
     ),
     tests(
         "ManagerConsoleTests",
-        [
-            "ManagerConsole", "HTTPHandling", "HummingbirdHosting", "ClusterRole",
-            "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
-            "NotificationDispatch", httpTypes, lifecycle, logging,
-            product("AsyncHTTPClient", "async-http-client", trait: "Server"),
+        core + [
+            "ManagerConsole", "HTTPHandling", "HummingbirdHosting", httpTypes, httpClientForServer,
         ]
     ),
-]
+    tests(
+        "ClusterTransportTests",
+        core + [
+            "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting", "HTTPHandling",
+            httpTypes, httpClientForServer,
+        ]
+    ),
+    tests("PushTransportsTests", core + ["PushTransports"]),
+    tests(
+        "ProcessTests",
+        core + ["reeve", "reeve-worker", "HTTPHandling", "ReeveManager", "ReeveWorker"]
+    ),
+    tests("HouseTests", core + libraries.map { .target(name: $0) }),
+].filter { existing.contains($0.name) }
+
+/// Documentation is built with `REEVE_DOCUMENTATION=1`; nobody else fetches the plugin.
+let documentation: [Package.Dependency] =
+    Context.environment["REEVE_DOCUMENTATION"] == nil
+    ? [] : [.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0")]
 
 let package = Package(
     name: "swift-reeve",
     platforms: [.macOS(.v15)],
-    products: [
-        .library(name: "ClusterRole", targets: ["ClusterRole"]),
+    products: libraries.map { .library(name: $0, targets: [$0]) } + [
+        .executable(name: "reeve", targets: ["reeve"]),
+        .executable(name: "reeve-worker", targets: ["reeve-worker"]),
     ],
     traits: [
         .trait(name: "SQLite", description: "The embedded store, replica and spool on libsqlite3."),
@@ -240,7 +300,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-    ],
-    targets: coreModules + sqliteModules + serverModules + commands + testTargets,
+    ] + documentation,
+    targets: coreModules + sqliteModules + serverModules + nodes + commands + testTargets,
     swiftLanguageModes: [.v6]
 )

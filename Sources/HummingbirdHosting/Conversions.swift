@@ -1,10 +1,8 @@
 #if Server
-internal import ClusterRole
 internal import HTTPHandling
 internal import HTTPTypes
 internal import Hummingbird
 internal import Logging
-internal import Synchronization
 
 /// The size of the pieces in which bodies are written: what a connection's buffer takes without
 /// growing.
@@ -12,8 +10,11 @@ private let chunkBytes = 64 << 10
 
 extension HandlerRequest {
     init(
-        _ request: Request, remoteAddress: String?, identity: Identity? = nil,
-        limits: HandlerLimits, logger: Logger
+        _ request: Request,
+        remoteAddress: String?,
+        identity: Identity? = nil,
+        limits: HandlerLimits,
+        logger: Logger
     ) {
         self.init(
             head: request.head,
@@ -46,7 +47,8 @@ private struct RequestChunks: AsyncSequence, Sendable {
                 throw CancellationError()
             } catch {
                 throw HTTPHandlingError(
-                    .bodyInterrupted, "The body ended before it was whole. Send it again.",
+                    .bodyInterrupted,
+                    "The body ended before it was whole. Send it again.",
                     cause: error
                 )
             }
@@ -55,8 +57,9 @@ private struct RequestChunks: AsyncSequence, Sendable {
 }
 
 extension Response {
-    /// Small bodies go out with their head in one write, larger ones in chunks as the peer takes them.
-    init(_ response: HandlerResponse, guarding: StallGuard?) {
+    /// Small bodies go out with their head in one write, larger ones in chunks as the peer takes
+    /// them.
+    init(_ response: HandlerResponse, through connection: WatchedConnection?) {
         var body: ResponseBody
         switch response.body {
         case .none: body = ResponseBody()
@@ -64,18 +67,18 @@ extension Response {
             body = ResponseBody(byteBuffer: ByteBuffer(bytes: bytes))
         case .bytes(let bytes):
             body = ResponseBody(contentLength: bytes.count) { writer in
-                try await writer.write(pieces(of: bytes), length: nil, guarding)
+                try await writer.write(pieces(of: bytes), length: nil, connection)
                 try await writer.finish(nil)
             }
         case .stream(let chunks, let length):
             body = ResponseBody(contentLength: length.map { Int($0) }) { writer in
-                try await writer.write(chunks, length: length, guarding)
+                try await writer.write(chunks, length: length, connection)
                 try await writer.finish(nil)
             }
         case .file(let region):
             body = ResponseBody(contentLength: Int(region.length)) { writer in
                 let chunks = region.chunks(of: chunkBytes)
-                try await writer.write(chunks, length: region.length, guarding)
+                try await writer.write(chunks, length: region.length, connection)
                 try await writer.finish(nil)
             }
         }
@@ -89,20 +92,24 @@ private func pieces(of bytes: [UInt8]) -> ByteChunks { HandlerBody(bytes) }
 extension ResponseBodyWriter {
     /// Writes all chunks, and no byte more or less than `length`.
     fileprivate mutating func write(
-        _ chunks: ByteChunks, length: Int64?, _ guarding: StallGuard?
+        _ chunks: ByteChunks,
+        length: Int64?,
+        _ connection: WatchedConnection?
     ) async throws {
         var writer = self
         defer { self = writer }
-        guard let guarding else { return try await writer.copy(chunks, length, nil) }
+        guard let connection else { return try await writer.copy(chunks, length, nil) }
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await guarding.watch() }
+            group.addTask { await connection.watch() }
             defer { group.cancelAll() }
-            try await writer.copy(chunks, length, guarding)
+            try await writer.copy(chunks, length, connection)
         }
     }
 
     private mutating func copy(
-        _ chunks: ByteChunks, _ length: Int64?, _ guarding: StallGuard?
+        _ chunks: ByteChunks,
+        _ length: Int64?,
+        _ connection: WatchedConnection?
     ) async throws {
         var rest = length
         for try await chunk in chunks {
@@ -112,9 +119,10 @@ extension ResponseBodyWriter {
             }
             for start in stride(from: 0, to: chunk.count, by: chunkBytes) {
                 let piece = chunk[start..<min(start + chunkBytes, chunk.count)]
-                guarding?.step()
+                connection?.step()
                 try await write(ByteBuffer(bytes: piece))
-                guarding?.step()
+                try await connection?.settle(after: piece.count)
+                connection?.step()
             }
         }
         guard rest ?? 0 == 0 else { throw wrongLength }
@@ -123,34 +131,7 @@ extension ResponseBodyWriter {
 
 /// The connection is broken off with it: the head has promised otherwise already.
 private let wrongLength = HTTPHandlingError(
-    .wrongLength, "The stream did not give the number of bytes its handler had promised."
+    .wrongLength,
+    "The stream did not give the number of bytes its handler had promised."
 )
-
-/// Notices a peer that takes nothing of an answer.
-///
-/// A writer steps before and after each write, so an odd count means that it waits for the peer. A
-/// handler that is slow to produce is left alone.
-final class StallGuard: Sendable {
-    private let time: any TimeSource
-    private let timeout: Duration
-    private let onStall: @Sendable () -> Void
-    private let steps = Atomic<Int>(0)
-
-    init(time: any TimeSource, timeout: Duration, onStall: @escaping @Sendable () -> Void) {
-        self.time = time
-        self.timeout = timeout
-        self.onStall = onStall
-    }
-
-    func step() { steps.add(1, ordering: .relaxed) }
-
-    /// Returns after a stall, or when cancelled.
-    func watch() async {
-        while true {
-            let before = steps.load(ordering: .relaxed)
-            do { try await time.sleep(for: timeout) } catch { return }
-            if before % 2 == 1, steps.load(ordering: .relaxed) == before { return onStall() }
-        }
-    }
-}
 #endif

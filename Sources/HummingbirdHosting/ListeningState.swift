@@ -26,7 +26,8 @@ final class ListeningState: Sendable {
         try state.withLock { state in
             guard case .idle = state.phase else {
                 throw HTTPHandlingError(
-                    .notListening, "This server was run already. Make another one."
+                    .notListening,
+                    "This server was run already. Make another one."
                 )
             }
             state.phase = .starting

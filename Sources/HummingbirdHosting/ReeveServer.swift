@@ -8,10 +8,10 @@ public import ServiceLifecycle
 
 /// An HTTP/1.1 server for handlers: one `Service` to put into a `ServiceGroup`.
 ///
-/// Request and response bodies are streamed with back-pressure: a handler that does not read holds up
-/// its sender, a peer that does not read holds up the handler. On graceful shutdown it stops
-/// accepting at once, closes idle connections, lets requests under way finish, and returns. It never
-/// installs signal handlers; the application that owns the `ServiceGroup` does.
+/// Request and response bodies are streamed with back-pressure: a handler that does not read holds
+/// up its sender, a peer that does not read holds up the handler. On graceful shutdown it stops
+/// accepting at once, closes idle connections, lets requests under way finish, and returns. It
+/// never installs signal handlers; the application that owns the `ServiceGroup` does.
 public final class ReeveServer: Service {
     private let configuration: ReeveServerConfiguration
     private let handler: BoundedHandler
@@ -21,8 +21,8 @@ public final class ReeveServer: Service {
 
     /// A server for the handlers of `mounts`; the longest matching prefix wins.
     ///
-    /// - Throws: `HTTPHandlingError` with code `invalidRoute` for a prefix that is malformed or there
-    ///   twice.
+    /// - Throws: `HTTPHandlingError` with code `invalidRoute` for a prefix that is malformed or
+    ///   there twice.
     public init(
         configuration: ReeveServerConfiguration = ReeveServerConfiguration(),
         mounts: [HandlerMount],
@@ -42,16 +42,16 @@ public final class ReeveServer: Service {
 
     /// Where the server listens, as soon as it does; the port is the real one.
     ///
-    /// - Throws: `HTTPHandlingError` with code `notListening` if the server ends without listening or
-    ///   has ended; `CancellationError` if the caller is cancelled.
+    /// - Throws: `HTTPHandlingError` with code `notListening` if the server ends without listening
+    ///   or has ended; `CancellationError` if the caller is cancelled.
     public var boundAddress: ServerAddress {
         get async throws { try await listening.address() }
     }
 
     /// Listens until graceful shutdown or cancellation. It runs once.
     ///
-    /// - Throws: `HTTPHandlingError` with code `notListening` if the address cannot be bound, or on a
-    ///   second call.
+    /// - Throws: `HTTPHandlingError` with code `notListening` if the address cannot be bound, or on
+    ///   a second call.
     public func run() async throws {
         try listening.begin()
         do {
@@ -63,8 +63,8 @@ public final class ReeveServer: Service {
         } catch {
             let failure = HTTPHandlingError(
                 .notListening,
-                "The server cannot listen on \(configuration.address): \(error). Free the address or "
-                    + "configure another.",
+                "The server cannot listen on \(configuration.address): \(error). "
+                    + "Free the address or configure another.",
                 cause: error
             )
             listening.end(failure)
@@ -83,7 +83,9 @@ public final class ReeveServer: Service {
         )
         return Application(
             responder: HandlerResponder(
-                handler: handler, limits: configuration.limits, time: time,
+                handler: handler,
+                limits: configuration.limits,
+                time: time,
                 stalledWriteTimeout: configuration.stalledWriteTimeout
             ),
             server: .http1(configuration: channel),
@@ -91,7 +93,9 @@ public final class ReeveServer: Service {
                 address: .hostname(address.host, port: address.port),
                 backlog: configuration.backlog,
                 availableConnectionsDelegate: .maximum(
-                    configuration.maximumConnections, logger: logger)
+                    configuration.maximumConnections,
+                    logger: logger
+                )
             ),
             onServerRunning: { [listening] channel in
                 let port = channel.localAddress?.port ?? address.port
@@ -112,13 +116,19 @@ private struct HandlerResponder: HTTPResponder {
     func respond(to request: Request, context: ConnectionContext) async throws -> Response {
         let response = await handler.answer(
             HandlerRequest(
-                request, remoteAddress: context.remoteAddress, limits: limits,
+                request,
+                remoteAddress: context.remoteAddress,
+                limits: limits,
                 logger: context.logger
             )
         )
-        let close = context.close
-        let guarding = StallGuard(time: time, timeout: stalledWriteTimeout, onStall: close)
-        return Response(response, guarding: guarding)
+        let connection = WatchedConnection(
+            time: time,
+            timeout: stalledWriteTimeout,
+            roundTrip: context.roundTrip,
+            close: context.close
+        )
+        return Response(response, through: connection)
     }
 }
 
@@ -126,12 +136,14 @@ private struct HandlerResponder: HTTPResponder {
 private struct ConnectionContext: RequestContext {
     var coreContext: CoreRequestContextStorage
     let remoteAddress: String?
+    let roundTrip: @Sendable () async throws -> Void
     let close: @Sendable () -> Void
 
     init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
         let channel = source.channel
         remoteAddress = channel.remoteAddress?.ipAddress
+        roundTrip = { try await channel.eventLoop.submit {}.get() }
         close = { channel.close(promise: nil) }
     }
 }

@@ -27,8 +27,8 @@ public struct ReeveServerConfiguration: Hashable, Sendable {
     public var address: ServerAddress
     /// Limits on heads, bodies and requests at once. The head is also limited while it is read.
     public var limits: HandlerLimits
-    /// Open connections; further ones wait in the backlog. 4,096: half of what a descriptor limit of
-    /// 8,192 leaves beside the node's own files.
+    /// Open connections; further ones wait in the backlog. 4,096: half of what a descriptor limit
+    /// of 8,192 leaves beside the node's own files.
     public var maximumConnections: Int
     /// Connections the system holds while none can be accepted.
     public var backlog: Int

@@ -22,8 +22,8 @@ extension RouterMethods {
     /// - Parameters:
     ///   - prefix: literal segments.
     ///   - limits: limits on bodies, JSON and requests at once.
-    ///   - identity: who is calling, as your application knows it; `nil` leaves it to the bearer token
-    ///     the handler itself understands. An error it throws is your application's to answer.
+    ///   - identity: who is calling, as your application knows it; `nil` leaves it to the bearer
+    ///   token the handler itself understands. An error it throws is your application's to answer.
     @discardableResult
     public func mount(
         _ handler: any HTTPHandler,
@@ -47,7 +47,7 @@ extension RouterMethods {
                     )
                     let depth = mountDepth(of: request.uri.path, under: context.endpointPath)
                     let response = await bounded.answer(handlerRequest.mounted(below: depth))
-                    return Response(response, guarding: nil)
+                    return Response(response, through: nil)
                 }
             }
         }
@@ -57,7 +57,8 @@ extension RouterMethods {
 
 /// How many segments of `path` the router's pattern consumed before `**`.
 ///
-/// The router ignores empty segments, ``RequestTarget`` keeps them: they are counted where they stand.
+/// The router ignores empty segments, `RequestTarget` keeps them: they are counted where they
+/// stand.
 func mountDepth(of path: String, under pattern: String?) -> Int {
     var wanted = (pattern ?? "").split(separator: "/").filter { $0 != "**" }.count
     var depth = 0

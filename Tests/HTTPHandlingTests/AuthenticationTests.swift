@@ -5,16 +5,23 @@ import HTTPTypes
 import XCTest
 
 final class AuthenticationTests: XCTestCase {
-    private let reader = Identity(name: "reader", tenant: .init(rawValue: "acme"), permissions: [.read])
+    private let reader = Identity(
+        name: "reader",
+        tenant: .init(rawValue: "acme"),
+        permissions: [.read]
+    )
     private var secret: String { "s3cr3t-token" }
 
     private func table() throws -> RouteTable {
         var table = RouteTable(authenticator: InMemoryTokens([secret: reader]))
-        try table.get("/open", operationID: "open", access: .open) { .text($0.identity?.name ?? "-") }
+        try table.get("/open", operationID: "open", access: .open) {
+            .text($0.identity?.name ?? "-")
+        }
         try table.get("/known", operationID: "known", access: .authenticated) {
             .text(try $0.requireIdentity().tenant.rawValue)
         }
-        try table.get("/read", operationID: "read", access: .permission(.read)) { _ in .text("read") }
+        try table.get("/read", operationID: "read", access: .permission(.read)) { _ in .text("read")
+        }
         try table.post("/publish", operationID: "publish", access: .permission(.publish)) { _ in
             .text("published")
         }
@@ -36,7 +43,10 @@ final class AuthenticationTests: XCTestCase {
     func test_knownToken_givesIdentityWithItsTenant() async throws {
         for scheme in ["Bearer", "bearer", "BEARER "] {
             let request = makeRequest(
-                .get, "/known", fields: [.authorization: "\(scheme) \(secret)"])
+                .get,
+                "/known",
+                fields: [.authorization: "\(scheme) \(secret)"]
+            )
             let response = try await table().answer(request)
             XCTAssertEqual(response.status, .ok)
             let text = try await response.bodyText()
@@ -47,8 +57,11 @@ final class AuthenticationTests: XCTestCase {
     func test_missingPermission_is403NamingIt_beforeTheBodyIsRead() async throws {
         let chunks = ListedChunks(chunks: [[1], [2]])
         let request = makeRequest(
-            .post, "/publish", fields: [.authorization: "Bearer \(secret)"],
-            body: HandlerBody(chunks))
+            .post,
+            "/publish",
+            fields: [.authorization: "Bearer \(secret)"],
+            body: HandlerBody(chunks)
+        )
         let response = try await table().answer(request)
         XCTAssertEqual(response.status, .forbidden)
         let problem = try await response.problem()
@@ -60,7 +73,8 @@ final class AuthenticationTests: XCTestCase {
     func test_identityOfHost_isTakenInsteadOfToken() async throws {
         let identity = Identity(name: "host", permissions: [.publish])
         let response = try await table().answer(
-            makeRequest(.post, "/publish", identity: identity))
+            makeRequest(.post, "/publish", identity: identity)
+        )
         XCTAssertEqual(response.status, .ok)
         let other = try await table().answer(makeRequest(.get, "/read", identity: identity))
         XCTAssertEqual(other.status, .forbidden)
@@ -80,7 +94,8 @@ final class AuthenticationTests: XCTestCase {
         var table = RouteTable(authenticator: Unreachable())
         try table.get("/", operationID: "x", access: .authenticated) { _ in .empty() }
         let response = await table.answer(
-            makeRequest(.get, "/", fields: [.authorization: "Bearer x"]))
+            makeRequest(.get, "/", fields: [.authorization: "Bearer x"])
+        )
         XCTAssertEqual(response.status, .serviceUnavailable)
         XCTAssertEqual(response.headerFields[.retryAfter], "1")
     }

@@ -36,11 +36,15 @@ final class JSONDecodingTests: XCTestCase {
     func test_wellFormedBody_isDecodedAndWrittenWithSortedKeys() async throws {
         let response = try await table().answer(
             makeJSONRequest(
-                "/exchange", #"{"results":[{"state":"done","attempt":1}],"extra":{"b":1,"a":[2.5]}}"#)
+                "/exchange",
+                #"{"results":[{"state":"done","attempt":1}],"extra":{"b":1,"a":[2.5]}}"#
+            )
         )
         let text = try await response.bodyText()
         XCTAssertEqual(
-            text, #"{"extra":{"a":[2.5],"b":1},"results":[{"attempt":1,"state":"done"}]}"#)
+            text,
+            #"{"extra":{"a":[2.5],"b":1},"results":[{"attempt":1,"state":"done"}]}"#
+        )
         XCTAssertEqual(response.headerFields[.contentType], "application/json")
     }
 
@@ -53,8 +57,10 @@ final class JSONDecodingTests: XCTestCase {
 
     func test_wrongType_is400NamingTheField() async throws {
         for (json, path, word) in [
-            (#"{"results":[{"state":"x","attempt":1},{"state":7,"attempt":1}]}"#,
-                "results[1].state", "a string"),
+            (
+                #"{"results":[{"state":"x","attempt":1},{"state":7,"attempt":1}]}"#,
+                "results[1].state", "a string"
+            ),
             (#"{"results":[{"state":"x","attempt":"1"}]}"#, "results[0].attempt", "a whole number"),
             (#"{"results":{}}"#, "results", "an array"),
             (#"{"results":[{"state":"x"}]}"#, "results[0].attempt", "missing"),
@@ -95,7 +101,9 @@ final class JSONDecodingTests: XCTestCase {
             (#"{"results":[],"extra":[[[[[[1]]]]]]}"#, .badRequest),
             (#"{"results":[],"extra":"\#(brackets)"}"#, .ok),
         ] {
-            let response = try await table(limits: limits).answer(makeJSONRequest("/exchange", json))
+            let response = try await table(limits: limits).answer(
+                makeJSONRequest("/exchange", json)
+            )
             XCTAssertEqual(response.status, status, json)
         }
     }
@@ -104,8 +112,11 @@ final class JSONDecodingTests: XCTestCase {
         let bytes = #"{"results":[]}"#.utf16.flatMap { [UInt8($0 & 0xFF), UInt8($0 >> 8)] }
         for prefix in [[], [0xFF, 0xFE]] as [[UInt8]] {
             let request = makeRequest(
-                .post, "/exchange", fields: [.contentType: "application/json"],
-                body: HandlerBody(prefix + bytes))
+                .post,
+                "/exchange",
+                fields: [.contentType: "application/json"],
+                body: HandlerBody(prefix + bytes)
+            )
             let response = try await table().answer(request)
             XCTAssertEqual(response.status, .badRequest)
         }
@@ -121,7 +132,8 @@ final class JSONDecodingTests: XCTestCase {
             fields[.contentType] = type
             let body = HandlerBody(Array(#"{"results":[]}"#.utf8))
             let response = try await table().answer(
-                makeRequest(.post, "/exchange", fields: fields, body: body))
+                makeRequest(.post, "/exchange", fields: fields, body: body)
+            )
             XCTAssertEqual(response.status, status, type ?? "none")
         }
     }
@@ -131,7 +143,8 @@ final class JSONDecodingTests: XCTestCase {
         let fields: HTTPFields = [.contentType: "application/json"]
         let chunks = ListedChunks(chunks: Array(repeating: chunk, count: 160))
         let response = try await table().answer(
-            makeRequest(.post, "/exchange", fields: fields, body: HandlerBody(chunks)))
+            makeRequest(.post, "/exchange", fields: fields, body: HandlerBody(chunks))
+        )
         XCTAssertEqual(response.status, .contentTooLarge)
         let problem = try await response.problem()
         XCTAssertEqual(problem.code, "http.body-too-large")
@@ -140,15 +153,21 @@ final class JSONDecodingTests: XCTestCase {
         let declared = ListedChunks(chunks: Array(repeating: chunk, count: 160))
         let refused = try await table().answer(
             makeRequest(
-                .post, "/exchange", fields: fields,
-                body: HandlerBody(declared, declaredLength: 10 << 20)))
+                .post,
+                "/exchange",
+                fields: fields,
+                body: HandlerBody(declared, declaredLength: 10 << 20)
+            )
+        )
         XCTAssertEqual(refused.status, .contentTooLarge)
         XCTAssertEqual(declared.taken.value, 0)
 
         let taken = try await table().answer(
             makeRequest(
-                .post, "/large",
-                body: HandlerBody(ListedChunks(chunks: Array(repeating: chunk, count: 160))))
+                .post,
+                "/large",
+                body: HandlerBody(ListedChunks(chunks: Array(repeating: chunk, count: 160)))
+            )
         ).bodyText()
         XCTAssertEqual(taken, "\(10 << 20)")
     }

@@ -26,10 +26,14 @@ final class ObservationTests: XCTestCase {
         try table.get("/secret", operationID: "secret", access: .authenticated) { _ in .text("x") }
         try table.get("/unknown", operationID: "unknown", access: .open) { _ in throw StoreError() }
         try table.get("/disk", operationID: "disk", access: .open) { _ in throw DiskError() }
-        try table.get("/stop", operationID: "stop", access: .open) { _ in throw CancellationError() }
+        try table.get("/stop", operationID: "stop", access: .open) { _ in throw CancellationError()
+        }
         try table.get("/busy", operationID: "busy", access: .open) { _ in
             throw HTTPHandlingError(
-                .overloaded, "Come back.", retryAfter: .milliseconds(2_001))
+                .overloaded,
+                "Come back.",
+                retryAfter: .milliseconds(2_001)
+            )
         }
         return table
     }
@@ -45,12 +49,15 @@ final class ObservationTests: XCTestCase {
             let text = try await response.bodyText()
             XCTAssertFalse(text.contains("StoreError") || text.contains("/var/lib"))
             XCTAssertTrue(
-                log.lines.contains { $0.level == .error && $0.text.contains("StoreError") })
+                log.lines.contains { $0.level == .error && $0.text.contains("StoreError") }
+            )
         }
     }
 
     func test_stoppingAndBusy_are503WithRetryAfterRoundedUp() async throws {
-        for (path, seconds, code) in [("/stop", "1", "http.stopping"), ("/busy", "3", "http.overloaded")] {
+        for (path, seconds, code) in [
+            ("/stop", "1", "http.stopping"), ("/busy", "3", "http.overloaded"),
+        ] {
             let response = try await table().answer(makeRequest(.get, path))
             XCTAssertEqual(response.status, .serviceUnavailable)
             XCTAssertEqual(response.headerFields[.retryAfter], seconds)
@@ -79,38 +86,59 @@ final class ObservationTests: XCTestCase {
         let metrics = TestMetrics()
         let tracer = InMemoryTracer()
         let handler = ObservedHandler(
-            try table(), name: "device", metrics: metrics, tracer: tracer)
+            try table(),
+            name: "device",
+            metrics: metrics,
+            tracer: tracer
+        )
         for path in ["/devices/a", "/devices/b", "/none", "/unknown"] {
             _ = await handler.answer(makeRequest(.get, path))
         }
         let good = try metrics.expectCounter(
             "reeve_http_requests",
-            [("handler", "device"), ("operation", "device"), ("status", "200")])
+            [("handler", "device"), ("operation", "device"), ("status", "200")]
+        )
         XCTAssertEqual(good.totalValue, 2)
         let missing = try metrics.expectCounter(
             "reeve_http_requests",
-            [("handler", "device"), ("operation", "none"), ("status", "404")])
+            [("handler", "device"), ("operation", "none"), ("status", "404")]
+        )
         XCTAssertEqual(missing.totalValue, 1)
         let timer = try metrics.expectTimer(
-            "reeve_http_request_duration", [("handler", "device"), ("operation", "device")])
+            "reeve_http_request_duration",
+            [("handler", "device"), ("operation", "device")]
+        )
         XCTAssertEqual(timer.values.count, 2)
         XCTAssertEqual(
-            tracer.finishedSpans.map(\.operationName), ["device", "device", "GET", "unknown"])
-        XCTAssertEqual(tracer.finishedSpans.map { $0.status?.code == .error }, [
-            false, false, false, true,
-        ])
+            tracer.finishedSpans.map(\.operationName),
+            ["device", "device", "GET", "unknown"]
+        )
+        XCTAssertEqual(
+            tracer.finishedSpans.map { $0.status?.code == .error },
+            [
+                false, false, false, true,
+            ]
+        )
         XCTAssertTrue(tracer.activeSpans.isEmpty)
     }
 
     func test_observedHandler_logsNeitherTokenNorQuery() async throws {
         let log = RecordingLog()
         let handler = ObservedHandler(
-            try table(), name: "device", logLevel: .info, metrics: TestMetrics(),
-            tracer: InMemoryTracer())
+            try table(),
+            name: "device",
+            logLevel: .info,
+            metrics: TestMetrics(),
+            tracer: InMemoryTracer()
+        )
         _ = await handler.answer(
             makeRequest(
-                .get, "/secret?key=hidden-query", fields: [.authorization: "Bearer hidden-token"],
-                logger: log.logger))
+                .get,
+                "/secret?key=hidden-query",
+                fields: [.authorization: "Bearer hidden-token"],
+                logger: log.logger
+            )
+        )
         XCTAssertTrue(log.lines.contains { $0.text.contains("/secret") && $0.text.contains("401") })
         XCTAssertFalse(log.lines.contains { $0.text.contains("hidden") })
     }
@@ -129,7 +157,8 @@ final class ObservationTests: XCTestCase {
                 for await _ in gate { break }
                 return .text("done")
             },
-            limits: HandlerLimits(maximumConcurrentRequests: 1, retryAfter: .seconds(7)))
+            limits: HandlerLimits(maximumConcurrentRequests: 1, retryAfter: .seconds(7))
+        )
         async let first = bounded.answer(makeRequest(.get, "/"))
         for await _ in started { break }
         let second = await bounded.answer(makeRequest(.get, "/"))
@@ -146,7 +175,10 @@ final class ObservationTests: XCTestCase {
     func test_boundedHandler_largeHead_is431() async throws {
         let bounded = BoundedHandler(ClosureHandler { _ in .empty() })
         let request = makeRequest(
-            .get, "/", fields: [.cookie: String(repeating: "x", count: 40_000)])
+            .get,
+            "/",
+            fields: [.cookie: String(repeating: "x", count: 40_000)]
+        )
         let response = await bounded.answer(request)
         XCTAssertEqual(response.status, .requestHeaderFieldsTooLarge)
     }
@@ -167,7 +199,9 @@ final class ObservationTests: XCTestCase {
         let text = try await waiting.bodyText()
         XCTAssertEqual(
             text,
-            #"{"checks":[{"name":"spool","ready":true},{"name":"replica","ready":false,"reason":"no snapshot yet"}],"status":"notReady"}"#
+            #"{"checks":[{"name":"spool","ready":true},"#
+                + #"{"name":"replica","ready":false,"reason":"no snapshot yet"}],"#
+                + #""status":"notReady"}"#
         )
         box.reason.withLock { $0 = nil }
         let ready = await health.answer(makeRequest(.get, "/readyz"))

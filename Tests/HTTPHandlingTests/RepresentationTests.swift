@@ -8,7 +8,9 @@ final class RepresentationTests: XCTestCase {
     private let bytes = Array("0123456789".utf8)
 
     private func answer(
-        _ fields: HTTPFields, method: HTTPRequest.Method = .get, file: Bool = true,
+        _ fields: HTTPFields,
+        method: HTTPRequest.Method = .get,
+        file: Bool = true,
         bytes: [UInt8]? = nil
     ) async throws -> HandlerResponse {
         let bytes = bytes ?? self.bytes
@@ -17,7 +19,11 @@ final class RepresentationTests: XCTestCase {
         try Data(bytes).write(to: URL(fileURLWithPath: path))
         let content: Representation.Content = file ? .file(try OpenFile(path: path)) : .bytes(bytes)
         let representation = Representation(
-            content, contentType: "text/plain", entityTag: "abc", cacheControl: "max-age=60")
+            content,
+            contentType: "text/plain",
+            entityTag: "abc",
+            cacheControl: "max-age=60"
+        )
         var table = RouteTable()
         try table.get("/file", operationID: "file", access: .open) {
             try representation.response(to: $0)

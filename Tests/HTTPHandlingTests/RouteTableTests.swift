@@ -13,16 +13,29 @@ final class RouteTableTests: XCTestCase {
         var table = RouteTable()
         try table.get("/", operationID: "root", access: .open, perform: answering("root"))
         try table.get(
-            "/devices/{device}", operationID: "device", access: .open,
-            perform: answering("device"))
+            "/devices/{device}",
+            operationID: "device",
+            access: .open,
+            perform: answering("device")
+        )
         try table.get(
-            "/devices/mine", operationID: "mine", access: .open, perform: answering("mine"))
+            "/devices/mine",
+            operationID: "mine",
+            access: .open,
+            perform: answering("mine")
+        )
         try table.put(
-            "/devices/{device}/groups/{group}", operationID: "join", access: .open,
-            perform: answering("join"))
+            "/devices/{device}/groups/{group}",
+            operationID: "join",
+            access: .open,
+            perform: answering("join")
+        )
         try table.delete(
-            "/devices/{device}", operationID: "remove", access: .open,
-            perform: answering("remove"))
+            "/devices/{device}",
+            operationID: "remove",
+            access: .open,
+            perform: answering("remove")
+        )
         return table
     }
 
@@ -46,7 +59,9 @@ final class RouteTableTests: XCTestCase {
     }
 
     func test_unknownPath_is404AsProblem() async throws {
-        for path in ["/nothing", "/devices", "/devices/", "/devices//groups/x", "//", "/devices/a/b"] {
+        for path in [
+            "/nothing", "/devices", "/devices/", "/devices//groups/x", "//", "/devices/a/b",
+        ] {
             let response = try await table().answer(makeRequest(.get, path))
             XCTAssertEqual(response.status, .notFound, path)
             XCTAssertEqual(response.headerFields[.contentType], "application/problem+json")

@@ -51,7 +51,11 @@ func makeRequest(
 ) -> HandlerRequest {
     HandlerRequest(
         head: HTTPRequest(
-            method: method, scheme: "http", authority: "localhost", path: path, headerFields: fields
+            method: method,
+            scheme: "http",
+            authority: "localhost",
+            path: path,
+            headerFields: fields
         ),
         body: body,
         identity: identity,
@@ -60,10 +64,14 @@ func makeRequest(
 }
 
 func makeJSONRequest(
-    _ path: String, _ json: String, method: HTTPRequest.Method = .post
+    _ path: String,
+    _ json: String,
+    method: HTTPRequest.Method = .post
 ) -> HandlerRequest {
     makeRequest(
-        method, path, fields: [.contentType: "application/json"],
+        method,
+        path,
+        fields: [.contentType: "application/json"],
         body: HandlerBody(Array(json.utf8))
     )
 }
@@ -80,7 +88,9 @@ extension HandlerResponse {
         }
     }
 
-    func bodyText() async throws -> String { String(decoding: try await bodyBytes(), as: UTF8.self) }
+    func bodyText() async throws -> String {
+        String(decoding: try await bodyBytes(), as: UTF8.self)
+    }
 
     func problem() async throws -> ProblemDetails {
         try JSONDecoder().decode(ProblemDetails.self, from: Data(try await bodyBytes()))

@@ -11,7 +11,8 @@ import Darwin
 #endif
 
 /// A TCP connection that sends just the bytes it is told to: what an HTTP client would hide is the
-/// point here. Reads give up after 60 seconds, so that a broken server fails a test and not the run.
+/// point here. Reads give up after 60 seconds, so that a broken server fails a test and not the
+/// run.
 final class RawConnection: Sendable {
     struct Refused: Error {}
     struct Broken: Error {}
@@ -27,7 +28,9 @@ final class RawConnection: Sendable {
     private let descriptor: Int32
     private let unread = Mutex<[UInt8]>([])
 
-    init(to address: ServerAddress) throws {
+    /// - Parameter receiveBuffer: how much the kernel keeps unread, in bytes; its own choice if
+    ///   `nil`.
+    init(to address: ServerAddress, receiveBuffer: Int32? = nil) throws {
         #if canImport(Glibc)
         let stream = Int32(SOCK_STREAM.rawValue)
         #else
@@ -36,7 +39,21 @@ final class RawConnection: Sendable {
         descriptor = socket(AF_INET, stream, 0)
         var limit = timeval(tv_sec: 60, tv_usec: 0)
         setsockopt(
-            descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, socklen_t(MemoryLayout<timeval>.size))
+            descriptor,
+            SOL_SOCKET,
+            SO_RCVTIMEO,
+            &limit,
+            socklen_t(MemoryLayout<timeval>.size)
+        )
+        if var size = receiveBuffer {
+            setsockopt(
+                descriptor,
+                SOL_SOCKET,
+                SO_RCVBUF,
+                &size,
+                socklen_t(MemoryLayout<Int32>.size)
+            )
+        }
         var name = sockaddr_in()
         name.sin_family = sa_family_t(AF_INET)
         name.sin_port = UInt16(address.port).bigEndian
@@ -71,7 +88,7 @@ final class RawConnection: Sendable {
             while sent < bytes.count {
                 let result = bytes[sent...].withUnsafeBytes {
                     #if canImport(Glibc)
-                    Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL.rawValue))
+                    Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
                     #else
                     Darwin.send(descriptor, $0.baseAddress, $0.count, 0)
                     #endif
@@ -161,7 +178,10 @@ final class RawConnection: Sendable {
 
     /// Sends one request and reads its answer.
     func ask(
-        _ method: String, _ path: String, fields: [String] = [], body: [UInt8]? = nil
+        _ method: String,
+        _ path: String,
+        fields: [String] = [],
+        body: [UInt8]? = nil
     ) async throws -> Answer {
         var lines = ["\(method) \(path) HTTP/1.1", "Host: localhost"] + fields
         if let body { lines.append("Content-Length: \(body.count)") }

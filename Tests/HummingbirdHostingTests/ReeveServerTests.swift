@@ -25,10 +25,15 @@ final class ReeveServerTests: XCTestCase {
             .text($0.remoteAddress ?? "unknown")
         }
         try table.delete(
-            "/enrolment", operationID: "unenrol", access: .permission(.administer)
+            "/enrolment",
+            operationID: "unenrol",
+            access: .permission(.administer)
         ) { _ in .empty() }
         try table.put(
-            "/upload", operationID: "upload", access: .open, maximumBodyBytes: 64 << 20
+            "/upload",
+            operationID: "upload",
+            access: .open,
+            maximumBodyBytes: 64 << 20
         ) { request in
             var sum = 0
             for try await chunk in request.body { sum += chunk.count }
@@ -71,7 +76,11 @@ final class ReeveServerTests: XCTestCase {
                 ([type], deep, 400, "http.too-deep"), ([], "{}", 415, "http.wrong-content-type"),
             ] {
                 let answer = try await connection.ask(
-                    "POST", "/device/v1/enrolments", fields: fields, body: Array(body.utf8))
+                    "POST",
+                    "/device/v1/enrolments",
+                    fields: fields,
+                    body: Array(body.utf8)
+                )
                 XCTAssertEqual(answer.status, status)
                 let problem = try json(answer.body)
                 XCTAssertEqual(problem.code, code)
@@ -81,19 +90,26 @@ final class ReeveServerTests: XCTestCase {
             }
             for (token, status) in [("bad", 401), ("good", 403)] {
                 let answer = try await connection.ask(
-                    "DELETE", "/device/v1/enrolment", fields: ["Authorization: Bearer \(token)"])
+                    "DELETE",
+                    "/device/v1/enrolment",
+                    fields: ["Authorization: Bearer \(token)"]
+                )
                 XCTAssertEqual(answer.status, status)
             }
             let good = try await connection.ask(
-                "POST", "/device/v1/enrolments", fields: [type],
-                body: Array(#"{"device":"a","platform":"x"}"#.utf8))
+                "POST",
+                "/device/v1/enrolments",
+                fields: [type],
+                body: Array(#"{"device":"a","platform":"x"}"#.utf8)
+            )
             XCTAssertEqual(good.status, 201)
         }
     }
 
     func test_tenMegabytes_is413_declaredOrChunked_andTheConnectionGoesOn() async throws {
         try await withServer(mounts()) { address, _ in
-            let head = "POST /device/v1/enrolments HTTP/1.1\r\nHost: x\r\n"
+            let head =
+                "POST /device/v1/enrolments HTTP/1.1\r\nHost: x\r\n"
                 + "Content-Type: application/json\r\n"
             let megabyte = [UInt8](repeating: UInt8(ascii: " "), count: 1 << 20)
 
@@ -124,9 +140,10 @@ final class ReeveServerTests: XCTestCase {
     func test_brokenHTTP_andHugeHeads_areRefused_andOthersServed() async throws {
         try await withServer(mounts()) { address, _ in
             let field = "X-Large: " + String(repeating: "x", count: 60_000)
-            for text in ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n",
-                "GET /healthz HTTP/1.1\r\nHost: x\r\n\(field)\r\n\r\n"]
-            {
+            for text in [
+                "nonsense\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+                "GET /healthz HTTP/1.1\r\nHost: x\r\n\(field)\r\n\r\n",
+            ] {
                 let connection = try RawConnection(to: address)
                 try await connection.send(text)
                 let answer = try await connection.receiveAnswer()
@@ -151,7 +168,8 @@ final class ReeveServerTests: XCTestCase {
     func test_upload_brokenOff_reachesTheHandlerAsItsEnd_andOthersAreServed() async throws {
         try await withServer(mounts()) { address, _ in
             try await RawConnection(to: address).send(
-                "PUT /device/v1/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+                "PUT /device/v1/upload HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf"
+            )
             let health = try await RawConnection(to: address).ask("GET", "/healthz")
             XCTAssertEqual(health.status, 200)
         }
@@ -161,7 +179,10 @@ final class ReeveServerTests: XCTestCase {
         try await withServer(mounts()) { address, _ in
             let configuration = ReeveServerConfiguration(address: address)
             let second = try ReeveServer(
-                configuration: configuration, mounts: mounts(), logger: quiet)
+                configuration: configuration,
+                mounts: mounts(),
+                logger: quiet
+            )
             do {
                 try await second.run()
                 XCTFail("bound twice")
@@ -203,7 +224,9 @@ final class ReeveServerTests: XCTestCase {
         XCTAssertThrowsError(
             try ReeveServer(
                 mounts: [HandlerMount("/a", HealthRoutes()), HandlerMount("/a", HealthRoutes())],
-                logger: quiet))
+                logger: quiet
+            )
+        )
         let server = try ReeveServer(mounts: mounts(), logger: quiet)
         XCTAssertTrue(server.routes.map(\.path).contains("/device/v1/enrolments"))
     }
@@ -216,9 +239,12 @@ final class ReeveServerTests: XCTestCase {
             return .text("finished")
         }
         let server = try ReeveServer(
-            mounts: [HandlerMount("/slow", slow), HandlerMount("/", HealthRoutes())], logger: quiet)
+            mounts: [HandlerMount("/slow", slow), HandlerMount("/", HealthRoutes())],
+            logger: quiet
+        )
         let group = ServiceGroup(
-            configuration: ServiceGroupConfiguration(services: [server], logger: quiet))
+            configuration: ServiceGroupConfiguration(services: [server], logger: quiet)
+        )
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await group.run() }
             let address = try await server.boundAddress
@@ -243,6 +269,54 @@ final class ReeveServerTests: XCTestCase {
             let closed = try await busy.receive()
             XCTAssertEqual(closed, [])
             try await tasks.waitForAll()
+        }
+    }
+
+    func test_cancellation_endsTheServer_alsoWithARequestUnderWay() async throws {
+        let started = Gate()
+        let endless = ClosureHandler { _ in
+            started.open()
+            await Gate().wait()
+            return .text("cancelled")
+        }
+        let server = try ReeveServer(mounts: [HandlerMount("/", endless)], logger: quiet)
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try? await server.run() }
+            let address = try await server.boundAddress
+            let connection = try RawConnection(to: address)
+            try await connection.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await started.wait()
+            tasks.cancelAll()
+            try await tasks.waitForAll()
+            XCTAssertNil(try? RawConnection(to: address))
+        }
+    }
+
+    func test_manyConnections_moreRequestsThanTheLimit_are503AndTheRestServed() async throws {
+        let (full, finish) = (Gate(), Gate())
+        let waiting = ClosureHandler { request in
+            if request.target.path == "/last" { full.open() }
+            await finish.wait()
+            return .text("served")
+        }
+        let configuration = ReeveServerConfiguration(
+            limits: HandlerLimits(maximumConcurrentRequests: 1)
+        )
+        try await withServer([HandlerMount("/", waiting)], configuration: configuration) {
+            address,
+            _ in
+            let first = try RawConnection(to: address)
+            try await first.send("GET /last HTTP/1.1\r\nHost: x\r\n\r\n")
+            await full.wait()
+            for _ in 0..<20 {
+                let answer = try await RawConnection(to: address).ask("GET", "/")
+                XCTAssertEqual(answer.status, 503)
+                XCTAssertEqual(answer.fields["retry-after"], "1")
+                XCTAssertEqual(try json(answer.body).code, "http.overloaded")
+            }
+            finish.open()
+            let answer = try await first.receiveAnswer()
+            XCTAssertEqual(answer.text, "served")
         }
     }
 }

@@ -19,9 +19,14 @@ func withServer(
     _ body: (ServerAddress, ServiceGroup) async throws -> Void
 ) async throws {
     let server = try ReeveServer(
-        configuration: configuration, mounts: mounts, time: time, logger: quiet)
+        configuration: configuration,
+        mounts: mounts,
+        time: time,
+        logger: quiet
+    )
     let group = ServiceGroup(
-        configuration: ServiceGroupConfiguration(services: [server], logger: quiet))
+        configuration: ServiceGroupConfiguration(services: [server], logger: quiet)
+    )
     try await withThrowingTaskGroup(of: Void.self) { tasks in
         tasks.addTask { try await group.run() }
         let address = try await server.boundAddress
@@ -41,6 +46,15 @@ struct CountedChunks: AsyncSequence, Sendable {
     typealias Failure = any Error
     let count: Int
     let made = Counter()
+    /// Kept for as long as the sequence is.
+    var token: EndToken?
+
+    /// Tells when the last reference to it has gone.
+    final class EndToken: Sendable {
+        let gone: Counter
+        init(_ gone: Counter) { self.gone = gone }
+        deinit { gone.increment() }
+    }
 
     final class Counter: Sendable {
         private let number = Atomic<Int>(0)

@@ -11,6 +11,8 @@ public struct NodeComponent: Sendable {
     /// Declares a component.
     ///
     /// - Parameters:
+    ///   - name: unique in the node.
+    ///   - roles: the roles it serves.
     ///   - make: builds the service. It is called only if the node's profile starts the component, so
     ///     what a role excludes is never even made.
     public init(

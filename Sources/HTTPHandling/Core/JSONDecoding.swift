@@ -6,7 +6,8 @@ internal import HTTPTypes
 /// How deep arrays and objects nest in JSON text, found by one pass over the bytes.
 ///
 /// A decoder recurses, so the depth is known before one runs. The scan respects strings and escapes
-/// and needs no valid JSON: on malformed text it gives an upper bound of what a decoder would enter.
+/// and needs no valid JSON: on malformed text it gives an upper bound of what a decoder would
+/// enter.
 struct JSONDepthScan {
     private var depth = 0
     private var isInString = false
@@ -47,7 +48,9 @@ struct JSONDepthScan {
 /// - Throws: ``HTTPHandlingError`` with code `tooDeep` or `invalidJSON`; the message names the path
 ///   of the wrong field. A `CodedError` that a type's own `init(from:)` throws passes through.
 func decodedJSON<Value: Decodable>(
-    _ type: Value.Type, from bytes: [UInt8], maximumDepth: Int
+    _ type: Value.Type,
+    from bytes: [UInt8],
+    maximumDepth: Int
 ) throws -> Value {
     guard !bytes.isEmpty else {
         throw HTTPHandlingError(.invalidJSON, "The body is empty. Send a JSON object.")
@@ -58,7 +61,8 @@ func decodedJSON<Value: Decodable>(
     }
     guard JSONDepthScan.accepts(bytes, limit: maximumDepth) else {
         throw HTTPHandlingError(
-            .tooDeep, "The body nests deeper than \(maximumDepth) levels. Send a flatter one."
+            .tooDeep,
+            "The body nests deeper than \(maximumDepth) levels. Send a flatter one."
         )
     }
     do {
@@ -69,7 +73,9 @@ func decodedJSON<Value: Decodable>(
         throw error
     } catch {
         throw HTTPHandlingError(
-            .invalidJSON, "The body does not have the shape this route takes.", cause: error
+            .invalidJSON,
+            "The body does not have the shape this route takes.",
+            cause: error
         )
     }
 }
@@ -125,11 +131,13 @@ extension HandlerRequest {
     /// - Throws: ``HTTPHandlingError`` with code `wrongContentType` (415), `bodyTooLarge` (413),
     ///   `tooDeep` or `invalidJSON` (400), the last naming the path of the wrong field.
     public func decode<Value: Decodable>(
-        _ type: Value.Type = Value.self, upTo limit: Int? = nil
+        _ type: Value.Type = Value.self,
+        upTo limit: Int? = nil
     ) async throws -> Value {
         guard isJSON else {
             throw HTTPHandlingError(
-                .wrongContentType, "Send Content-Type: application/json.",
+                .wrongContentType,
+                "Send Content-Type: application/json.",
                 headerFields: [.accept: MediaType.json]
             )
         }

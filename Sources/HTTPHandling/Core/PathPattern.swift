@@ -10,8 +10,9 @@ struct PathPattern: Hashable, Sendable, CustomStringConvertible {
 
     /// Parses `/devices/{device}`; `/` is the root.
     ///
-    /// - Throws: ``HTTPHandlingError`` with code `invalidRoute` for a pattern without a leading slash,
-    ///   with an empty segment, with a name twice, or with braces that do not enclose a segment.
+    /// - Throws: ``HTTPHandlingError`` with code `invalidRoute` for a pattern without a leading
+    ///   slash, with an empty segment, with a name twice, or with braces that do not enclose a
+    ///   segment.
     init(_ text: String) throws {
         guard text.hasPrefix("/") else { throw Self.invalid(text, "begins with a slash") }
         guard text != "/" else {
@@ -80,7 +81,8 @@ struct PathPattern: Hashable, Sendable, CustomStringConvertible {
         segments.map { if case .literal(let word) = $0 { word } else { nil } }
     }
 
-    /// Whether a path that matches both goes here: the first segment where only one is literal decides.
+    /// Whether a path that matches both goes here: the first segment where only one is literal
+    /// decides.
     func isMoreSpecific(than other: PathPattern) -> Bool {
         for (mine, theirs) in zip(shape, other.shape) where (mine == nil) != (theirs == nil) {
             return mine != nil

@@ -28,7 +28,8 @@ extension HTTPHandler {
 extension HandlerRequest {
     /// The problem this request is answered with instead.
     ///
-    /// A defect (500) is logged as an error with what lies beneath it, other refusals at debug level.
+    /// A defect (500) is logged as an error with what lies beneath it, other refusals at debug
+    /// level.
     public func refusal(_ error: any Error) -> HandlerResponse {
         let problem = ProblemDetails(error, instance: target.path)
         logger.log(
@@ -62,7 +63,10 @@ public struct RouteDescription: Hashable, Sendable, Comparable, CustomStringConv
     public let access: RouteAccess
 
     public init(
-        method: HTTPRequest.Method, path: String, operationID: String, access: RouteAccess
+        method: HTTPRequest.Method,
+        path: String,
+        operationID: String,
+        access: RouteAccess
     ) {
         self.method = method
         self.path = path

@@ -19,8 +19,8 @@ public final class OpenFile: Sendable {
 
     /// Opens `path`.
     ///
-    /// - Throws: ``HTTPHandlingError`` with code `noFile` if nothing, or no regular file, is there, and
-    ///   `unreadableFile` if it cannot be opened.
+    /// - Throws: ``HTTPHandlingError`` with code `noFile` if nothing, or no regular file, is there,
+    ///   and `unreadableFile` if it cannot be opened.
     public init(path: String) throws {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
@@ -29,7 +29,8 @@ public final class OpenFile: Sendable {
                 throw HTTPHandlingError(.noFile, "There is no such file.")
             }
             throw HTTPHandlingError(
-                .unreadableFile, "The file \(path) cannot be opened (errno \(code))."
+                .unreadableFile,
+                "The file \(path) cannot be opened (errno \(code))."
             )
         }
         var status = stat()
@@ -61,9 +62,14 @@ public final class OpenFile: Sendable {
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
             while filled < count {
                 let rest = UnsafeMutableRawBufferPointer(
-                    rebasing: UnsafeMutableRawBufferPointer(buffer)[filled...])
+                    rebasing: UnsafeMutableRawBufferPointer(buffer)[filled...]
+                )
                 let result = pread(
-                    descriptor, rest.baseAddress, rest.count, off_t(offset) + off_t(filled))
+                    descriptor,
+                    rest.baseAddress,
+                    rest.count,
+                    off_t(offset) + off_t(filled)
+                )
                 if result > 0 {
                     filled += result
                 } else if result < 0, errno == EINTR {
@@ -99,7 +105,9 @@ public struct FileRegion: Sendable {
     /// The bytes in chunks of at most `size`, read as they are asked for.
     ///
     /// It throws ``HTTPHandlingError/Code/wrongLength`` if the file was cut short meanwhile.
-    public func chunks(of size: Int = 64 << 10) -> FileChunks { FileChunks(region: self, size: size) }
+    public func chunks(of size: Int = 64 << 10) -> FileChunks {
+        FileChunks(region: self, size: size)
+    }
 }
 
 /// The bytes of a ``FileRegion``.

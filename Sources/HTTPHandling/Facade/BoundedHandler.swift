@@ -32,7 +32,8 @@ public final class BoundedHandler: HTTPHandler, RouteListing {
         defer { running.subtract(1, ordering: .relaxed) }
         guard count <= limits.maximumConcurrentRequests else {
             throw HTTPHandlingError(
-                .overloaded, "This node has all the requests it takes at once. Repeat the call.",
+                .overloaded,
+                "This node has all the requests it takes at once. Repeat the call.",
                 retryAfter: limits.retryAfter
             )
         }

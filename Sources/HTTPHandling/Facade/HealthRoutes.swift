@@ -5,8 +5,8 @@ internal import HTTPTypes
 public struct ReadinessCheck: Sendable {
     /// A name for the answer, such as `replica`.
     public let name: String
-    /// Why the node is not ready; `nil` if it is. It must answer at once, from memory: load balancers
-    /// ask every second.
+    /// Why the node is not ready; `nil` if it is. It must answer at once, from memory: load
+    /// balancers ask every second.
     public let reasonNotReady: @Sendable () async -> String?
 
     public init(_ name: String, reasonNotReady: @escaping @Sendable () async -> String?) {
@@ -25,10 +25,16 @@ public struct HealthRoutes: HTTPHandler, RouteListing {
     public init(checks: [ReadinessCheck] = []) { self.checks = checks }
 
     private static let live = RouteDescription(
-        method: .get, path: "/healthz", operationID: "health", access: .open
+        method: .get,
+        path: "/healthz",
+        operationID: "health",
+        access: .open
     )
     private static let ready = RouteDescription(
-        method: .get, path: "/readyz", operationID: "readiness", access: .open
+        method: .get,
+        path: "/readyz",
+        operationID: "readiness",
+        access: .open
     )
 
     public var routes: [RouteDescription] { [Self.live, Self.ready] }
@@ -51,7 +57,9 @@ public struct HealthRoutes: HTTPHandler, RouteListing {
         }
         guard request.method == .get || request.method == .head else {
             throw HTTPHandlingError(
-                .methodNotAllowed, "This path takes GET, HEAD.", headerFields: [.allow: "GET, HEAD"]
+                .methodNotAllowed,
+                "This path takes GET, HEAD.",
+                headerFields: [.allow: "GET, HEAD"]
             )
         }
         var response = try await path == ["healthz"] ? health() : readiness()
@@ -61,7 +69,8 @@ public struct HealthRoutes: HTTPHandler, RouteListing {
 
     private func health() throws -> HandlerResponse {
         var response = try HandlerResponse.json(
-            ["status": "ok"], headerFields: [.cacheControl: "no-store"]
+            ["status": "ok"],
+            headerFields: [.cacheControl: "no-store"]
         )
         response.operationID = Self.live.operationID
         return response
@@ -77,7 +86,8 @@ public struct HealthRoutes: HTTPHandler, RouteListing {
         var response = try HandlerResponse.json(
             Readiness(status: isReady ? "ready" : "notReady", checks: answers),
             status: isReady ? .ok : .serviceUnavailable,
-            headerFields: isReady ? [.cacheControl: "no-store"] : [.cacheControl: "no-store", .retryAfter: "1"]
+            headerFields: isReady
+                ? [.cacheControl: "no-store"] : [.cacheControl: "no-store", .retryAfter: "1"]
         )
         response.operationID = Self.ready.operationID
         return response

@@ -1,14 +1,13 @@
 #if Server
 public import ClusterRole
 internal import HTTPTypes
-internal import Instrumentation
 public import Logging
 public import Metrics
 public import Tracing
 
 /// Logs, counts, times and traces every request of a handler.
 ///
-/// - Log: one line a request at ``logLevel`` with method, path, status and duration. Neither the
+/// - Log: one line a request at `logLevel` with method, path, status and duration. Neither the
 ///   query nor any header field or body is logged, so no token is.
 /// - Metrics: the counter `reeve_http_requests` and the timer `reeve_http_request_duration`, by
 ///   `handler`, `operation` (the route's id, `none` without a route) and, the counter, `status`.
@@ -55,7 +54,9 @@ public struct ObservedHandler: HTTPHandler, RouteListing {
         var context = ServiceContext.current ?? .topLevel
         tracer.extract(request.headerFields, into: &context, using: FieldExtractor())
         return await tracer.withAnySpan(
-            "\(request.method.rawValue)", context: context, ofKind: .server
+            "\(request.method.rawValue)",
+            context: context,
+            ofKind: .server
         ) { span in
             var request = request
             request.logger[metadataKey: "handler"] = "\(name)"
@@ -69,7 +70,9 @@ public struct ObservedHandler: HTTPHandler, RouteListing {
     }
 
     private func record(
-        _ request: HandlerRequest, _ response: HandlerResponse, _ duration: Duration
+        _ request: HandlerRequest,
+        _ response: HandlerResponse,
+        _ duration: Duration
     ) {
         let factory = metrics ?? MetricsSystem.factory
         let operation = response.operationID ?? "none"
@@ -100,7 +103,9 @@ public struct ObservedHandler: HTTPHandler, RouteListing {
     }
 
     private func describe(
-        _ request: HandlerRequest, _ response: HandlerResponse, in span: any Span
+        _ request: HandlerRequest,
+        _ response: HandlerResponse,
+        in span: any Span
     ) {
         span.operationName = response.operationID ?? request.method.rawValue
         span.attributes["http.request.method"] = request.method.rawValue

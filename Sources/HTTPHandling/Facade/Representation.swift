@@ -3,8 +3,9 @@ internal import HTTPTypes
 
 /// Something that is served as it stands: a file, or bytes, with a validator.
 ///
-/// It answers conditional requests (`If-None-Match`, 304) and resumes interrupted transfers (`Range`
-/// with `If-Range`, 206 and 416) by RFC 9110. Of several ranges in one request the whole is sent.
+/// It answers conditional requests (`If-None-Match`, 304) and resumes interrupted transfers
+/// (`Range` with `If-Range`, 206 and 416) by RFC 9110. Of several ranges in one request the whole
+/// is sent.
 public struct Representation: Sendable {
     /// Where the bytes are.
     public enum Content: Sendable {
@@ -22,8 +23,8 @@ public struct Representation: Sendable {
 
     public var content: Content
     public var contentType: String
-    /// Names exactly these bytes, such as their digest; without quotes. Without one there is no 304,
-    /// and `If-Range` never matches.
+    /// Names exactly these bytes, such as their digest; without quotes. Without one there is no
+    /// 304, and `If-Range` never matches.
     public var entityTag: String?
     /// The field `Cache-Control`.
     public var cacheControl: String?
@@ -50,7 +51,9 @@ public struct Representation: Sendable {
         cacheControl: String? = nil
     ) throws {
         self.init(
-            .file(try OpenFile(path: path)), contentType: contentType, entityTag: entityTag,
+            .file(try OpenFile(path: path)),
+            contentType: contentType,
+            entityTag: entityTag,
             cacheControl: cacheControl
         )
     }
@@ -73,7 +76,9 @@ public struct Representation: Sendable {
         case .part(let offset, let length):
             fields[.contentRange] = "bytes \(offset)-\(offset + length - 1)/\(content.length)"
             return HandlerResponse(
-                status: .partialContent, headerFields: fields, body: body(offset, length)
+                status: .partialContent,
+                headerFields: fields,
+                body: body(offset, length)
             )
         case .unsatisfiable:
             throw HTTPHandlingError(

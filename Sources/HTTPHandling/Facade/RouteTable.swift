@@ -7,8 +7,8 @@ internal import Logging
 ///
 /// A route names what it asks of its caller (``RouteAccess``) and how large a body it takes; the
 /// table holds both before the route's closure runs. Of two patterns that match, the one that is
-/// literal earlier wins; of two mounts the longer one; a route wins over a mount. `HEAD` goes to `GET`
-/// unless it has a route of its own.
+/// literal earlier wins; of two mounts the longer one; a route wins over a mount. `HEAD` goes to
+/// `GET` unless it has a route of its own.
 ///
 /// A table is a value: it is built at start, where a bad pattern or a route added twice throws, and
 /// then only read.
@@ -68,15 +68,20 @@ public struct RouteTable: HTTPHandler, RouteListing {
         guard !isTaken, !operationID.isEmpty else {
             throw HTTPHandlingError(
                 .invalidRoute,
-                "\(method.rawValue) \(pattern) (\(operationID)) is in the table already. Each route has "
-                    + "one method, one pattern and an operation id of its own."
+                "\(method.rawValue) \(pattern) (\(operationID)) is in the table already. "
+                    + "Each route has one method, one pattern and an operation id of its own."
             )
         }
         let description = RouteDescription(
-            method: method, path: pattern.description, operationID: operationID, access: access
+            method: method,
+            path: pattern.description,
+            operationID: operationID,
+            access: access
         )
         let entry = Entry(
-            pattern: pattern, description: description, maximumBodyBytes: maximumBodyBytes,
+            pattern: pattern,
+            description: description,
+            maximumBodyBytes: maximumBodyBytes,
             action: action
         )
         var entries = routesByLength[pattern.segments.count] ?? []
@@ -96,7 +101,8 @@ public struct RouteTable: HTTPHandler, RouteListing {
         guard !pattern.hasParameters, !mounts.contains(where: { $0.prefix == pattern }) else {
             throw HTTPHandlingError(
                 .invalidRoute,
-                "A handler is mounted once under each prefix, without parameters; change \"\(prefix)\"."
+                "A handler is mounted once under each prefix, without parameters; "
+                    + "change \"\(prefix)\"."
             )
         }
         mounts.append(Mount(prefix: pattern, handler: handler))
@@ -111,8 +117,10 @@ public struct RouteTable: HTTPHandler, RouteListing {
             return listing.routes.map { route in
                 let path = (try? PathPattern(route.path)).map { mount.prefix.appending($0) }
                 return RouteDescription(
-                    method: route.method, path: path?.description ?? route.path,
-                    operationID: route.operationID, access: route.access
+                    method: route.method,
+                    path: path?.description ?? route.path,
+                    operationID: route.operationID,
+                    access: route.access
                 )
             }
         }
@@ -139,7 +147,8 @@ public struct RouteTable: HTTPHandler, RouteListing {
     }
 
     private static func choose(
-        _ method: HTTPRequest.Method, from candidates: [(Entry, [(name: String, value: String)])]
+        _ method: HTTPRequest.Method,
+        from candidates: [(Entry, [(name: String, value: String)])]
     ) -> (Entry, [(name: String, value: String)])? {
         candidates.first { $0.0.description.method == method }
             ?? (method == .head ? candidates.first { $0.0.description.method == .get } : nil)
@@ -150,12 +159,16 @@ public struct RouteTable: HTTPHandler, RouteListing {
         if methods.contains("GET") { methods.insert("HEAD") }
         let list = methods.sorted().joined(separator: ", ")
         return HTTPHandlingError(
-            .methodNotAllowed, "This path takes \(list).", headerFields: [.allow: list]
+            .methodNotAllowed,
+            "This path takes \(list).",
+            headerFields: [.allow: list]
         )
     }
 
     private func run(
-        _ entry: Entry, _ values: [(name: String, value: String)], _ request: HandlerRequest
+        _ entry: Entry,
+        _ values: [(name: String, value: String)],
+        _ request: HandlerRequest
     ) async throws -> HandlerResponse {
         var request = request
         if let limits { request.limits = limits }
@@ -179,7 +192,8 @@ public struct RouteTable: HTTPHandler, RouteListing {
 
     /// Checks before the body is read, so that a stranger's bytes cost nothing.
     private func authorize(
-        _ access: RouteAccess, _ request: HandlerRequest
+        _ access: RouteAccess,
+        _ request: HandlerRequest
     ) async throws -> Identity? {
         if access == .open { return request.identity }
         var identity = request.identity
@@ -198,7 +212,9 @@ public struct RouteTable: HTTPHandler, RouteListing {
 extension RouteTable {
     /// Adds a `GET` route; see ``on(_:_:operationID:access:maximumBodyBytes:perform:)``.
     public mutating func get(
-        _ pattern: String, operationID: String, access: RouteAccess,
+        _ pattern: String,
+        operationID: String,
+        access: RouteAccess,
         perform action: @escaping Action
     ) throws {
         try on(.get, pattern, operationID: operationID, access: access, perform: action)
@@ -206,29 +222,45 @@ extension RouteTable {
 
     /// Adds a `POST` route.
     public mutating func post(
-        _ pattern: String, operationID: String, access: RouteAccess,
-        maximumBodyBytes: Int? = nil, perform action: @escaping Action
+        _ pattern: String,
+        operationID: String,
+        access: RouteAccess,
+        maximumBodyBytes: Int? = nil,
+        perform action: @escaping Action
     ) throws {
         try on(
-            .post, pattern, operationID: operationID, access: access,
-            maximumBodyBytes: maximumBodyBytes, perform: action
+            .post,
+            pattern,
+            operationID: operationID,
+            access: access,
+            maximumBodyBytes: maximumBodyBytes,
+            perform: action
         )
     }
 
     /// Adds a `PUT` route.
     public mutating func put(
-        _ pattern: String, operationID: String, access: RouteAccess,
-        maximumBodyBytes: Int? = nil, perform action: @escaping Action
+        _ pattern: String,
+        operationID: String,
+        access: RouteAccess,
+        maximumBodyBytes: Int? = nil,
+        perform action: @escaping Action
     ) throws {
         try on(
-            .put, pattern, operationID: operationID, access: access,
-            maximumBodyBytes: maximumBodyBytes, perform: action
+            .put,
+            pattern,
+            operationID: operationID,
+            access: access,
+            maximumBodyBytes: maximumBodyBytes,
+            perform: action
         )
     }
 
     /// Adds a `DELETE` route.
     public mutating func delete(
-        _ pattern: String, operationID: String, access: RouteAccess,
+        _ pattern: String,
+        operationID: String,
+        access: RouteAccess,
         perform action: @escaping Action
     ) throws {
         try on(.delete, pattern, operationID: operationID, access: access, perform: action)

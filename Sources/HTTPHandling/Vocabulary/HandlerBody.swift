@@ -46,8 +46,8 @@ public struct HandlerBody: AsyncSequence, Sendable {
 
     /// Reads the whole body.
     ///
-    /// - Throws: ``HTTPHandlingError`` with code `bodyTooLarge` as soon as more than `limit` bytes are
-    ///   promised or have come; `bodyInterrupted` when the connection broke off.
+    /// - Throws: ``HTTPHandlingError`` with code `bodyTooLarge` as soon as more than `limit` bytes
+    ///   are promised or have come; `bodyInterrupted` when the connection broke off.
     public func collect(upTo limit: Int) async throws -> [UInt8] {
         if let declaredLength, declaredLength > limit { throw Self.tooLarge(limit) }
         var result: [UInt8] = []
@@ -61,7 +61,11 @@ public struct HandlerBody: AsyncSequence, Sendable {
 
     public func makeAsyncIterator() -> Iterator {
         guard once.take() else {
-            return Iterator(chunks: FailedChunks().makeAsyncIterator(), remaining: .max, limit: .max)
+            return Iterator(
+                chunks: FailedChunks().makeAsyncIterator(),
+                remaining: .max,
+                limit: .max
+            )
         }
         let limit = limit ?? .max
         if let declaredLength, declaredLength > limit {
@@ -131,7 +135,8 @@ private struct FailedChunks: AsyncSequence, Sendable {
     struct Iterator: AsyncIteratorProtocol {
         mutating func next() async throws -> [UInt8]? {
             throw HTTPHandlingError(
-                .bodyConsumed, "The body was read already. Keep what collect(upTo:) returned."
+                .bodyConsumed,
+                "The body was read already. Keep what collect(upTo:) returned."
             )
         }
     }

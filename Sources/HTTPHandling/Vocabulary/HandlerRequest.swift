@@ -52,7 +52,8 @@ public struct HandlerRequest: Sendable {
     public func relativeSegments() throws -> ArraySlice<String> {
         guard let segments = target.segments else {
             throw HTTPHandlingError(
-                .invalidPath, "The path holds a broken percent-escape. Encode each segment as UTF-8."
+                .invalidPath,
+                "The path holds a broken percent-escape. Encode each segment as UTF-8."
             )
         }
         return segments.dropFirst(mountDepth)
@@ -100,7 +101,8 @@ public struct PathParameters: Hashable, Sendable {
 
     /// The value of `name`.
     ///
-    /// - Throws: ``HTTPHandlingError`` with code `invalidParameter` if the pattern has no such name.
+    /// - Throws: ``HTTPHandlingError`` with code `invalidParameter` if the pattern has no such
+    ///   name.
     public func require(_ name: String) throws -> String {
         guard let value = self[name] else {
             throw HTTPHandlingError(.invalidParameter, "The path lacks \(name).")
@@ -112,7 +114,8 @@ public struct PathParameters: Hashable, Sendable {
     ///
     /// - Throws: `ClusterRoleError` with code `invalidName` if it is not one.
     public func require<Name: NameIdentifier>(
-        _ name: String, as type: Name.Type = Name.self
+        _ name: String,
+        as type: Name.Type = Name.self
     ) throws -> Name {
         try Name(validating: require(name))
     }
@@ -121,7 +124,8 @@ public struct PathParameters: Hashable, Sendable {
     ///
     /// - Throws: `ClusterRoleError` with code `invalidIdentifier` if it is not one.
     public func require<Name: RandomIdentifier>(
-        _ name: String, as type: Name.Type = Name.self
+        _ name: String,
+        as type: Name.Type = Name.self
     ) throws -> Name {
         try Name(parsing: require(name))
     }

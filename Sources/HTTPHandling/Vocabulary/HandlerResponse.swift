@@ -50,7 +50,8 @@ public struct HandlerResponse: Sendable {
 
     /// `value` as JSON, with keys in order so that equal values give equal bytes.
     ///
-    /// - Throws: `EncodingError` if the value cannot be written, such as a number that is not finite.
+    /// - Throws: `EncodingError` if the value cannot be written, such as a number that is not
+    ///   finite.
     public static func json(
         _ value: some Encodable,
         status: HTTPResponse.Status = .ok,
@@ -58,7 +59,11 @@ public struct HandlerResponse: Sendable {
     ) throws -> HandlerResponse {
         let bytes = try encodedJSON(value)
         return .bytes(
-            bytes, contentType: MediaType.json, status: status, headerFields: headerFields)
+            bytes,
+            contentType: MediaType.json,
+            status: status,
+            headerFields: headerFields
+        )
     }
 
     /// Bytes of a media type.
@@ -75,21 +80,24 @@ public struct HandlerResponse: Sendable {
 
     /// Plain text in UTF-8.
     public static func text(
-        _ text: String, status: HTTPResponse.Status = .ok
+        _ text: String,
+        status: HTTPResponse.Status = .ok
     ) -> HandlerResponse {
         .bytes(Array(text.utf8), contentType: MediaType.text, status: status)
     }
 
     /// A page in UTF-8.
     public static func html(
-        _ page: String, status: HTTPResponse.Status = .ok
+        _ page: String,
+        status: HTTPResponse.Status = .ok
     ) -> HandlerResponse {
         .bytes(Array(page.utf8), contentType: MediaType.html, status: status)
     }
 
     /// An answer without a body: 204 unless said otherwise.
     public static func empty(
-        _ status: HTTPResponse.Status = .noContent, headerFields: HTTPFields = [:]
+        _ status: HTTPResponse.Status = .noContent,
+        headerFields: HTTPFields = [:]
     ) -> HandlerResponse {
         HandlerResponse(status: status, headerFields: headerFields)
     }

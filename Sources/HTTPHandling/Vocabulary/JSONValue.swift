@@ -1,8 +1,8 @@
 #if Server
 /// Any JSON value, for payloads a product defines and Reeve passes on unread.
 ///
-/// Whole numbers that fit are kept as ``integer(_:)``; others become ``number(_:)`` with the precision
-/// of a `Double`. Numbers of different cases are never equal.
+/// Whole numbers that fit are kept as ``integer(_:)``; others become ``number(_:)`` with the
+/// precision of a `Double`. Numbers of different cases are never equal.
 public enum JSONValue: Hashable, Sendable, Codable {
     case null
     case bool(Bool)

@@ -82,7 +82,7 @@ public struct ProblemDetails: Hashable, Sendable, Codable {
     }
 
     private static let generalDetail =
-        "The node failed to answer; its log says why. Repeat the call, and report it if it fails again."
+        "The node failed to answer; its log says why. Repeat the call once, then report it."
 
     private static func defaultRetryAfter(_ category: ErrorCategory) -> Duration? {
         switch category {
@@ -96,7 +96,8 @@ public struct ProblemDetails: Hashable, Sendable, Codable {
         Int(max(1, (duration.milliseconds + 999) / 1_000))
     }
 
-    /// The answer: `application/problem+json`, with `Retry-After` where there is something to wait for.
+    /// The answer: `application/problem+json`, with `Retry-After` where there is something to wait
+    /// for.
     public func response(headerFields: HTTPFields = [:]) -> HandlerResponse {
         var fields = headerFields
         if let retryAfter { fields[.retryAfter] = String(retryAfter) }
