@@ -200,7 +200,10 @@ let testTargets: [Target] = [
     tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
     tests(
         "ClusterMembershipTests",
-        ["ClusterMembership", "ClusterTestKit", "ClusterRole", lifecycle, lifecycleTestKit]
+        [
+            "ClusterMembership", "ClusterTestKit", "ClusterRole", "DeviceRegistry",
+            "OperationQueue", "NotificationDispatch", lifecycle, lifecycleTestKit,
+        ]
     ),
     tests(
         "NotificationDispatchTests",
