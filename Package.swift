@@ -199,6 +199,20 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 let testTargets: [Target] = [
     tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
     tests(
+        "ClusterTestKitTests",
+        [
+            "ClusterTestKit", "ClusterRole", "ClusterMembership", "DeviceRegistry",
+            "OperationQueue", "NotificationDispatch",
+        ]
+    ),
+    tests(
+        "ConformanceTests",
+        [
+            "ClusterTestKit", "ClusterRole", "ClusterMembership", "DeviceRegistry",
+            "OperationQueue", "NotificationDispatch",
+        ]
+    ),
+    tests(
         "ClusterMembershipTests",
         ["ClusterMembership", "ClusterTestKit", "ClusterRole", lifecycle, lifecycleTestKit]
     ),
