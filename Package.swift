@@ -22,6 +22,7 @@ let crypto = product("Crypto", "swift-crypto")
 let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
 let httpTypes = product("HTTPTypes", "swift-http-types", trait: "Server")
 let hummingbird = product("Hummingbird", "hummingbird", trait: "Server")
+let hummingbirdCore = product("HummingbirdCore", "hummingbird", trait: "Server")
 let mustache = product("Mustache", "swift-mustache", trait: "Server")
 let configuration = product("Configuration", "swift-configuration", trait: "Server")
 let argumentParser = product("ArgumentParser", "swift-argument-parser", trait: "Server")
@@ -104,7 +105,7 @@ let sqliteModules: [Target] = [
 
 /// Traits `Server` and `Push`: everything that speaks HTTP.
 let serverModules: [Target] = [
-    .target(name: "HTTPHandling", dependencies: ["ClusterRole", httpTypes, logging, metrics, tracing], swiftSettings: strict),
+    .target(name: "HTTPHandling", dependencies: ["ClusterRole", httpTypes, crypto, logging, metrics, tracing], swiftSettings: strict),
     .target(
         name: "DeviceGateway",
         dependencies: ["HTTPHandling", "ClusterRole", "DeviceRegistry", "OperationQueue", httpTypes, logging],
@@ -138,7 +139,7 @@ let serverModules: [Target] = [
     ),
     .target(
         name: "HummingbirdHosting",
-        dependencies: ["HTTPHandling", httpTypes, hummingbird, lifecycle, logging],
+        dependencies: ["HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle, logging],
         swiftSettings: strict
     ),
     .target(
@@ -165,6 +166,26 @@ let commands: [Target] = [
             "ClusterRole", "ArtifactStore", "DeviceRegistry", "OperationQueue", "SQLiteReplica",
             "HTTPHandling", "DeviceGateway", "ClusterLink", "HummingbirdHosting", configuration,
             argumentParser, lifecycle, logging,
+        ],
+        swiftSettings: strict
+    ),
+]
+
+let tests: [Target] = [
+    .testTarget(
+        name: "HTTPHandlingTests",
+        dependencies: [
+            "HTTPHandling", "ClusterRole", httpTypes, logging,
+            product("MetricsTestKit", "swift-metrics", trait: "Server"),
+            product("InMemoryTracing", "swift-distributed-tracing", trait: "Server"), tracing,
+        ],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "HummingbirdHostingTests",
+        dependencies: [
+            "HummingbirdHosting", "HTTPHandling", "ClusterRole", httpTypes, hummingbird, lifecycle,
+            logging,
         ],
         swiftSettings: strict
     ),
@@ -197,6 +218,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ],
-    targets: coreModules + sqliteModules + serverModules + commands,
+    targets: coreModules + sqliteModules + serverModules + commands + tests,
     swiftLanguageModes: [.v6]
 )
