@@ -189,6 +189,39 @@ let tests: [Target] = [
         ],
         swiftSettings: strict
     ),
+    .testTarget(
+        name: "ClusterTestKitTests",
+        dependencies: [
+            "ClusterTestKit", "ClusterRole", "ClusterMembership", "DeviceRegistry",
+            "OperationQueue", "NotificationDispatch",
+        ],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "ConformanceTests",
+        dependencies: [
+            "ClusterTestKit", "ClusterRole", "ClusterMembership", "DeviceRegistry",
+            "OperationQueue", "NotificationDispatch",
+        ],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "SQLiteReplicaTests",
+        dependencies: [
+            "SQLiteReplica", "SQLiteEngine", "ClusterTestKit", "ClusterRole", "DeviceRegistry",
+            "OperationQueue", logging,
+        ],
+        swiftSettings: strict
+    ),
+    .testTarget(
+        name: "ClusterTransportTests",
+        dependencies: [
+            "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting", "HTTPHandling",
+            "ClusterTestKit", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
+            "OperationQueue", httpClientForServer, httpTypes, lifecycle, logging,
+        ],
+        swiftSettings: strict
+    ),
 ]
 
 let package = Package(

@@ -63,7 +63,7 @@ extension LinkEndpoint {
         guard let last = batch.entries.last else {
             throw ClusterTransportError(.malformed, "The spool batch is empty. Send entries.")
         }
-        let epoch = try epoch()
+        let epoch = try authority().epoch
         let receipt = try await services.operations.apply(
             batch.entries,
             from: SpoolMark(node: node, incarnation: batch.incarnation, number: last.number),

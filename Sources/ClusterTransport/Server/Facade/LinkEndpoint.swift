@@ -18,37 +18,46 @@ public struct LinkServices: Sendable {
     public var devices: any DeviceReader
     /// Enrols and removes devices on behalf of workers.
     public var enrolment: any EnrolmentService
-    /// Keeps the workers as members.
-    public var members: any MemberRegistry
     /// Wakes requests that wait.
     public var hints: any HintBus
     /// Releases, and the bundles that carry them.
     public var releases: any ReleaseSource
     /// Takes what workers say of releases.
     public var acknowledgements: any AcknowledgementSink
-    /// The coordinator's right to write, now; throws while this manager is not the coordinator.
-    public var capability: @Sendable () throws -> WriteCapability
+    /// The coordinator's authority, now; `nil` while this manager is not the coordinator.
+    public var authority: @Sendable () -> LinkAuthority?
 
     public init(
         replicas: any ReplicaSource,
         operations: any OperationStorage,
         devices: any DeviceReader,
         enrolment: any EnrolmentService,
-        members: any MemberRegistry,
         hints: any HintBus,
         releases: any ReleaseSource,
         acknowledgements: any AcknowledgementSink,
-        capability: @escaping @Sendable () throws -> WriteCapability
+        authority: @escaping @Sendable () -> LinkAuthority?
     ) {
         self.replicas = replicas
         self.operations = operations
         self.devices = devices
         self.enrolment = enrolment
-        self.members = members
         self.hints = hints
         self.releases = releases
         self.acknowledgements = acknowledgements
+        self.authority = authority
+    }
+}
+
+/// What only the coordinator has: made when the lease is won, dropped when it is lost.
+public struct LinkAuthority: Sendable {
+    /// The right to write.
+    public var capability: WriteCapability
+    /// Takes joins and heartbeats; the one that also judges silence.
+    public var members: ClusterMembersWriter
+
+    public init(capability: WriteCapability, members: ClusterMembersWriter) {
         self.capability = capability
+        self.members = members
     }
 }
 
@@ -115,8 +124,17 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
         }
     }
 
-    /// The epoch to write with.
-    func epoch() throws -> Epoch { try services.capability().requireEpoch() }
+    /// The authority to write with.
+    func authority() throws -> (epoch: Epoch, members: ClusterMembersWriter) {
+        guard let authority = services.authority(), !authority.capability.isRevoked else {
+            throw ClusterTransportError(
+                .notCoordinator,
+                "This manager is not the coordinator now. Ask another, or this one again later.",
+                retryAfter: .seconds(1)
+            )
+        }
+        return (try authority.capability.requireEpoch(), authority.members)
+    }
 
     /// How long a request may wait: what its query `wait` says in whole seconds, up to the limit.
     func wait(of request: HandlerRequest) throws -> Duration {
@@ -161,7 +179,7 @@ extension LinkEndpoint {
             )
         }
         try check(hello.properties)
-        let epoch = try epoch()
+        let (epoch, members) = try authority()
         guard hello.highestEpoch <= epoch else {
             request.logger.error(
                 "A worker has seen a newer coordinator than this manager",
@@ -176,22 +194,18 @@ extension LinkEndpoint {
             )
         }
         let now = time.now()
-        let known = try await member(node)
-        _ = try await services.members.put(
+        try await members.join(
             Member(
                 node: node,
                 role: hello.role,
                 domain: try ClusterDomain(parsing: hello.domain),
                 address: String(hello.address.prefix(255)),
                 version: String(hello.version.prefix(255)),
-                state: .alive,
                 properties: hello.properties,
                 applied: hello.applied,
-                joinedAt: known?.joinedAt ?? now,
+                joinedAt: now,
                 lastHeard: now
-            ),
-            epoch: epoch
-        )
+            ))
         return try await welcome(epoch)
     }
 
@@ -199,21 +213,14 @@ extension LinkEndpoint {
         _ heartbeat: LinkHeartbeat, from node: NodeID
     ) async throws -> HandlerResponse {
         try check(heartbeat.properties)
-        let epoch = try epoch()
-        guard var member = try await member(node) else {
-            throw ClusterMembershipError(
-                .invalidMember, "\(node) is no member yet. Say hello before the first heartbeat.")
+        let (epoch, members) = try authority()
+        if heartbeat.state == .left {
+            try await members.leave(node)
+        } else {
+            try await members.heartbeat(
+                node, applied: heartbeat.applied, properties: heartbeat.properties)
         }
-        member.state = heartbeat.state
-        member.applied = heartbeat.applied
-        member.properties = heartbeat.properties
-        member.lastHeard = time.now()
-        _ = try await services.members.put(member, epoch: epoch)
         return try await welcome(epoch)
-    }
-
-    private func member(_ node: NodeID) async throws -> Member? {
-        try await services.members.members().first { $0.node == node }
     }
 
     private func check(_ properties: [String: String]) throws {
