@@ -26,7 +26,10 @@ public protocol ReplicaStorage: Sendable {
 
     /// Notes that the manager has entries up to `mark`, so that ``pendingEntries(limit:)`` goes on
     /// behind it. They go on being overlaid until a page carries the mark.
-    func handedOn(upTo mark: Int64)
+    ///
+    /// - Parameter revision: of the transaction that stored the mark. One of another history than the
+    ///   replica's says nothing and is ignored.
+    func handedOn(upTo mark: Int64, at revision: Revision)
 
     /// Says when there may be something to hand on: an entry was accepted, or a snapshot has moved the
     /// mark. A slow reader gets one signal for many.

@@ -106,6 +106,9 @@ final class LinkConnection: Sendable {
         try await attempt(request) { $0 }
     }
 
+    var releaseWait: Duration { configuration.releaseWait }
+    var bundleTimeout: Duration { configuration.bundleTimeout }
+
     /// Begins the next call with another manager, if there is one.
     func moveOn() { current.withLock { $0 = ($0 + 1) % bases.count } }
 

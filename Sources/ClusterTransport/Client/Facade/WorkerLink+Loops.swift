@@ -1,4 +1,5 @@
 #if Server
+internal import ClusterMembership
 internal import ClusterRole
 internal import Logging
 internal import Metrics
@@ -28,6 +29,7 @@ extension WorkerLink {
                 try await replica.heard(from: page.epoch)
                 try await replica.apply(page)
                 cursor = page.next
+                if page.next == nil, page.revision != before { hints?.publish(page.revision) }
                 note(page)
                 succeeded()
                 backoff.onSuccess()

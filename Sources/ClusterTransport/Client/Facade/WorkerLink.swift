@@ -22,6 +22,7 @@ public final class WorkerLink: Service {
     let client: LinkClient
     let replica: any ReplicaStorage
     let configuration: WorkerLinkConfiguration
+    let hints: (any HintBus)?
     let time: any TimeSource
     let random: any RandomSource
     let logger: Logger
@@ -30,10 +31,13 @@ public final class WorkerLink: Service {
     /// - Parameters:
     ///   - client: dials the managers.
     ///   - replica: what is filled and drained.
+    ///   - hints: told of each revision the replica has reached, so that what else follows the manager
+    ///     (releases, say) need not poll often.
     public init(
         client: LinkClient,
         replica: any ReplicaStorage,
         configuration: WorkerLinkConfiguration = WorkerLinkConfiguration(),
+        hints: (any HintBus)? = nil,
         time: any TimeSource = SystemTimeSource(),
         random: any RandomSource = SystemRandomSource(),
         logger: Logger = Logger(label: "reeve.link")
@@ -41,6 +45,7 @@ public final class WorkerLink: Service {
         self.client = client
         self.replica = replica
         self.configuration = configuration
+        self.hints = hints
         self.time = time
         self.random = random
         self.logger = logger
@@ -104,7 +109,7 @@ public final class WorkerLink: Service {
             SpoolBatch(
                 incarnation: position.incarnation, history: revision.history, entries: entries))
         try await replica.heard(from: mark.epoch)
-        replica.handedOn(upTo: mark.mark)
+        replica.handedOn(upTo: mark.mark, at: mark.revision)
         Counter(label: "reeve_link_entries_handed_on").increment(by: entries.count)
         state.withLock {
             $0.lastMark = mark.mark

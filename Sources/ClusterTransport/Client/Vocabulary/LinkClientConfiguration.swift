@@ -10,6 +10,12 @@ public struct LinkClientConfiguration: Sendable {
     /// How long one request may take beside the time it is asked to wait. 10 s: a store under load
     /// answers within one.
     public var requestTimeout: Duration
+    /// How long the manager is asked to wait for a newer release than the one that was shown. None:
+    /// ``WorkerLink`` hears of releases anyway. At most 25 s, for callers without one.
+    public var releaseWait: Duration
+    /// How long one attempt at a bundle may take; what has come by then is kept, and the rest is asked
+    /// for again. 10 minutes.
+    public var bundleTimeout: Duration
     /// The largest answer that is kept in memory, in bytes. 64 MiB: a replica page of 5,000 rows with
     /// payloads of 10 kB.
     public var maximumAnswerBytes: Int
@@ -21,11 +27,15 @@ public struct LinkClientConfiguration: Sendable {
         addresses: [String],
         token: String,
         requestTimeout: Duration = .seconds(10),
+        releaseWait: Duration = .zero,
+        bundleTimeout: Duration = .seconds(600),
         maximumAnswerBytes: Int = 64 << 20
     ) {
         self.addresses = addresses
         self.token = token
         self.requestTimeout = requestTimeout
+        self.releaseWait = releaseWait
+        self.bundleTimeout = bundleTimeout
         self.maximumAnswerBytes = maximumAnswerBytes
     }
 }

@@ -20,10 +20,10 @@ public struct LinkServices: Sendable {
     public var enrolment: any EnrolmentService
     /// Wakes requests that wait.
     public var hints: any HintBus
-    /// Releases, and the bundles that carry them.
-    public var releases: any ReleaseSource
-    /// Takes what workers say of releases.
-    public var acknowledgements: any AcknowledgementSink
+    /// Releases, and what workers say of them.
+    public var releases: any ReleaseStorage
+    /// The bytes of bundles.
+    public var objects: any ObjectStorage
     /// The coordinator's authority, now; `nil` while this manager is not the coordinator.
     public var authority: @Sendable () -> LinkAuthority?
 
@@ -33,8 +33,8 @@ public struct LinkServices: Sendable {
         devices: any DeviceReader,
         enrolment: any EnrolmentService,
         hints: any HintBus,
-        releases: any ReleaseSource,
-        acknowledgements: any AcknowledgementSink,
+        releases: any ReleaseStorage,
+        objects: any ObjectStorage,
         authority: @escaping @Sendable () -> LinkAuthority?
     ) {
         self.replicas = replicas
@@ -43,7 +43,7 @@ public struct LinkServices: Sendable {
         self.enrolment = enrolment
         self.hints = hints
         self.releases = releases
-        self.acknowledgements = acknowledgements
+        self.objects = objects
         self.authority = authority
     }
 }
