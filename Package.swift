@@ -20,6 +20,7 @@ let tracing = product("Tracing", "swift-distributed-tracing")
 let lifecycle = product("ServiceLifecycle", "swift-service-lifecycle")
 let crypto = product("Crypto", "swift-crypto")
 let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
+let sqlite3 = product("GRDBSQLite", "GRDB.swift", trait: "SQLite")
 let httpTypes = product("HTTPTypes", "swift-http-types", trait: "Server")
 let hummingbird = product("Hummingbird", "hummingbird", trait: "Server")
 let hummingbirdCore = product("HummingbirdCore", "hummingbird", trait: "Server")
@@ -80,7 +81,7 @@ let coreModules: [Target] = [
 let sqliteModules: [Target] = [
     .target(
         name: "SQLiteEngine",
-        dependencies: ["ClusterRole", "CReeveSystem", grdb, logging, metrics],
+        dependencies: ["ClusterRole", "CReeveSystem", grdb, sqlite3, logging, metrics],
         path: "Sources/SQLiteStorage/SQLiteEngine",
         swiftSettings: strict
     ),

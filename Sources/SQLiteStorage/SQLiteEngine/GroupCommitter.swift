@@ -1,0 +1,196 @@
+#if SQLite
+internal import Synchronization
+
+/// Many callers, one writer: everything that waits at once goes into one transaction, and a caller
+/// resumes when it is on disk.
+///
+/// Each call runs in a savepoint of its own, so one that throws takes back only what it did itself.
+/// Calls run in the order in which they were made. An I/O error in the writer poisons the file: what
+/// is on disk is unknown after a failed fsync, so every later call throws `poisoned` until the file
+/// is opened again and SQLite has recovered its log.
+package final class GroupCommitter: Sendable {
+    private struct Outcome {
+        let failure: (any Error)?
+        /// Resumes the caller: with the error given, else with what its body returned or threw.
+        let resume: @Sendable ((any Error)?) -> Void
+    }
+
+    private struct Call: Sendable {
+        let run: @Sendable (SQLConnection) -> Outcome
+        let refuse: @Sendable (any Error) -> Void
+    }
+
+    private enum Condition: Sendable {
+        case open
+        case poisoned(String)
+        case closed
+    }
+
+    private struct State: Sendable {
+        var waiting: [Call] = []
+        var isDraining = false
+        var condition = Condition.open
+        var commits = 0
+    }
+
+    private let state = Mutex(State())
+    private let writer: ConfinedConnection
+    private let options: DatabaseFileOptions
+    private let log: WriteAheadLog
+
+    init(writer: ConfinedConnection, log: WriteAheadLog, options: DatabaseFileOptions) {
+        self.writer = writer
+        self.log = log
+        self.options = options
+    }
+
+    /// How many transactions were committed: many calls share one.
+    package var commits: Int { state.withLock { $0.commits } }
+
+    /// Runs `body` in the next transaction; returns when that is durable.
+    ///
+    /// - Parameter body: runs on the writer's queue; it must not block, and may be run once only.
+    /// - Throws: what `body` throws, after taking back what it did; ``SQLiteStorageError`` with
+    ///   `overloaded`, `poisoned`, `closed`, `full` or `io`. In each case nothing of the call was
+    ///   stored, except that after `io` and `poisoned` it is unknown.
+    package func write<Result: Sendable>(
+        _ body: @escaping @Sendable (SQLConnection) throws -> Result
+    ) async throws -> Result {
+        try await withCheckedThrowingContinuation { continuation in
+            submit(
+                Call(
+                    run: { connection in
+                        let result = Swift.Result { try body(connection) }
+                        var failure: (any Error)?
+                        if case .failure(let error) = result { failure = error }
+                        return Outcome(failure: failure) { error in
+                            if let error {
+                                continuation.resume(throwing: error)
+                            } else {
+                                continuation.resume(with: result)
+                            }
+                        }
+                    },
+                    refuse: { continuation.resume(throwing: $0) }
+                )
+            )
+        }
+    }
+
+    private func submit(_ call: Call) {
+        let (refusal, mustStart): ((any Error)?, Bool) = state.withLock { state in
+            if let refusal = self.refusal(in: state) { return (refusal, false) }
+            guard state.waiting.count < options.maximumWaitingCalls else {
+                return (
+                    SQLiteStorageError(
+                        .overloaded,
+                        "\(state.waiting.count) calls wait for the writer. Slow down, and repeat.",
+                        retryAfter: .seconds(1)
+                    ), false
+                )
+            }
+            state.waiting.append(call)
+            let mustStart = !state.isDraining
+            state.isDraining = true
+            return (nil, mustStart)
+        }
+        if let refusal { return call.refuse(refusal) }
+        if mustStart { writer.perform { self.drain($0) } }
+    }
+
+    private func refusal(in state: State) -> (any Error)? {
+        switch state.condition {
+        case .open: nil
+        case .closed: SQLiteStorageError.isClosed
+        case .poisoned(let reason):
+            SQLiteStorageError(
+                .poisoned,
+                "An I/O error struck the file (\(reason)); what is on disk is unknown. Check the disk, "
+                    + "then start this node again."
+            )
+        }
+    }
+
+    /// - Throws: `poisoned` or `closed`.
+    func requireOpen() throws {
+        if let refusal = state.withLock({ refusal(in: $0) }) { throw refusal }
+    }
+
+    /// Refuses calls from now on; what waits is still committed.
+    ///
+    /// - Returns: whether this call was the first.
+    func beginClosing() -> Bool {
+        state.withLock { state in
+            if case .closed = state.condition { return false }
+            state.condition = .closed
+            return true
+        }
+    }
+
+    private func poison(_ error: any Error) {
+        let abandoned = state.withLock { state in
+            if case .open = state.condition { state.condition = .poisoned("\(error)") }
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for call in abandoned { call.refuse(error) }
+    }
+
+    // MARK: On the writer's queue
+
+    private func drain(_ connection: SQLConnection?) {
+        while true {
+            let batch = state.withLock { state in
+                let batch = Array(state.waiting.prefix(options.maximumCallsInCommit))
+                state.waiting.removeFirst(batch.count)
+                if batch.isEmpty { state.isDraining = false }
+                return batch
+            }
+            if batch.isEmpty { return }
+            guard let connection else {
+                for call in batch { call.refuse(SQLiteStorageError.isClosed) }
+                continue
+            }
+            commit(batch, on: connection)
+        }
+    }
+
+    private func commit(_ batch: [Call], on connection: SQLConnection) {
+        var outcomes: [Outcome] = []
+        outcomes.reserveCapacity(batch.count)
+        do {
+            try connection.run("BEGIN IMMEDIATE")
+            for call in batch {
+                try connection.run("SAVEPOINT call")
+                let outcome = call.run(connection)
+                outcomes.append(outcome)
+                if let failure = outcome.failure {
+                    // Some errors (I/O, disk full) make SQLite take back the whole transaction.
+                    guard connection.isInTransaction else { throw failure }
+                    if let failure = failure as? SQLiteStorageError, failure.code == .io {
+                        throw failure
+                    }
+                    try connection.run("ROLLBACK TO call")
+                }
+                try connection.run("RELEASE call")
+            }
+            try options.commitFault?()
+            try connection.run("COMMIT")
+        } catch {
+            if connection.isInTransaction { try? connection.run("ROLLBACK") }
+            // First, so that a caller who tries again at once meets it.
+            if (error as? SQLiteStorageError)?.code == .io { poison(error) }
+            for outcome in outcomes { outcome.resume(error) }
+            for call in batch.dropFirst(outcomes.count) { call.refuse(error) }
+            return
+        }
+        state.withLock { $0.commits += 1 }
+        for outcome in outcomes { outcome.resume(nil) }
+        do {
+            try log.checkpointIfLong(on: connection, threshold: options.checkpointPages)
+        } catch {
+            poison(error)
+        }
+    }
+}
+#endif

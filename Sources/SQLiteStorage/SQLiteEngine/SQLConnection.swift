@@ -1,0 +1,150 @@
+#if SQLite
+internal import GRDBSQLite
+
+/// One open connection with its compiled statements.
+///
+/// It is not `Sendable`: it is handed to the closures of ``DatabaseFile/read(_:)`` and
+/// ``GroupCommitter/write(_:)`` and must not leave them. Statements are compiled once and kept.
+package final class SQLConnection {
+    let handle: OpaquePointer
+    private var statements: [String: PreparedStatement] = [:]
+
+    init(handle: OpaquePointer) { self.handle = handle }
+
+    /// The compiled statement, ready to bind. Give it back with ``giveBack(_:)``.
+    ///
+    /// A statement that is in use further up the stack is compiled a second time.
+    private func take(_ sql: String) throws -> PreparedStatement {
+        if let known = statements[sql] {
+            if known.isBusy { return try PreparedStatement(sql, on: handle) }
+            known.isBusy = true
+            return known
+        }
+        let statement = try PreparedStatement(sql, on: handle)
+        statement.isBusy = true
+        statements[sql] = statement
+        return statement
+    }
+
+    private func giveBack(_ statement: PreparedStatement) {
+        statement.reset()
+        statement.isBusy = false
+    }
+
+    /// Lends a compiled statement, for loops that bind and step many times.
+    package func withStatement<Result>(
+        _ sql: String,
+        _ body: (PreparedStatement) throws -> Result
+    ) throws -> Result {
+        let statement = try take(sql)
+        defer { giveBack(statement) }
+        return try body(statement)
+    }
+
+    /// Runs a statement to its end.
+    package func run<each Value: SQLBindable>(
+        _ sql: String,
+        _ values: repeat each Value
+    ) throws {
+        let statement = try take(sql)
+        defer { giveBack(statement) }
+        try statement.bind(repeat each values)
+        while try statement.step() {}
+    }
+
+    /// Runs a statement whose last parameter is the checksum over the others.
+    package func run<each Value: SQLBindable>(
+        sealedFor table: StaticString,
+        _ sql: String,
+        _ values: repeat each Value
+    ) throws {
+        let statement = try take(sql)
+        defer { giveBack(statement) }
+        try statement.bind(sealedFor: table, repeat each values)
+        while try statement.step() {}
+    }
+
+    /// The rows of a query.
+    package func rows<each Value: SQLBindable, Row>(
+        _ sql: String,
+        _ values: repeat each Value,
+        read: (PreparedStatement) throws -> Row
+    ) throws -> [Row] {
+        let statement = try take(sql)
+        defer { giveBack(statement) }
+        try statement.bind(repeat each values)
+        var result: [Row] = []
+        while try statement.step() { result.append(try read(statement)) }
+        return result
+    }
+
+    /// The first row of a query, if there is one.
+    package func row<each Value: SQLBindable, Row>(
+        _ sql: String,
+        _ values: repeat each Value,
+        read: (PreparedStatement) throws -> Row
+    ) throws -> Row? {
+        let statement = try take(sql)
+        defer { giveBack(statement) }
+        try statement.bind(repeat each values)
+        return try statement.step() ? try read(statement) : nil
+    }
+
+    /// How many rows the last statement changed.
+    package var changes: Int { Int(sqlite3_changes(handle)) }
+
+    /// The rowid of the last insertion.
+    package var lastInsertedRow: Int64 { sqlite3_last_insert_rowid(handle) }
+
+    /// Runs statements that take no values and are not worth keeping: pragmas, schema.
+    package func script(_ sql: String) throws {
+        let result = sqlite3_exec(handle, sql, nil, nil, nil)
+        if result != SQLITE_OK { throw SQLiteStorageError.of(result, on: handle, during: sql) }
+    }
+
+    var isInTransaction: Bool { sqlite3_get_autocommit(handle) == 0 }
+
+    /// Finalizes all statements, so that the connection can close.
+    func forgetStatements() { statements = [:] }
+}
+
+// MARK: - The meta table
+
+extension SQLConnection {
+    /// A number kept for the whole file; 0 before it is first set.
+    package func metaNumber(_ name: String) throws -> Int64 {
+        try row("SELECT name, number, bytes, sum FROM meta WHERE name = ?", name) {
+            try $0.verify("meta", sum: 3)
+            return $0.int64(1)
+        } ?? 0
+    }
+
+    package func setMetaNumber(_ name: String, _ number: Int64) throws {
+        try run(
+            sealedFor: "meta",
+            "INSERT OR REPLACE INTO meta (name, number, bytes, sum) VALUES (?, ?, ?, ?)",
+            name,
+            number,
+            [UInt8]?.none
+        )
+    }
+
+    /// Bytes kept for the whole file.
+    package func metaBytes(_ name: String) throws -> [UInt8]? {
+        try row("SELECT name, number, bytes, sum FROM meta WHERE name = ?", name) {
+            try $0.verify("meta", sum: 3)
+            return $0.optionalBlob(2)
+        } ?? nil
+    }
+
+    package func setMetaBytes(_ name: String, _ bytes: [UInt8]) throws {
+        try run(
+            sealedFor: "meta",
+            "INSERT OR REPLACE INTO meta (name, number, bytes, sum) VALUES (?, ?, ?, ?)",
+            name,
+            Int64(0),
+            bytes
+        )
+    }
+}
+#endif
