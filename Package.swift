@@ -163,8 +163,8 @@ let nodes: [Target] = [
     .target(
         name: "ReeveWorker",
         dependencies: [
-            "ClusterRole", "ArtifactStore", "DeviceRegistry", "OperationQueue", "SQLiteReplica",
-            "HTTPHandling", "DeviceGateway", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
+            "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+            "SQLiteReplica", "HTTPHandling", "DeviceGateway", "ClusterLink", "HummingbirdHosting",
             configuration, lifecycle, logging,
         ],
         swiftSettings: strict

@@ -32,6 +32,10 @@ public struct ManagerConfiguration: Sendable {
     public var transports = TransportTable()
     /// How often devices are asked for their information; `nil` for never.
     public var informationFrequency: Duration?
+    /// What the node starts: ``Profile/manager``, or one of the product's own.
+    public var profile = Profile.manager
+    /// Components of the product's own, started with the node's.
+    public var components: [NodeComponent] = []
     public var time: any TimeSource = SystemTimeSource()
     public var random: any RandomSource = SystemRandomSource()
     public var logger = Logger(label: "reeve.manager")
