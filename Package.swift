@@ -170,6 +170,14 @@ let commands: [Target] = [
     ),
 ]
 
+let tests: [Target] = [
+    .testTarget(
+        name: "ArtifactStoreTests",
+        dependencies: ["ArtifactStore", "ClusterRole", "ClusterTestKit", logging, lifecycle],
+        swiftSettings: strict
+    ),
+]
+
 let package = Package(
     name: "swift-reeve",
     platforms: [.macOS(.v15)],
@@ -197,6 +205,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ],
-    targets: coreModules + sqliteModules + serverModules + commands,
+    targets: coreModules + sqliteModules + serverModules + commands + tests,
     swiftLanguageModes: [.v6]
 )
