@@ -126,6 +126,25 @@ final class DispatchCoreTests: XCTestCase {
         )
     }
 
+    func test_answerUnderWayWhenTheRestBegan_doesNotEndIt() {
+        var core = makeCore()
+        let due = DueWakeUp(wake: wake(), registration: registration)
+        _ = decide(&core, .retry(after: .seconds(60), scope: .transport, reason: "down"))
+        XCTAssertEqual(decide(&core, .accepted, at: .seconds(1)), [.settle(.sent)])
+        guard case .settle(.retry) = core.onDue(due, at: now, monotonic: .seconds(2)) else {
+            return XCTFail("the transport still rests")
+        }
+    }
+
+    func test_failureTexts_neverHoldTheAddress() {
+        var core = makeCore()
+        let outcome = PushOutcome.unknown(reason: "could not reach \(registration.address)!")
+        guard case .settle(.retry(_, let failure)) = decide(&core, outcome).first else {
+            return XCTFail("expected a retry")
+        }
+        XCTAssertEqual(failure, "could not reach …!")
+    }
+
     func test_longFailureTexts_areCut() {
         var core = makeCore()
         let long = String(repeating: "ü", count: 10_000)
