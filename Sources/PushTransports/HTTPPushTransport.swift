@@ -1,7 +1,7 @@
 #if Push
 internal import AsyncHTTPClient
 internal import ClusterRole
-public import DeviceRegistry
+internal import DeviceRegistry
 internal import FoundationEssentials
 public import Logging
 internal import NIOCore

@@ -313,7 +313,14 @@ public actor WakeDispatcher: Service {
         switch verdict {
         case .sent: drive.report.sent += 1
         case .retry: drive.report.retried += 1
-        case .abandon: drive.report.abandoned += 1
+        case .abandon(let failure):
+            drive.report.abandoned += 1
+            configuration.logger.debug(
+                "wake-up given up; the device is left to polling",
+                metadata: [
+                    "tenant": "\(wake.tenant)", "device": "\(wake.device)", "reason": "\(failure)",
+                ]
+            )
         case .deadToken: drive.report.dead += 1
         }
         drive.settled.append(
