@@ -33,6 +33,13 @@ public struct Lease: Hashable, Sendable {
         self.epoch = epoch
         self.remaining = remaining
     }
+
+    /// What ``remaining`` is at least when the lease never runs out: the store belongs to this process
+    /// until it is closed (SQLite). A ``Coordinator`` then never renews.
+    public static let unlimited = Duration.seconds(100 * 365 * 86_400)
+
+    /// Whether the lease never runs out.
+    public var isUnlimited: Bool { remaining >= Lease.unlimited }
 }
 
 /// The log of all committed changes, in one total order. It holds keys only.
@@ -62,8 +69,9 @@ public struct LoggedChange: Hashable, Sendable {
 
 /// Keeps the members of the cluster.
 public protocol MemberRegistry: Sendable {
-    /// Stores a member as it is now: joined, or changed. A repeated heartbeat that changes nothing else
-    /// only moves `lastHeard` and takes no revision.
+    /// Stores a member as it is now: joined, or changed. A repeated heartbeat that changes nothing but
+    /// `lastHeard` and `applied` takes no revision (a revision for having applied a revision would never
+    /// come to rest).
     func put(_ member: Member, epoch: Epoch) async throws -> Revision
     /// Removes a member.
     func remove(_ node: NodeID, epoch: Epoch) async throws -> Revision

@@ -41,6 +41,35 @@ public struct Member: Hashable, Sendable {
         self.joinedAt = joinedAt
         self.lastHeard = lastHeard
     }
+
+    /// Whether nothing differs but what each heartbeat moves: `lastHeard` and `applied`.
+    public func isSameButForHeartbeat(as other: Member) -> Bool {
+        var moved = self
+        moved.lastHeard = other.lastHeard
+        moved.applied = other.applied
+        return moved == other
+    }
+
+    /// The most ``properties``, so that a list of members stays small.
+    public static let maximumProperties = 64
+    /// The longest key or value of ``properties``, ``address`` and ``version``, in bytes of UTF-8.
+    public static let maximumTextBytes = 1_024
+
+    /// Refuses what would grow the registry without bound.
+    ///
+    /// - Throws: ``ClusterMembershipError`` with code `invalidMember`.
+    public func validate() throws(ClusterMembershipError) {
+        let texts = [address, version] + properties.keys + properties.values
+        guard properties.count <= Member.maximumProperties,
+            texts.allSatisfy({ $0.utf8.count <= Member.maximumTextBytes })
+        else {
+            throw ClusterMembershipError(
+                .invalidMember,
+                "A member has at most \(Member.maximumProperties) properties, and no text longer than "
+                    + "\(Member.maximumTextBytes) bytes."
+            )
+        }
+    }
 }
 
 /// How a member stands.
@@ -67,6 +96,8 @@ public struct ClusterMembershipError: CodedError {
         public static let noCoordinator = Code(rawValue: "cluster.no-coordinator")
         public static let invalidConfiguration = Code(rawValue: "cluster.invalid-configuration")
         public static let invalidMember = Code(rawValue: "cluster.invalid-member")
+        /// The member never joined, failed or left: it has to join (again).
+        public static let notJoined = Code(rawValue: "cluster.not-joined")
         public static let storage = Code(rawValue: "cluster.storage")
     }
 
@@ -91,7 +122,7 @@ public struct ClusterMembershipError: CodedError {
 
     public var category: ErrorCategory {
         switch code {
-        case .compacted: .conflict
+        case .compacted, .notJoined: .conflict
         case .noCoordinator: .unavailable
         case .storage: (cause as? any CodedError)?.category ?? .internalFailure
         default: .invalid

@@ -1,0 +1,159 @@
+package import ClusterRole
+internal import DeviceRegistry
+
+/// The binary form of one replica row, version 1: `version, kind, fields of the kind`.
+extension ReplicaRow {
+    private static let formatVersion: UInt8 = 1
+
+    /// What follows; the raw values are part of the format.
+    private enum Kind: UInt8 {
+        case device = 1
+        case membership = 2
+        case activity = 3
+        case target = 4
+        case execution = 5
+        case activityGone = 6
+        case mark = 7
+    }
+
+    package func encoded() -> [UInt8] {
+        var writer = ByteWriter(capacity: 128)
+        writer.write(Self.formatVersion)
+        write(into: &writer)
+        return writer.bytes
+    }
+
+    /// Reads what ``encoded()`` wrote.
+    ///
+    /// - Throws: ``ClusterRoleError`` with code `malformed` for an unknown version and for damaged or
+    ///   cut data.
+    package init(decoding bytes: [UInt8]) throws(ClusterRoleError) {
+        var reader = ByteReader(bytes)
+        try reader.expectVersion(Self.formatVersion, of: "replica row")
+        self = try Self.read(from: &reader)
+        try reader.expectEnd()
+    }
+
+    fileprivate func write(into writer: inout ByteWriter) {
+        switch self {
+        case .device(let row):
+            writer.write(Kind.device.rawValue)
+            writer.write(row)
+        case .membership(let tenant, let membership):
+            writer.write(Kind.membership.rawValue)
+            writer.write(tenant)
+            writer.write(membership)
+        case .activity(let tenant, let activity):
+            writer.write(Kind.activity.rawValue)
+            writer.write(tenant)
+            writer.write(activity.operation)
+            writer.write(optional: activity.group) { $0.write($1) }
+            writer.write(activity.state.rawValue)
+        case .target(let tenant, let number, let device, let incarnation):
+            writer.write(Kind.target.rawValue)
+            writer.write(tenant)
+            writer.write(number)
+            writer.write(device)
+            writer.write(incarnation)
+        case .execution(let tenant, let number, let execution):
+            writer.write(Kind.execution.rawValue)
+            writer.write(tenant)
+            writer.write(number)
+            writer.write(execution)
+        case .activityGone(let tenant, let number):
+            writer.write(Kind.activityGone.rawValue)
+            writer.write(tenant)
+            writer.write(number)
+        case .mark(let mark):
+            writer.write(Kind.mark.rawValue)
+            writer.write(mark)
+        }
+    }
+
+    fileprivate static func read(
+        from reader: inout ByteReader
+    ) throws(ClusterRoleError) -> ReplicaRow {
+        let kind: Kind = try reader.readCase(of: "row kind")
+        switch kind {
+        case .device:
+            return .device(try reader.readDeviceRow())
+        case .membership:
+            return .membership(try reader.readName(), try reader.readMembership())
+        case .activity:
+            return .activity(
+                try reader.readName(),
+                ReplicaActivity(
+                    operation: try reader.readOperation(),
+                    group: try reader.readOptional { reader throws(ClusterRoleError) in
+                        try reader.readName()
+                    },
+                    state: try reader.readCase(of: "activity state")
+                )
+            )
+        case .target:
+            return .target(
+                try reader.readName(),
+                number: try reader.readNumber(),
+                device: try reader.readName(),
+                incarnation: try reader.readIdentifier()
+            )
+        case .execution:
+            return .execution(
+                try reader.readName(),
+                number: try reader.readNumber(),
+                try reader.readExecution()
+            )
+        case .activityGone:
+            return .activityGone(try reader.readName(), number: try reader.readNumber())
+        case .mark:
+            return .mark(try reader.readMark())
+        }
+    }
+}
+
+/// The binary form of a replica page, version 1:
+/// `version, content, revision, epoch, cursor of the next page, rows`.
+extension ReplicaPage {
+    private static let formatVersion: UInt8 = 1
+
+    package func encoded() -> [UInt8] {
+        var writer = ByteWriter(capacity: 64 + rows.count * 96)
+        writer.write(Self.formatVersion)
+        switch content {
+        case .snapshotBegins: writer.write(1 as UInt8)
+        case .snapshotContinues: writer.write(2 as UInt8)
+        case .delta: writer.write(3 as UInt8)
+        }
+        writer.write(revision)
+        writer.write(epoch.rawValue)
+        writer.write(optional: next) { $0.write($1.token) }
+        writer.write(array: rows) { $1.write(into: &$0) }
+        return writer.bytes
+    }
+
+    /// Reads what ``encoded()`` wrote.
+    ///
+    /// - Throws: ``ClusterRoleError`` with code `malformed` for an unknown version and for damaged or
+    ///   cut data.
+    package init(decoding bytes: [UInt8]) throws(ClusterRoleError) {
+        var reader = ByteReader(bytes)
+        try reader.expectVersion(Self.formatVersion, of: "replica page")
+        let content: Content
+        switch try reader.readByte() {
+        case 1: content = .snapshotBegins
+        case 2: content = .snapshotContinues
+        case 3: content = .delta
+        default: throw reader.refused("page content")
+        }
+        let revision = try reader.readRevision()
+        let epoch = Epoch(rawValue: try reader.readNumber())
+        let next = try reader.readOptional { reader throws(ClusterRoleError) in
+            ReplicaCursor(token: try reader.readString())
+        }
+        let rows = try reader.readArray(elementSize: 4) { reader throws(ClusterRoleError) in
+            try ReplicaRow.read(from: &reader)
+        }
+        try reader.expectEnd()
+        self.init(content: content, rows: rows, revision: revision, next: next, epoch: epoch)
+    }
+}

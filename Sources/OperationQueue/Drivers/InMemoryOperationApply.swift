@@ -1,0 +1,168 @@
+internal import ClusterRole
+internal import DeviceRegistry
+
+extension InMemoryOperationState {
+    struct ApplyOutcome {
+        var keys: [ChangeKey] = []
+        var contacts: [(InMemoryWakeTable.Key, Int64)] = []
+        var mark: SpoolMark?
+        var applied = 0
+        var skipped = 0
+        var rejected = 0
+    }
+
+    /// Applies entries in order. It throws nothing: what cannot be applied is kept as rejected.
+    mutating func apply(
+        _ entries: [SpooledEntry],
+        from spool: SpoolMark?,
+        history: HistoryID,
+        devices: InMemoryDeviceStorage,
+        at now: Timestamp
+    ) -> ApplyOutcome {
+        var outcome = ApplyOutcome()
+        var reached: Int64 = 0
+        if let spool, let known = marks[spool.node], known.incarnation == spool.incarnation {
+            reached = known.number
+        }
+        var logged: Set<ChangeKey> = []
+        for numbered in entries {
+            if spool != nil && numbered.number <= reached {
+                outcome.skipped += 1
+                continue
+            }
+            let entry = numbered.entry
+            let reason =
+                rejection(of: entry, devices: devices)
+                ?? apply(entry, history: history, devices: devices, to: &outcome, at: now)
+            if let reason {
+                outcome.rejected += 1
+                reject(entry, of: spool, number: numbered.number, reason: reason)
+            } else {
+                outcome.applied += 1
+            }
+        }
+        outcome.keys = outcome.keys.filter { logged.insert($0).inserted }
+        guard let spool else { return outcome }
+        if spool.number > reached || marks[spool.node]?.incarnation != spool.incarnation {
+            marks[spool.node] = spool
+            outcome.keys.append(.spoolMark(node: spool.node))
+        }
+        outcome.mark = marks[spool.node]
+        return outcome
+    }
+
+    private mutating func reject(
+        _ entry: InboxEntry,
+        of spool: SpoolMark?,
+        number: Int64,
+        reason: String
+    ) {
+        let limit = InMemoryOperationStorage.keptRejections
+        if rejections.count >= limit { rejections.removeFirst(limit / 10) }
+        rejections.append(
+            RejectedEntry(node: spool?.node, number: number, entry: entry, reason: reason)
+        )
+    }
+
+    /// Why an entry is not this store's to apply, whatever it says.
+    private func rejection(of entry: InboxEntry, devices: InMemoryDeviceStorage) -> String? {
+        let identity = entry.identity
+        guard let row = devices.row(of: identity.device, tenant: identity.tenant) else {
+            return "unknown device"
+        }
+        if row.incarnation != identity.incarnation { return "of another enrolment" }
+        if row.state != .enrolled && entry.operation == nil { return "no longer enrolled" }
+        return nil
+    }
+
+    /// Applies one entry of a known device; returns the reason if it is refused.
+    private mutating func apply(
+        _ entry: InboxEntry,
+        history: HistoryID,
+        devices: InMemoryDeviceStorage,
+        to outcome: inout ApplyOutcome,
+        at now: Timestamp
+    ) -> String? {
+        let device = entry.identity.device
+        let tenant = entry.identity.tenant
+        switch entry.body {
+        case .contact(let answeredAt):
+            devices.note(contact: entry.receivedAt, of: device, tenant: tenant)
+            if let answeredAt, answeredAt.history == history {
+                let key = InMemoryWakeTable.Key(tenant: tenant, device: device)
+                outcome.contacts.append((key, answeredAt.number))
+            }
+            return nil
+        case .registration(let registration):
+            devices.note(
+                registration: registration,
+                of: device,
+                tenant: tenant,
+                receivedAt: entry.receivedAt
+            )
+            return nil
+        case .information(let kind, let body):
+            let information = DeviceInformation(
+                kind: kind,
+                body: body,
+                receivedAt: entry.receivedAt
+            )
+            devices.note(information: information, of: device, tenant: tenant)
+            return nil
+        case .claim(let operation, _, _), .progress(let operation, _, _, _),
+            .result(let operation, _, _, _):
+            return change(operation, by: entry, devices: devices, to: &outcome, at: now)
+        }
+    }
+
+    private mutating func change(
+        _ operation: OperationID,
+        by entry: InboxEntry,
+        devices: InMemoryDeviceStorage,
+        to outcome: inout ApplyOutcome,
+        at now: Timestamp
+    ) -> String? {
+        let identity = entry.identity
+        guard let number = number(of: operation), let known = activities[number],
+            known.activity.tenant == identity.tenant
+        else { return "unknown operation" }
+        guard addresses(known, identity, devices: devices) else { return "not addressed" }
+        let change = ExecutionRules.apply(
+            entry,
+            to: known.rows[identity.device],
+            in: known.activity.state
+        )
+        if let reason = change.rejection { return reason }
+        guard change.changedRow, let after = change.after else { return nil }
+        let key = ChangeKey.execution(
+            tenant: identity.tenant,
+            number: number,
+            device: identity.device.rawValue
+        )
+        outcome.keys.append(key)
+        if change.before == nil { activities[number]?.rowOrder.append(identity.device) }
+        activities[number]?.rows[identity.device] = after
+        activities[number]?.activity.recount(from: change.before?.state, to: after.state, at: now)
+        if change.wasLate { activities[number]?.activity.answeredLate += 1 }
+        let activity = activities[number]?.activity ?? known.activity
+        if activity.state != known.activity.state || activity.isLive != known.activity.isLive {
+            outcome.keys.append(.activity(tenant: identity.tenant, number: number))
+        }
+        if known.activity.isLive && !activity.isLive { forgetLive(number) }
+        return nil
+    }
+
+    private func addresses(
+        _ entry: InMemoryActivity,
+        _ identity: DeviceIdentity,
+        devices: InMemoryDeviceStorage
+    ) -> Bool {
+        guard let group = entry.activity.group else {
+            return entry.isTarget(identity.device, identity.incarnation)
+        }
+        return devices.memberships(of: identity.device, tenant: identity.tenant).contains {
+            $0.group == group && $0.incarnation == identity.incarnation
+                && $0.contains(entry.number)
+        }
+    }
+}

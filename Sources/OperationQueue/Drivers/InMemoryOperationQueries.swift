@@ -1,0 +1,98 @@
+public import ClusterRole
+public import DeviceRegistry
+internal import Synchronization
+
+extension InMemoryOperationStorage {
+    public func activity(_ id: ActivityID, tenant: TenantID) async throws -> Activity? {
+        state.withLock { state in
+            state.number(of: id, tenant: tenant).flatMap { state.activities[$0]?.activity }
+        }
+    }
+
+    public func activities(
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> [Activity] {
+        let limit = max(0, min(limit, maximumPageSize))
+        return state.withLock { state in
+            let numbers = state.numbers[tenant] ?? []
+            let end = before.map { numbers.sortedIndex(of: $0) } ?? numbers.count
+            return numbers[..<end].suffix(limit).reversed()
+                .compactMap { state.activities[$0]?.activity }
+        }
+    }
+
+    /// Rows carry the state the device's execution is in: for work that ended with its activity, the
+    /// activity's, so that the list agrees with ``Activity/counts``.
+    public func executions(
+        of activity: ActivityID,
+        after: DeviceID?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> [Execution] {
+        let limit = max(0, min(limit, maximumPageSize))
+        let found = state.withLock { state in
+            state.number(of: activity, tenant: tenant).flatMap { state.activities[$0] }
+        }
+        guard let entry = found, limit > 0 else { return [] }
+        if let group = entry.activity.group {
+            return executions(of: entry, in: group, after: after, limit: limit)
+        }
+        let start = after.map { entry.targetIndex(after: $0) } ?? 0
+        return entry.targets[start...].prefix(limit).map {
+            entry.execution(of: $0.device, incarnation: $0.incarnation)
+        }
+    }
+
+    private func executions(
+        of entry: InMemoryActivity,
+        in group: GroupID,
+        after: DeviceID?,
+        limit: Int
+    ) -> [Execution] {
+        var result: [Execution] = []
+        var position = after
+        while result.count < limit {
+            let page = devices.memberships(
+                of: group,
+                tenant: entry.activity.tenant,
+                after: position,
+                limit: limit
+            )
+            guard let last = page.last else { break }
+            position = last.device
+            for membership in page where membership.contains(entry.number) {
+                guard result.count < limit else { break }
+                result.append(
+                    entry.execution(
+                        of: membership.device,
+                        incarnation: membership.incarnation
+                    )
+                )
+            }
+        }
+        return result
+    }
+}
+
+extension InMemoryActivity {
+    /// The row of a device that is addressed, or what the activity says of it.
+    fileprivate func execution(of device: DeviceID, incarnation: IncarnationID) -> Execution {
+        if var row = rows[device] {
+            row.state = activity.state.effective(row.state)
+            return row
+        }
+        let id = ExecutionID(
+            operation: activity.operation.id,
+            incarnation: incarnation,
+            device: device
+        )
+        return Execution(
+            id: id,
+            state: activity.state.effective(nil),
+            version: 0,
+            updatedAt: activity.closedAt ?? activity.operation.createdAt
+        )
+    }
+}
