@@ -197,14 +197,14 @@ extension SQLConnection {
     /// The push registration, opened.
     func push(
         of device: DeviceRecord,
-        secrets: RegistrationSecrets
+        secrets: SecretBox
     ) throws -> PushRegistration? {
         guard let record = try registration(ofDeviceAt: device.idx), let sealed = record.sealed else {
             return nil
         }
         let plain: [UInt8]
         do {
-            plain = try secrets.open(sealed, device.secretContext)
+            plain = try secrets.open(sealed, context: device.secretContext)
         } catch {
             throw SQLiteStorageError(
                 .secrets,
@@ -222,7 +222,7 @@ extension SQLConnection {
     }
 
     /// The device as managers see it.
-    func complete(_ record: DeviceRecord, secrets: RegistrationSecrets) throws -> Device {
+    func complete(_ record: DeviceRecord, secrets: SecretBox) throws -> Device {
         Device(
             row: record.row,
             enrolledAt: record.enrolledAt,
@@ -237,7 +237,7 @@ extension SQLConnection {
         registration: PushRegistration?,
         of device: DeviceRecord,
         receivedAt: Timestamp,
-        secrets: RegistrationSecrets
+        secrets: SecretBox
     ) throws {
         let time = registration?.registeredAt ?? receivedAt
         if let known = try self.registration(ofDeviceAt: device.idx), known.registeredAt > time {
@@ -248,7 +248,7 @@ extension SQLConnection {
             writer.write(UInt8(1))
             writer.write(registration.transport)
             writer.write(registration.address)
-            return try secrets.seal(writer.bytes, device.secretContext)
+            return try secrets.seal(writer.bytes, context: device.secretContext)
         }
         try store(RegistrationRecord(registeredAt: time, sealed: sealed), ofDeviceAt: device.idx)
     }

@@ -38,7 +38,7 @@ extension EmbeddedStore: OperationStorage {
                 "An activity is closed as cancelled, expired or superseded."
             )
         }
-        return try await guarded(epoch: epoch) { connection, _ in
+        let (result, revision) = try await guarded(epoch: epoch) { connection, _ in
             guard var operation = try connection.operation(of: activity, tenant: tenant),
                 var record = try connection.activity(operation.operation.number)
             else {
@@ -59,6 +59,7 @@ extension EmbeddedStore: OperationStorage {
             }
             return ([.activity(tenant: tenant, number: record.number)], result)
         }
+        return (result, revision)
     }
 
     public func apply(

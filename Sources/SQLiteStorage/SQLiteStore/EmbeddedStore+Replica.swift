@@ -1,4 +1,5 @@
 #if SQLite
+internal import ClusterMembership
 public import ClusterRole
 internal import DeviceRegistry
 public import OperationQueue

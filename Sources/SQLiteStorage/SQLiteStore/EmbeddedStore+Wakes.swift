@@ -20,7 +20,7 @@ extension EmbeddedStore: WakeStorage {
                 try connection.expand(next, limit: room, into: &requests)
             }
             try requests.finish()
-            let isFinished = try connection.row("SELECT number FROM expansion LIMIT 1") { _ in } == nil
+            let isFinished = try connection.row("SELECT number FROM expansion LIMIT 1") { $0.int64(0) } == nil
             let receipt = WakeExpansionReceipt(
                 added: requests.added,
                 coalesced: requests.coalesced,
@@ -194,7 +194,7 @@ extension SQLConnection {
             "SELECT 1 FROM membership WHERE group_idx = ? AND device_id > ? LIMIT 1",
             expansion.groupIdx,
             last.device.rawValue
-        ) { _ in }
+        ) { _ in true }
         if more == nil {
             try run("DELETE FROM expansion WHERE number = ?", expansion.number)
         } else {

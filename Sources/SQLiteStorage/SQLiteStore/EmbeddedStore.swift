@@ -1,7 +1,7 @@
 #if SQLite
 public import ClusterRole
-internal import ClusterMembership
-public import SQLiteEngine
+public import DeviceRegistry
+internal import SQLiteEngine
 internal import Synchronization
 
 /// The embedded store: every storage protocol of the core modules on one SQLite file.
@@ -24,7 +24,7 @@ public final class EmbeddedStore: Sendable {
     /// The history of its revisions: random, made with the file.
     public let history: HistoryID
     let file: DatabaseFile
-    let secrets: RegistrationSecrets
+    let secrets: SecretBox
     let keptRevisions: Int64
     let lease: Mutex<EmbeddedLease>
     let hintReaders = HintReaders()
@@ -40,7 +40,7 @@ public final class EmbeddedStore: Sendable {
     public static func open(
         path: String,
         node: NodeID,
-        secrets: RegistrationSecrets,
+        secrets: SecretBox,
         random: any RandomSource = SystemRandomSource(),
         configuration: EmbeddedStoreConfiguration = EmbeddedStoreConfiguration()
     ) async throws -> EmbeddedStore {
@@ -61,7 +61,7 @@ public final class EmbeddedStore: Sendable {
     init(
         file: DatabaseFile,
         node: NodeID,
-        secrets: RegistrationSecrets,
+        secrets: SecretBox,
         random: any RandomSource,
         keptRevisions: Int64
     ) throws {

@@ -27,7 +27,7 @@ struct EntryApplication {
     }
 
     let connection: SQLConnection
-    let secrets: RegistrationSecrets
+    let secrets: SecretBox
     let history: HistoryID
     let spool: SpoolMark?
     /// The number this write has if it logs keys.
@@ -44,7 +44,7 @@ struct EntryApplication {
 
     init(
         connection: SQLConnection,
-        secrets: RegistrationSecrets,
+        secrets: SecretBox,
         history: HistoryID,
         spool: SpoolMark?,
         revision: Int64,
@@ -117,7 +117,7 @@ struct EntryApplication {
             entry.identity.tenant.rawValue,
             entry.identity.device.rawValue,
             entry.receivedAt.rawValue,
-            String(describing: entry.body),
+            entry.evidence,
             reason
         )
         try connection.run(
@@ -243,6 +243,13 @@ struct EntryApplication {
         }
         return try connection.memberships(ofDeviceAt: device.idx)
             .contains { $0.groupIdx == group && $0.contains(number) }
+    }
+}
+
+extension InboxEntry {
+    /// What is kept of a rejected entry: all but a push registration, which is a secret.
+    fileprivate var evidence: [UInt8] {
+        if case .registration = body { [] } else { encoded() }
     }
 }
 

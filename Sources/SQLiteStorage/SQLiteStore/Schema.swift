@@ -196,7 +196,7 @@ enum Schema {
             tenant TEXT NOT NULL,
             device TEXT NOT NULL,
             received INTEGER NOT NULL,
-            entry TEXT NOT NULL,
+            entry BLOB NOT NULL,
             reason TEXT NOT NULL,
             sum INTEGER NOT NULL
         ) STRICT;
@@ -220,6 +220,29 @@ enum Schema {
             joined INTEGER NOT NULL,
             heard INTEGER NOT NULL,
             sum INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE release (
+            tenant TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            revision INTEGER NOT NULL,
+            encoded BLOB NOT NULL,
+            sum INTEGER NOT NULL,
+            PRIMARY KEY (tenant, channel, number)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE acknowledgement (
+            tenant TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            node TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            root BLOB NOT NULL,
+            state TEXT NOT NULL,
+            error_code TEXT,
+            error_message TEXT,
+            at INTEGER NOT NULL,
+            floor_record BLOB,
+            sum INTEGER NOT NULL,
+            PRIMARY KEY (tenant, channel, node)
         ) STRICT, WITHOUT ROWID;
         """
 }
