@@ -1,0 +1,89 @@
+#if SQLite
+internal import ClusterRole
+
+/// The binary form of the keys of one revision: a version byte, then the keys, each a kind and its
+/// names. Kinds are never renumbered.
+enum ChangeKeyCoding {
+    static let version: UInt8 = 1
+
+    static func encode(_ keys: [ChangeKey]) -> [UInt8] {
+        var writer = ByteWriter(capacity: 16 + keys.count * 32)
+        writer.write(version)
+        writer.write(array: keys, write)
+        return writer.bytes
+    }
+
+    private static func write(_ writer: inout ByteWriter, _ key: ChangeKey) {
+        switch key {
+        case .device(let tenant, let id):
+            writer.write(UInt8(1))
+            writer.write(tenant.rawValue)
+            writer.write(id)
+        case .membership(let tenant, let group, let device):
+            writer.write(UInt8(2))
+            writer.write(tenant.rawValue)
+            writer.write(group)
+            writer.write(device)
+        case .activity(let tenant, let number):
+            writer.write(UInt8(3))
+            writer.write(tenant.rawValue)
+            writer.write(number)
+        case .execution(let tenant, let number, let device):
+            writer.write(UInt8(4))
+            writer.write(tenant.rawValue)
+            writer.write(number)
+            writer.write(device)
+        case .channel(let tenant, let name):
+            writer.write(UInt8(5))
+            writer.write(tenant.rawValue)
+            writer.write(name)
+        case .spoolMark(let node):
+            writer.write(UInt8(6))
+            writer.write(node.rawValue)
+        case .member(let node):
+            writer.write(UInt8(7))
+            writer.write(node.rawValue)
+        }
+    }
+
+    static func decode(_ bytes: [UInt8]) throws -> [ChangeKey] {
+        var reader = ByteReader(bytes)
+        try reader.expectVersion(version, of: "the revision log")
+        let keys = try reader.readArray(elementSize: 2, read)
+        try reader.expectEnd()
+        return keys
+    }
+
+    private static func read(
+        _ reader: inout ByteReader
+    ) throws(ClusterRoleError) -> ChangeKey {
+        func tenant(_ reader: inout ByteReader) throws(ClusterRoleError) -> TenantID {
+            TenantID(rawValue: try reader.readString())
+        }
+        switch try reader.readByte() {
+        case 1: return .device(tenant: try tenant(&reader), id: try reader.readString())
+        case 2:
+            return .membership(
+                tenant: try tenant(&reader),
+                group: try reader.readString(),
+                device: try reader.readString()
+            )
+        case 3: return .activity(tenant: try tenant(&reader), number: try reader.readInt64())
+        case 4:
+            return .execution(
+                tenant: try tenant(&reader),
+                number: try reader.readInt64(),
+                device: try reader.readString()
+            )
+        case 5: return .channel(tenant: try tenant(&reader), name: try reader.readString())
+        case 6: return .spoolMark(node: NodeID(rawValue: try reader.readString()))
+        case 7: return .member(NodeID(rawValue: try reader.readString()))
+        default:
+            throw ClusterRoleError(
+                .malformed,
+                "The revision log holds a kind of key this build does not know."
+            )
+        }
+    }
+}
+#endif
