@@ -2,6 +2,7 @@
 internal import ClusterRole
 internal import ClusterTransport
 public import DeviceRegistry
+internal import NIOHTTP1
 
 /// The manager's registry, asked over the link.
 extension LinkClient: EnrolmentService, CredentialOracle {
