@@ -2,9 +2,8 @@
 public import AsyncHTTPClient
 public import ClusterRole
 internal import ClusterTransport
-public import DeviceRegistry
 public import Logging
-public import OperationQueue
+internal import OperationQueue
 
 /// The worker's calls to its managers: one instance a process.
 ///

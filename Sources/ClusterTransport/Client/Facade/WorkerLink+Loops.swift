@@ -4,6 +4,7 @@ internal import ClusterRole
 internal import Logging
 internal import Metrics
 internal import OperationQueue
+internal import Synchronization
 
 /// The loops. Each ends when its task is cancelled, and survives everything else.
 extension WorkerLink {

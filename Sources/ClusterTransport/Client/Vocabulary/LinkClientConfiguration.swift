@@ -1,5 +1,4 @@
 #if Server
-public import ClusterRole
 
 /// Whom a worker dials, and how patiently.
 public struct LinkClientConfiguration: Sendable {

@@ -86,12 +86,13 @@ extension LinkEndpoint {
     private func acknowledge(
         _ message: LinkAcknowledgement, from node: NodeID
     ) async throws -> HandlerResponse {
-        guard message.applied.node == node else {
+        let applied = try message.applied()
+        guard applied.node == node else {
             throw ClusterTransportError(
-                .wrongNode, "\(node) speaks for itself only, not for \(message.applied.node).")
+                .wrongNode, "\(node) speaks for itself only, not for \(applied.node).")
         }
         _ = try await services.releases.record(
-            message.applied,
+            applied,
             tenant: try TenantID(validating: message.tenant),
             epoch: try authority().epoch
         )

@@ -3,6 +3,7 @@ internal import ClusterRole
 internal import DeviceRegistry
 internal import HTTPHandling
 internal import HTTPTypes
+internal import Logging
 internal import OperationQueue
 
 /// How state moves: `replica` downwards, `spool` upwards, `credentials` in between.

@@ -1,5 +1,4 @@
 #if Server
-public import ArtifactStore
 public import ClusterMembership
 public import ClusterRole
 public import DeviceRegistry
@@ -140,17 +139,6 @@ public struct LinkDeviceRow: Hashable, Sendable, Codable {
             credential: try CredentialDigest(hexadecimal: credential),
             pollingFrequency: pollingMilliseconds.map { .milliseconds(max(0, $0)) }
         )
-    }
-}
-
-/// A node's word on a release.
-public struct LinkAcknowledgement: Hashable, Sendable, Codable {
-    public var tenant: String
-    public var applied: AppliedRelease
-
-    public init(tenant: TenantID, applied: AppliedRelease) {
-        self.tenant = tenant.rawValue
-        self.applied = applied
     }
 }
 

@@ -9,18 +9,17 @@ internal import Synchronization
 extension WorkerReplica: DeviceAuthenticator {
     /// The device that holds a credential.
     ///
-    /// - Throws: ``DeviceRegistryError``: `invalidCredential` only if the manager has said so;
-    ///   `cannotDecide` when the replica does not hold it and the manager cannot be asked.
-    public func authenticate(
-        _ credential: DeviceCredential
-    ) async throws(DeviceRegistryError) -> DeviceIdentity {
-        let digest = credential.digest
+    /// - Returns: `nil` only if the manager has said that nobody has it.
+    /// - Throws: ``DeviceRegistryError`` with code `cannotDecide` when the replica does not hold it and
+    ///   the manager cannot be asked.
+    public func authenticate(token: String) async throws -> DeviceIdentity? {
+        let digest = DeviceCredential(presented: token).digest
         let now = time.monotonic()
         let (known, isRefused) = state.withLock {
             ($0.image.device(credential: digest), $0.credentials.isRefused(digest, at: now))
         }
         if let known { return known.identity }
-        if isRefused { throw Self.unknownCredential }
+        if isRefused { return nil }
         guard let oracle else { throw cannotDecide(nil) }
         let row: DeviceRow?
         do {
@@ -28,6 +27,7 @@ extension WorkerReplica: DeviceAuthenticator {
                 try await oracle.device(credential: digest)
             }
         } catch {
+            try Task.checkCancellation()
             throw cannotDecide(error)
         }
         state.withLock { state in
@@ -37,12 +37,8 @@ extension WorkerReplica: DeviceAuthenticator {
                 state.credentials.onRefusal(of: digest, at: now)
             }
         }
-        guard let row, row.state == .enrolled else { throw Self.unknownCredential }
-        return row.identity
+        return row.flatMap { $0.state == .enrolled ? $0.identity : nil }
     }
-
-    private static let unknownCredential = DeviceRegistryError(
-        .invalidCredential, "No enrolled device has this credential. Enrol the device again.")
 
     private func cannotDecide(_ cause: (any Error)?) -> DeviceRegistryError {
         DeviceRegistryError(

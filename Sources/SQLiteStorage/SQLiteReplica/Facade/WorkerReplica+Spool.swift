@@ -1,6 +1,6 @@
 #if SQLite
-internal import ClusterRole
-internal import DeviceRegistry
+public import ClusterRole
+public import DeviceRegistry
 internal import Logging
 internal import Metrics
 public import OperationQueue

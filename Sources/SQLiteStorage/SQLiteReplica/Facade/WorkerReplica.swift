@@ -3,8 +3,8 @@ public import ClusterRole
 public import DeviceRegistry
 public import Logging
 internal import Metrics
-public import OperationQueue
-internal import SQLiteEngine
+internal import OperationQueue
+package import SQLiteEngine
 internal import Synchronization
 
 /// A worker's replica and spool in one SQLite file that belongs to this process.
