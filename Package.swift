@@ -19,6 +19,7 @@ let logging = product("Logging", "swift-log")
 let metrics = product("Metrics", "swift-metrics")
 let tracing = product("Tracing", "swift-distributed-tracing")
 let lifecycle = product("ServiceLifecycle", "swift-service-lifecycle")
+let signals = product("UnixSignals", "swift-service-lifecycle")
 let crypto = product("Crypto", "swift-crypto")
 let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
 let sqlite3 = product("GRDBSQLite", "GRDB.swift", trait: "SQLite")
@@ -180,18 +181,25 @@ let nodes: [Target] = [
 ]
 
 let commands: [Target] = [
-    .executableTarget(
-        name: "reeve",
+    .target(
+        name: "WorkerCommandLine",
         dependencies: [
-            "ReeveManager", "ReeveWorker", "PushTransports", "ClusterRole", "HTTPHandling",
-            "HummingbirdHosting", configuration, argumentParser, httpClientForServer, lifecycle,
-            logging,
+            "ReeveWorker", "ClusterRole", configuration, argumentParser, lifecycle, signals, logging,
         ],
+        path: "Sources/reeve-worker/CommandLine",
         swiftSettings: strict
     ),
     .executableTarget(
-        name: "reeve-worker",
-        dependencies: ["ReeveWorker", configuration, argumentParser, lifecycle, logging],
+        name: "reeve-worker", dependencies: ["WorkerCommandLine", argumentParser],
+        path: "Sources/reeve-worker/Main", swiftSettings: strict
+    ),
+    .executableTarget(
+        name: "reeve",
+        dependencies: [
+            "WorkerCommandLine", "ReeveManager", "PushTransports", "NotificationDispatch",
+            "ClusterRole", "HTTPHandling", "HummingbirdHosting", argumentParser,
+            httpClientForServer, lifecycle, signals, logging,
+        ],
         swiftSettings: strict
     ),
 ]
@@ -298,7 +306,10 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
-        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
+        .package(
+            url: "https://github.com/apple/swift-configuration", from: "1.4.0",
+            traits: [.defaults, "CommandLineArguments"]
+        ),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ] + documentation,
     targets: coreModules + sqliteModules + serverModules + nodes + commands + testTargets,

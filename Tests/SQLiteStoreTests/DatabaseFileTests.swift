@@ -1,6 +1,5 @@
 #if SQLite
 import ClusterRole
-import Synchronization
 import XCTest
 
 @testable import SQLiteEngine
@@ -99,7 +98,7 @@ final class DatabaseFileTests: XCTestCase {
         struct Refusal: Error {}
         let file = try TemporaryFile()
         let database = try open(file)
-        let failures = Mutex(0)
+        let failures = Tally()
         await withTaskGroup(of: Void.self) { group in
             for id in 0..<100 {
                 group.addTask {
@@ -109,14 +108,14 @@ final class DatabaseFileTests: XCTestCase {
                             if id % 2 == 1 { throw Refusal() }
                         }
                     } catch is Refusal {
-                        failures.withLock { $0 += 1 }
+                        failures.add()
                     } catch {
                         XCTFail("\(error)")
                     }
                 }
             }
         }
-        XCTAssertEqual(failures.withLock { $0 }, 50)
+        XCTAssertEqual(failures.value, 50)
         let stored = try await database.read { try Self.count($0) }
         XCTAssertEqual(stored, 50)
         try await database.close()
@@ -124,17 +123,17 @@ final class DatabaseFileTests: XCTestCase {
 
     func test_anIOErrorAtCommit_poisonsUntilReopened() async throws {
         let file = try TemporaryFile()
-        let isBroken = Mutex(false)
+        let isBroken = Tally()
         var options = DatabaseFileOptions()
         options.commitFault = {
-            if isBroken.withLock({ $0 }) { throw SQLiteStorageError(.io, "the disk is gone") }
+            if isBroken.value == 1 { throw SQLiteStorageError(.io, "the disk is gone") }
         }
         let database = try open(file, options)
         try await database.write { try Self.insert(1, into: $0) }
-        isBroken.withLock { $0 = true }
+        isBroken.set(1)
         let first = await storageError { try await database.write { try Self.insert(2, into: $0) } }
         XCTAssertEqual(first?.code, .io)
-        isBroken.withLock { $0 = false }
+        isBroken.set(0)
         let later = await storageError { try await database.write { try Self.insert(3, into: $0) } }
         XCTAssertEqual(later?.code, .poisoned)
         let read = await storageError { _ = try await database.read { try Self.count($0) } }
@@ -151,14 +150,14 @@ final class DatabaseFileTests: XCTestCase {
         var options = DatabaseFileOptions()
         options.maximumWaitingCalls = 1
         let database = try open(file, options)
-        let overloads = Mutex(0)
+        let overloads = Tally()
         await withTaskGroup(of: Void.self) { group in
             for id in 0..<200 {
                 group.addTask {
                     do {
                         try await database.write { try Self.insert(id, into: $0) }
                     } catch let error as SQLiteStorageError where error.code == .overloaded {
-                        overloads.withLock { $0 += 1 }
+                        overloads.add()
                     } catch {
                         XCTFail("\(error)")
                     }
@@ -166,7 +165,7 @@ final class DatabaseFileTests: XCTestCase {
             }
         }
         let stored = try await database.read { try Self.count($0) }
-        XCTAssertEqual(stored + overloads.withLock { $0 }, 200)
+        XCTAssertEqual(stored + overloads.value, 200)
         try await database.close()
     }
 

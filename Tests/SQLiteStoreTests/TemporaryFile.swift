@@ -22,6 +22,14 @@ final class TemporaryFile: Sendable {
     deinit { try? FileManager.default.removeItem(atPath: directory) }
 }
 
+/// A number that many tasks count up.
+final class Tally: Sendable {
+    private let count = Atomic<Int>(0)
+    var value: Int { count.load(ordering: .relaxed) }
+    func set(_ value: Int) { count.store(value, ordering: .relaxed) }
+    func add() { count.wrappingAdd(1, ordering: .relaxed) }
+}
+
 /// A connection nobody locks out: what another program, or a bad disk, would do to the file.
 func withRawConnection<Result: Sendable>(
     _ path: String,

@@ -315,8 +315,8 @@ extension OperationStorageConformance {
             _ = try await scene.enqueue(plan)
             return plan.operation
         }
-        let late = try await enqueue("late", 300)
         let early = try await enqueue("early", 100)
+        let late = try await enqueue("late", 300)
         _ = try await enqueue("never", nil)
         func expired(at seconds: Int, limit: Int = 10) async throws -> [ActivityID] {
             try await scene.operations.expired(at: scene.now + .seconds(seconds), limit: limit)

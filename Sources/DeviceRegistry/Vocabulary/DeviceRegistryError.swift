@@ -17,6 +17,12 @@ public struct DeviceRegistryError: CodedError {
         public static let reservedGroup = Code(rawValue: "devices.reserved-group")
         public static let tooLarge = Code(rawValue: "devices.too-large")
         public static let invalidInformation = Code(rawValue: "devices.invalid-information")
+        /// A name, list or duration in the request is not allowed; the message says which.
+        public static let invalidRequest = Code(rawValue: "devices.invalid-request")
+        /// A key for sealing secrets is of the wrong size.
+        public static let invalidKey = Code(rawValue: "devices.invalid-key")
+        /// A sealed secret does not open.
+        public static let damagedSecret = Code(rawValue: "devices.damaged-secret")
         /// Cut off from the manager: who is calling cannot be decided now.
         public static let cannotDecide = Code(rawValue: "devices.cannot-decide")
         /// The driver failed; the cause says how.
@@ -50,6 +56,7 @@ public struct DeviceRegistryError: CodedError {
         case .reservedGroup: .conflict
         case .tooLarge: .tooLarge
         case .cannotDecide: .unavailable
+        case .damagedSecret: .internalFailure
         case .storage: (cause as? any CodedError)?.category ?? .internalFailure
         default: .invalid
         }

@@ -182,7 +182,10 @@ package struct DispatchCore: Sendable {
 
     private func shortened(_ text: String) -> String {
         guard text.utf8.count > DispatchCore.maximumFailureBytes else { return text }
-        return String(decoding: text.utf8.prefix(DispatchCore.maximumFailureBytes - 3), as: UTF8.self)
+        return String(
+            decoding: text.utf8.prefix(DispatchCore.maximumFailureBytes - 3),
+            as: UTF8.self
+        )
             + "…"
     }
 }

@@ -139,7 +139,10 @@ public actor WakeDispatcher: Service {
                     configuration.logger.info("no longer waking devices: not the coordinator")
                     return
                 }
-                configuration.logger.warning("wake dispatch failed", metadata: ["error": "\(error)"])
+                configuration.logger.warning(
+                    "wake dispatch failed",
+                    metadata: ["error": "\(error)"]
+                )
             }
             // After a failure, or while a step is under way.
             let (clock, pause) = (clock, configuration.idleInterval)
@@ -169,7 +172,9 @@ public actor WakeDispatcher: Service {
                     switch try await group.next() {
                     case .attempt(let due, let registration, let outcome):
                         take(outcome, of: due, registration, &drive)
-                        if drive.settled.count >= configuration.batchLimit { try await flush(&drive) }
+                        if drive.settled.count >= configuration.batchLimit {
+                            try await flush(&drive)
+                        }
                     case .nudge:
                         drive.isNudgeWaiting = false
                         drive.isExhausted = false

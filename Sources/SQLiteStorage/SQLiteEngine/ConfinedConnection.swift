@@ -35,6 +35,12 @@ final class ConfinedConnection: Sendable {
         guard let handle = OpaquePointer(bitPattern: address) else {
             throw SQLiteStorageError(.closed, "The connection to \(path) is closed.")
         }
+        // GRDB's observation follows the statements it compiles itself; it trips over transactions that
+        // are begun beneath it. Nobody observes these connections.
+        _ = sqlite3_commit_hook(handle, nil, nil)
+        _ = sqlite3_rollback_hook(handle, nil, nil)
+        _ = sqlite3_update_hook(handle, nil, nil)
+        _ = sqlite3_set_authorizer(handle, nil, nil)
         let opened = SQLConnection(handle: handle)
         for statement in setUp { try opened.script(statement) }
         connection = Mutex(opened)

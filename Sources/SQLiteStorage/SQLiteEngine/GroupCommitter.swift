@@ -178,10 +178,10 @@ package final class GroupCommitter: Sendable {
             try connection.run("COMMIT")
         } catch {
             if connection.isInTransaction { try? connection.run("ROLLBACK") }
-            let isFatal = (error as? SQLiteStorageError)?.code == .io
+            // First, so that a caller who tries again at once meets it.
+            if (error as? SQLiteStorageError)?.code == .io { poison(error) }
             for outcome in outcomes { outcome.resume(error) }
             for call in batch.dropFirst(outcomes.count) { call.refuse(error) }
-            if isFatal { poison(error) }
             return
         }
         state.withLock { $0.commits += 1 }

@@ -1,0 +1,139 @@
+internal import ClusterRole
+
+/// Decides what a node does with a release. It knows no clock, no disk and no network.
+///
+/// Its caller verifies the signature first: a record that is not signed by a trusted key never
+/// reaches it and changes nothing.
+struct ActivationCore {
+    let tenant: TenantID
+    let channel: ChannelName
+    let kind: ArtifactKind
+    private(set) var state: ActivationState
+
+    init(tenant: TenantID, channel: ChannelName, kind: ArtifactKind, state: ActivationState) {
+        self.tenant = tenant
+        self.channel = channel
+        self.kind = kind
+        self.state = state
+    }
+
+    /// The source offers this release as the newest of the channel.
+    func onOffer(_ signed: SignedRelease, at now: Timestamp) -> OfferDirective {
+        let release = signed.release
+        guard release.tenant == tenant, release.channel == channel, release.kind == kind else {
+            return .refuse(
+                ArtifactStoreError(
+                    .wrongChannel,
+                    "The release is \(release.kind) for \(release.channel) of \(release.tenant); this node "
+                        + "takes \(kind) for \(channel) of \(tenant)."
+                )
+            )
+        }
+        if signed.record == state.active?.record { return .keep }
+        if let floor = state.floor?.release {
+            guard release.number >= floor.number,
+                release.number > floor.number || signed.record == state.floor?.record
+            else {
+                return .refuse(
+                    ArtifactStoreError(
+                        .belowFloor,
+                        "Release \(release.number) is not above release \(floor.number), which this node has "
+                            + "seen. Publish a new release."
+                    )
+                )
+            }
+        }
+        let earlier = state.refused.last { $0.number == release.number && $0.root == release.root }
+        if let earlier { return .keepRefused(earlier) }
+        if let expires = release.expires, now >= expires {
+            return .refuse(
+                ArtifactStoreError(
+                    .expired, "Release \(release.number) expired at \(expires). Publish a new release.")
+            )
+        }
+        return release.root == state.active?.release.root ? .adopt : .fetch
+    }
+
+    /// What ``onOffer(_:at:)`` tells its caller to do.
+    enum OfferDirective: Equatable {
+        /// It is active already.
+        case keep
+        /// It was refused for good; say so again, try nothing.
+        case keepRefused(ActivationState.Refusal)
+        /// Acknowledge the refusal; nothing else changes.
+        case refuse(ArtifactStoreError)
+        /// The tree is active already under an older number: call ``onAdopted(_:)``, reload nothing.
+        case adopt
+        /// Fetch it, lay it out and prepare it; then ``onPrepared(_:)`` or ``onRefused(_:_:)``.
+        case fetch
+    }
+
+    /// A release with the active tree takes the place of the active one.
+    mutating func onAdopted(_ signed: SignedRelease) -> [ActivationDirective] {
+        state.active = signed
+        state.floor = signed
+        return [.persist, .acknowledge(signed, nil)]
+    }
+
+    /// The release lies verified on the disk and its deployer is ready.
+    mutating func onPrepared(_ signed: SignedRelease) -> [ActivationDirective] {
+        let old = state.active
+        if let old { state.previous = old }
+        state.active = signed
+        state.floor = signed
+        var directives: [ActivationDirective] = [.pointCurrent(signed), .persist, .activate(signed)]
+        if let old { directives.append(.drain(old)) }
+        return directives + [.removeOthers, .acknowledge(signed, nil)]
+    }
+
+    /// The release was verified but cannot be loaded here; what is active stays.
+    mutating func onRefused(
+        _ signed: SignedRelease, _ error: ArtifactStoreError
+    ) -> [ActivationDirective] {
+        remember(signed, error)
+        return [.persist, .removeOthers, .acknowledge(signed, error)]
+    }
+
+    /// Activation failed after the switch: back to what was active before.
+    mutating func onActivationFailed(
+        _ signed: SignedRelease, before old: ActivationState, _ error: ArtifactStoreError
+    ) -> [ActivationDirective] {
+        state = old
+        remember(signed, error)
+        var directives: [ActivationDirective] = []
+        if let active = old.active { directives = [.pointCurrent(active)] }
+        directives.append(.persist)
+        if let active = old.active { directives.append(.activate(active)) }
+        return directives + [.removeOthers, .acknowledge(signed, error)]
+    }
+
+    private mutating func remember(_ signed: SignedRelease, _ error: ArtifactStoreError) {
+        state.floor = signed
+        state.refused.append(
+            ActivationState.Refusal(
+                number: signed.release.number,
+                root: signed.release.root,
+                code: error.codeName,
+                message: error.message
+            )
+        )
+        let excess = state.refused.count - ActivationState.maximumRefusals
+        if excess > 0 { state.refused.removeFirst(excess) }
+    }
+}
+
+/// One step towards, or back from, an active release. They are done in the order given.
+enum ActivationDirective: Equatable {
+    /// Point the `current` link at the release's tree, durably.
+    case pointCurrent(SignedRelease)
+    /// Write the state, durably.
+    case persist
+    /// Serve from it, and tell the deployer.
+    case activate(SignedRelease)
+    /// Wait until nobody uses it any more, and tell the deployer.
+    case drain(SignedRelease)
+    /// Remove every tree but the active one and the one before.
+    case removeOthers
+    /// Tell the managers, with the error if it was refused.
+    case acknowledge(SignedRelease, ArtifactStoreError?)
+}

@@ -1,0 +1,112 @@
+/// What a bundle carries and what its receiver already has. Both ends compute it from the two
+/// manifests and come to the same plan, so that frames need not name files.
+struct BundlePlan {
+    /// Where the content of one file of the new tree comes from.
+    enum Origin: Hashable {
+        /// A file of the old tree has it: the index of that entry.
+        case old(Int)
+        /// The bundle carries it.
+        case bundle
+        /// An earlier file of the new tree has it: the index of that entry.
+        case twin(Int)
+        /// It has no bytes.
+        case empty
+    }
+
+    /// For each file of the new tree, by entry index and in order.
+    private(set) var files: [(entry: Int, origin: Origin)] = []
+    /// The entries whose content the bundle carries, in the order of its content stream.
+    private(set) var carried: [Int] = []
+    /// The length of the content stream.
+    private(set) var contentBytes: Int64 = 0
+
+    init(from old: TreeManifest?, to new: TreeManifest) {
+        var known: [ContentDigest: Int] = [:]
+        for (index, entry) in (old?.entries ?? []).enumerated() {
+            if let digest = entry.fileDigest, known[digest] == nil { known[digest] = index }
+        }
+        let oldPaths = Self.filesByPath(old)
+        var seen: [ContentDigest: Int] = [:]
+        for (index, entry) in new.entries.enumerated() {
+            guard case .file(let size, let digest) = entry.content else { continue }
+            let origin: Origin
+            if size == 0 {
+                origin = .empty
+            } else if let same = oldPaths[entry.path], old?.entries[same].fileDigest == digest {
+                origin = .old(same)
+            } else if let moved = known[digest] {
+                origin = .old(moved)
+            } else if let twin = seen[digest] {
+                origin = .twin(twin)
+            } else {
+                origin = .bundle
+                seen[digest] = index
+                carried.append(index)
+                contentBytes += size
+            }
+            files.append((index, origin))
+        }
+    }
+
+    fileprivate static func filesByPath(_ tree: TreeManifest?) -> [TreePath: Int] {
+        var result: [TreePath: Int] = [:]
+        for (index, entry) in (tree?.entries ?? []).enumerated() where entry.fileSize != nil {
+            result[entry.path] = index
+        }
+        return result
+    }
+}
+
+/// Finds, for a file of the new tree, the file of the old tree it most likely came from.
+///
+/// Only the sender needs it: each frame names its base. The file of the same path comes first; else
+/// a file of the same directory that is gone from the new tree and has a similar name, as
+/// `library-1.4.jar` became `library-1.5.jar`.
+struct BaseFinder {
+    private let old: TreeManifest
+    private let byPath: [TreePath: Int]
+    private var gone: [TreePath: [Int]] = [:]
+
+    init(from old: TreeManifest, to new: TreeManifest) {
+        self.old = old
+        byPath = BundlePlan.filesByPath(old)
+        let kept = BundlePlan.filesByPath(new)
+        for (index, entry) in old.entries.enumerated() {
+            guard let size = entry.fileSize, size > 0, kept[entry.path] == nil else { continue }
+            gone[entry.path.parent ?? TreePath(bytes: []), default: []].append(index)
+        }
+    }
+
+    /// The index of the old entry to use as a base, or `nil`.
+    func base(for entry: TreeEntry) -> Int? {
+        if let same = byPath[entry.path] {
+            return old.entries[same].fileSize == 0 ? nil : same
+        }
+        guard let candidates = gone[entry.path.parent ?? TreePath(bytes: [])] else { return nil }
+        // Entries are sorted: similar names stand beside the place where this one would stand.
+        var (low, high) = (0, candidates.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if old.entries[candidates[middle]].path < entry.path {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        let name = entry.path.name.bytes
+        var best: (index: Int, score: Int)?
+        for candidate in candidates[max(0, low - 2)..<min(candidates.count, low + 2)] {
+            let score = Self.similarity(name, old.entries[candidate].path.name.bytes)
+            if score * 2 >= name.count, score > best?.score ?? 0 { best = (candidate, score) }
+        }
+        return best?.index
+    }
+
+    /// How many bytes two names share at their beginning and their end.
+    private static func similarity(_ left: [UInt8], _ right: [UInt8]) -> Int {
+        let shorter = min(left.count, right.count)
+        let prefix = zip(left, right).prefix { $0 == $1 }.count
+        let suffix = zip(left.reversed(), right.reversed()).prefix { $0 == $1 }.count
+        return prefix + min(suffix, shorter - prefix)
+    }
+}

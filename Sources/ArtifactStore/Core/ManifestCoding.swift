@@ -1,0 +1,116 @@
+internal import ClusterRole
+
+// The canonical form, version 1:
+//   version (1 byte), number of entries,
+//   then for each entry, sorted by path: kind (1 byte), path, mode, and
+//     for a file its size and its SHA-256, for a link its target.
+// Integers are LEB128 in their shortest spelling; paths and targets have their length before them.
+// One tree has exactly one form, so that its digest is the tree's name.
+
+extension TreeManifest {
+    static let version: UInt8 = 1
+
+    private enum EntryKind: UInt8 {
+        case directory = 0
+        case file = 1
+        case link = 2
+    }
+
+    /// Makes the manifest of a tree.
+    ///
+    /// - Parameters:
+    ///   - entries: in any order; every directory that holds something is an entry itself.
+    ///   - limits: how large the tree may be.
+    ///   - links: where its symbolic links may point.
+    /// - Throws: ``ArtifactStoreError`` with code `unsafePath`, `unsafeLink`, `unsupportedEntry` or
+    ///   `limitExceeded`, and the path it is about.
+    public init(
+        entries: [TreeEntry], limits: TreeLimits = TreeLimits(), links: LinkPolicy = .insideTree
+    ) throws(ArtifactStoreError) {
+        let sorted = entries.sorted { $0.path < $1.path }
+        var rules = TreeRules(limits: limits, links: links, count: sorted.count)
+        for entry in sorted { try rules.check(entry) }
+        try rules.checkLinks()
+        let encoded = Self.encode(sorted)
+        try rules.checkManifest(bytes: encoded.count)
+        self.init(checked: sorted, encoded: encoded)
+    }
+
+    /// Decodes ``encoded``, which came from outside: nothing in it is trusted.
+    ///
+    /// - Throws: ``ArtifactStoreError`` with code `malformed` for anything but a canonical manifest,
+    ///   or as ``init(entries:limits:links:)``.
+    public init(
+        decoding bytes: [UInt8], limits: TreeLimits = TreeLimits(), links: LinkPolicy = .insideTree
+    ) throws(ArtifactStoreError) {
+        var reader = ByteReader(bytes)
+        var rules = TreeRules(limits: limits, links: links, count: 0)
+        try rules.checkManifest(bytes: bytes.count)
+        var entries: [TreeEntry] = []
+        do {
+            try reader.expectVersion(Self.version, of: "tree manifests")
+            let count = try reader.readCount(elementSize: 4)
+            try rules.checkCount(count)
+            entries.reserveCapacity(count)
+            for _ in 0..<count {
+                let entry = try Self.readEntry(from: &reader)
+                try rules.check(entry)
+                entries.append(entry)
+            }
+            try reader.expectEnd()
+        } catch let error as ArtifactStoreError {
+            throw error
+        } catch {
+            throw .malformed("The tree manifest cannot be read.", cause: error)
+        }
+        try rules.checkLinks()
+        self.init(checked: entries, encoded: bytes)
+    }
+
+    private static func encode(_ entries: [TreeEntry]) -> [UInt8] {
+        var writer = ByteWriter(capacity: entries.count * 112 + 16)
+        writer.write(version)
+        writer.writeVariable(UInt64(entries.count))
+        for entry in entries {
+            switch entry.content {
+            case .directory: writer.write(EntryKind.directory.rawValue)
+            case .file: writer.write(EntryKind.file.rawValue)
+            case .link: writer.write(EntryKind.link.rawValue)
+            }
+            writer.write(entry.path.bytes)
+            writer.writeVariable(UInt64(entry.mode))
+            switch entry.content {
+            case .directory: break
+            case .file(let size, let digest):
+                writer.writeVariable(UInt64(size))
+                writer.write(digest)
+            case .link(let target): writer.write(target.bytes)
+            }
+        }
+        return writer.bytes
+    }
+
+    private static func readEntry(from reader: inout ByteReader) throws -> TreeEntry {
+        guard let kind = EntryKind(rawValue: try reader.readByte()) else {
+            throw ArtifactStoreError(
+                .unsupportedEntry, "The manifest holds an entry that is no file, directory or link.")
+        }
+        let path = TreePath(bytes: try reader.readBytes())
+        let mode = try reader.readVariable()
+        guard mode <= UInt64(UInt16.max) else {
+            throw ClusterRoleError(.malformed, "A mode is out of range.")
+        }
+        let content: TreeEntry.Content
+        switch kind {
+        case .directory: content = .directory
+        case .file:
+            let size = try reader.readVariable()
+            guard size <= UInt64(Int64.max) else {
+                throw ClusterRoleError(.malformed, "A size is out of range.")
+            }
+            content = .file(size: Int64(size), digest: try reader.readDigest())
+        case .link: content = .link(target: TreePath(bytes: try reader.readBytes()))
+        }
+        return TreeEntry(path: path, mode: UInt16(mode), content: content)
+    }
+}

@@ -1,0 +1,237 @@
+internal import CReeveSystem
+
+/// Writes one bundle, frame by frame: at most one frame, one base and one payload are in memory.
+final class BundleWriter {
+    private let new: TreeReader
+    private let old: TreeReader?
+    private let levels: BundleLevels
+    private let compressor: FrameCompressor
+    private let output: (UnsafeRawBufferPointer) throws -> Void
+
+    /// What is to become the next frame without a base.
+    private let pending = WorkBuffer(capacity: BundleFormat.maximumFrameBytes)
+    private let raw = WorkBuffer(capacity: 1 << 20)
+    private let base = WorkBuffer(capacity: 1 << 20)
+    private let payload = WorkBuffer(capacity: 1 << 20)
+    private var streamBytes: Int64 = 0
+
+    /// - Parameters:
+    ///   - new: the tree to carry; its files are checked against their digests as they are read.
+    ///   - old: the tree a receiver has; `nil` makes a full bundle.
+    ///   - output: takes the bundle's bytes in order.
+    init(
+        new: TreeReader,
+        old: TreeReader?,
+        codec: BundleCodec,
+        levels: BundleLevels,
+        output: @escaping (UnsafeRawBufferPointer) throws -> Void
+    ) {
+        self.new = new
+        self.old = old
+        self.levels = levels
+        self.output = output
+        compressor = FrameCompressor(codec: codec)
+    }
+
+    func write() throws {
+        let manifest = new.manifest
+        let header = BundleHeader(
+            from: old?.manifest.id, to: manifest.id, manifestBytes: Int64(manifest.encoded.count))
+        try emit(header.encoded)
+        try writeManifest()
+        let plan = BundlePlan(from: old?.manifest, to: manifest)
+        let bases = old.map { BaseFinder(from: $0.manifest, to: manifest) }
+        for index in plan.carried {
+            let entry = manifest.entries[index]
+            if let base = bases?.base(for: entry) {
+                try flushPending()
+                try writeFile(index, onto: base)
+            } else {
+                try packFile(index)
+            }
+        }
+        try flushPending()
+        try emit(BundleFrame.end(streamBytes: streamBytes).encoded)
+    }
+
+    // MARK: - The manifest
+
+    private func writeManifest() throws {
+        try new.manifest.encoded.withUnsafeBytes { bytes in
+            var offset = 0
+            while offset < bytes.count {
+                let count = min(BundleFormat.maximumFrameBytes, bytes.count - offset)
+                let piece = UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + count])
+                guard let old else {
+                    try writeData(piece, base: nil, frameBase: nil)
+                    offset += count
+                    continue
+                }
+                try old.manifest.encoded.withUnsafeBytes { oldBytes in
+                    let window = Self.window(at: Int64(offset), of: Int64(oldBytes.count))
+                    let range = Int(window.lowerBound)..<Int(window.upperBound)
+                    try writeData(
+                        piece,
+                        base: UnsafeRawBufferPointer(rebasing: oldBytes[range]),
+                        frameBase: BundleFrame.Base(
+                            digest: old.manifest.id.digest, offset: window.lowerBound, length: range.count)
+                    )
+                }
+                offset += count
+            }
+        }
+    }
+
+    // MARK: - Files without a base: many to a frame
+
+    private func packFile(_ index: Int) throws {
+        let file = try new.open(index)
+        let size = new.manifest.entries[index].fileSize ?? 0
+        var hasher = ContentHasher()
+        var offset: Int64 = 0
+        while true {
+            if pending.count == BundleFormat.maximumFrameBytes { try flushPending() }
+            let count = try file.read(
+                into: UnsafeMutableRawBufferPointer(
+                    rebasing: pending.memory[pending.count..<BundleFormat.maximumFrameBytes]),
+                at: offset
+            )
+            if count == 0 { break }
+            let start = pending.count
+            pending.count += count
+            hasher.update(UnsafeRawBufferPointer(rebasing: pending.memory[start..<pending.count]))
+            offset += Int64(count)
+            guard offset <= size else { break }
+        }
+        try requireUnchanged(index, read: offset, hasher)
+    }
+
+    private func flushPending() throws {
+        guard pending.count > 0 else { return }
+        try writeData(pending.used, base: nil, frameBase: nil)
+        pending.count = 0
+    }
+
+    // MARK: - Files with a base: frames of their own
+
+    private func writeFile(_ index: Int, onto baseIndex: Int) throws {
+        guard let old, let digest = old.manifest.entries[baseIndex].fileDigest else { return }
+        let file = try new.open(index)
+        let baseFile = try old.open(baseIndex)
+        let size = new.manifest.entries[index].fileSize ?? 0
+        let baseSize = old.manifest.entries[baseIndex].fileSize ?? 0
+        var hasher = ContentHasher()
+        var offset: Int64 = 0
+        while offset < size {
+            let wanted = Int(min(size - offset, Int64(BundleFormat.maximumFrameBytes)))
+            raw.count = 0
+            raw.reserve(wanted)
+            raw.count = try file.read(
+                into: UnsafeMutableRawBufferPointer(rebasing: raw.memory[..<wanted]), at: offset)
+            hasher.update(raw.used)
+            guard raw.count == wanted else { break }
+            let window = Self.window(at: offset, of: baseSize)
+            base.count = 0
+            base.reserve(window.count)
+            base.count = try baseFile.read(
+                into: UnsafeMutableRawBufferPointer(rebasing: base.memory[..<window.count]),
+                at: window.lowerBound
+            )
+            try writeChunk(at: offset, digest, baseSize: baseSize - size, window.lowerBound)
+            offset += Int64(wanted)
+        }
+        try requireUnchanged(index, read: offset, hasher)
+    }
+
+    /// Writes `raw`: a run equal to the base at the same offset, one equal at the same distance from
+    /// the end, and what is between them.
+    private func writeChunk(
+        at offset: Int64, _ digest: ContentDigest, baseSize shift: Int64, _ windowStart: Int64
+    ) throws {
+        var middle = 0..<raw.count
+        let ahead = Int(offset - windowStart)
+        let comparable = min(raw.count, base.count - ahead)
+        if comparable >= BundleFormat.copyRunMinimum {
+            let run = reeve_common_prefix(
+                raw.memory.baseAddress, base.memory.baseAddress! + ahead, comparable)
+            if run >= BundleFormat.copyRunMinimum {
+                try writeCopy(digest, offset: offset, count: run)
+                middle = run..<raw.count
+            }
+        }
+        let endInBase = ahead + raw.count + Int(clamping: shift)
+        var tail = 0
+        if middle.count >= BundleFormat.copyRunMinimum, endInBase >= 0, endInBase <= base.count {
+            let run = reeve_common_suffix(
+                raw.memory.baseAddress! + raw.count, base.memory.baseAddress! + endInBase,
+                min(middle.count, endInBase))
+            if run >= BundleFormat.copyRunMinimum { tail = run }
+        }
+        middle = middle.lowerBound..<middle.upperBound - tail
+        if !middle.isEmpty {
+            try writeData(
+                UnsafeRawBufferPointer(rebasing: raw.memory[middle]),
+                base: base.count == 0 ? nil : base.used,
+                frameBase: base.count == 0
+                    ? nil
+                    : BundleFrame.Base(digest: digest, offset: windowStart, length: base.count)
+            )
+        }
+        if tail > 0 {
+            try writeCopy(
+                digest, offset: windowStart + Int64(endInBase - tail), count: tail)
+        }
+    }
+
+    /// What of a base of `size` bytes stands around `offset`: a quarter before, the rest after.
+    private static func window(at offset: Int64, of size: Int64) -> Range<Int64> {
+        let length = Int64(BundleFormat.maximumBaseBytes)
+        guard size > length else { return 0..<size }
+        let start = max(0, min(offset - length / 4, size - length))
+        return start..<start + length
+    }
+
+    // MARK: - Frames
+
+    private func writeData(
+        _ bytes: UnsafeRawBufferPointer,
+        base: UnsafeRawBufferPointer?,
+        frameBase: BundleFrame.Base?
+    ) throws {
+        let level = base == nil ? levels.plain : levels.onBase
+        let codec = compressor.compress(bytes, base: base, level: level, into: payload)
+        let body = codec == .plain ? bytes : payload.used
+        let frame = BundleFrame.data(
+            codec: codec, rawBytes: bytes.count, payloadBytes: body.count,
+            base: codec == .plain ? nil : frameBase)
+        try emit(frame.encoded)
+        try output(body)
+        streamBytes += Int64(bytes.count)
+    }
+
+    private func writeCopy(_ digest: ContentDigest, offset: Int64, count: Int) throws {
+        try emit(BundleFrame.copy(digest: digest, offset: offset, length: Int64(count)).encoded)
+        streamBytes += Int64(count)
+    }
+
+    private func emit(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try output($0) } }
+
+    private func requireUnchanged(_ index: Int, read: Int64, _ hasher: ContentHasher) throws {
+        let entry = new.manifest.entries[index]
+        guard read == entry.fileSize, hasher.finish() == entry.fileDigest else {
+            throw ArtifactStoreError(
+                .sourceChanged,
+                "\(entry.path) changed while it was published. Publish again when the tree is at rest.",
+                path: entry.path.description
+            )
+        }
+    }
+}
+
+/// How much work compression puts in.
+struct BundleLevels: Hashable {
+    /// Without a base. 6: three quarters of what the highest levels save, at a tenth of their time.
+    var plain: Int32 = 6
+    /// On a base: small frames, and each byte is sent to every worker.
+    var onBase: Int32 = 12
+}

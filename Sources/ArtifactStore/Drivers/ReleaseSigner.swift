@@ -1,0 +1,149 @@
+internal import CReeveSystem
+public import ClusterRole
+internal import Crypto
+
+/// Signs releases. Keys in a file are part of this module; a key in hardware fits as well.
+public protocol ReleaseSigner: Sendable {
+    /// The public half, which workers are given.
+    var publicKey: ReleasePublicKey { get }
+    /// The Ed25519 signature (RFC 8032, 64 bytes) of a message.
+    func signature(for message: [UInt8]) async throws -> [UInt8]
+}
+
+extension ReleaseSigner {
+    /// Signs a release record.
+    public func sign(_ release: Release) async throws -> SignedRelease {
+        let record = release.encoded
+        let signature = try await signature(for: SignedRelease.signedBytes(of: record))
+        return try SignedRelease(record: record, signature: signature)
+    }
+}
+
+/// The public half of a signing key: 32 bytes, written as 64 hexadecimal digits.
+public struct ReleasePublicKey: Hashable, Sendable, CustomStringConvertible {
+    public let bytes: [UInt8]
+
+    /// - Throws: ``ArtifactStoreError`` with code `invalidName` for anything but an Ed25519 public key.
+    public init(bytes: [UInt8]) throws(ArtifactStoreError) {
+        guard (try? Curve25519.Signing.PublicKey(rawRepresentation: bytes)) != nil else {
+            throw ArtifactStoreError(.invalidName, "An Ed25519 public key has 32 bytes.")
+        }
+        self.bytes = bytes
+    }
+
+    /// Parses the 64 hexadecimal digits of ``description``, as they stand in a configuration.
+    public init(parsing text: String) throws(ArtifactStoreError) {
+        try self.init(bytes: ContentDigest(parsing: text).bytes)
+    }
+
+    /// 64 lower-case hexadecimal digits.
+    public var description: String {
+        (try? ContentDigest(bytes: bytes))?.description ?? ""
+    }
+
+    /// The name of the key in release records.
+    public var id: SigningKeyID {
+        SigningKeyID(rawValue: String(ContentDigest(of: bytes).description.prefix(32)))
+    }
+
+    func isValid(signature: [UInt8], for message: [UInt8]) -> Bool {
+        guard let key = try? Curve25519.Signing.PublicKey(rawRepresentation: bytes) else {
+            return false
+        }
+        return key.isValidSignature(signature, for: message)
+    }
+}
+
+/// A signing key whose secret half lies in this process.
+public struct Ed25519Signer: ReleaseSigner {
+    private let seed: [UInt8]
+    public let publicKey: ReleasePublicKey
+
+    /// A new key that is not stored: for tests and examples.
+    public init(random: any RandomSource = SystemRandomSource()) throws(ArtifactStoreError) {
+        try self.init(seed: random.bytes(32))
+    }
+
+    /// The key of a file, which is made with a new key if it does not exist.
+    ///
+    /// The file holds the 32 bytes of the seed (RFC 8032, 5.1.5). It must belong to nobody else: a
+    /// file that its group or others can read is refused.
+    ///
+    /// - Throws: ``ArtifactStoreError`` with code `fileSystem` or `malformed`.
+    public init(
+        file path: String, random: any RandomSource = SystemRandomSource()
+    ) throws(ArtifactStoreError) {
+        let directory = try OpenFile.directory(TreePath(path).parentPath)
+        let name = TreePath(path).name
+        guard let status = try directory.status(of: name) else {
+            try self.init(seed: random.bytes(32))
+            try directory.replaceFile(name, with: seed, mode: 0o600)
+            return
+        }
+        guard status.mode & 0o077 == 0 else {
+            throw ArtifactStoreError(
+                .fileSystem,
+                "The signing key \(path) can be read by others. Run chmod 600 on it, and think about "
+                    + "who may have copied it.",
+                path: path
+            )
+        }
+        try self.init(seed: try directory.file(name).contents(limit: 4_096))
+    }
+
+    private init(seed: [UInt8]) throws(ArtifactStoreError) {
+        let key: [UInt8]
+        do {
+            key = Array(
+                try Curve25519.Signing.PrivateKey(rawRepresentation: seed).publicKey.rawRepresentation)
+        } catch {
+            throw ArtifactStoreError(
+                .malformed, "A signing key has 32 bytes, not \(seed.count). Restore it from a backup.")
+        }
+        self.seed = seed
+        publicKey = try ReleasePublicKey(bytes: key)
+    }
+
+    public func signature(for message: [UInt8]) async throws -> [UInt8] {
+        Array(try Curve25519.Signing.PrivateKey(rawRepresentation: seed).signature(for: message))
+    }
+}
+
+/// The keys whose releases a worker accepts. More than one while keys are changed.
+public struct TrustedKeys: Hashable, Sendable {
+    private let keys: [SigningKeyID: ReleasePublicKey]
+
+    public init(_ keys: [ReleasePublicKey]) {
+        self.keys = Dictionary(keys.map { ($0.id, $0) }) { first, _ in first }
+    }
+
+    public init(_ keys: ReleasePublicKey...) { self.init(keys) }
+
+    /// Checks that one of these keys signed the record.
+    ///
+    /// - Throws: ``ArtifactStoreError`` with code `untrustedSignature`.
+    public func verify(_ signed: SignedRelease) throws(ArtifactStoreError) {
+        guard let key = keys[signed.release.key] else {
+            throw ArtifactStoreError(
+                .untrustedSignature,
+                "The release is signed with key \(signed.release.key), which this node does not trust. "
+                    + "Add it to the trusted keys if it is yours."
+            )
+        }
+        let message = SignedRelease.signedBytes(of: signed.record)
+        guard key.isValid(signature: signed.signature, for: message) else {
+            throw ArtifactStoreError(
+                .untrustedSignature,
+                "The signature of the release does not match. It was changed on its way."
+            )
+        }
+    }
+}
+
+extension TreePath {
+    /// The directory part of a path of the machine, for opening it.
+    var parentPath: String {
+        guard let parent else { return "." }
+        return parent.bytes.isEmpty ? "/" : parent.description
+    }
+}

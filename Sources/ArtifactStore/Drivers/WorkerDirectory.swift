@@ -1,0 +1,181 @@
+internal import CReeveSystem
+internal import ClusterRole
+
+/// The directory in which a worker keeps one channel:
+///
+///     current -> releases/<root>      what is served, for programs that only know a path
+///     releases/<root>/                whole trees: the active one, and the one before
+///     manifests/<root>                their manifests
+///     staging/                        what is being laid out; emptied at each start
+///     state                           ActivationState
+///     lock                            held by the one process that uses the directory
+final class WorkerDirectory {
+    let path: String
+    private let root: OpenFile
+    private let releases: OpenFile
+    private let manifests: OpenFile
+    private let staging: OpenFile
+    private let lock: OpenFile
+
+    private static let state: TreePath = "state"
+    /// A state has two signed records and 32 refusals of at most a few kilobytes.
+    private static let maximumStateBytes: Int64 = 1 << 20
+
+    /// Opens the directory, making what is missing, and takes its lock.
+    ///
+    /// - Throws: ``ArtifactStoreError`` with code `locked`, naming the process that holds it.
+    init(path: String) throws(ArtifactStoreError) {
+        self.path = path
+        let made = reeve_make_directory(reeve_current_directory, path, 0o755)
+        if made != -reeve_error_exists { try check(made, "make the directory", path) }
+        root = try OpenFile.directory(path)
+        let lock = OpenFile(
+            descriptor: try check(reeve_open_lock(root.descriptor, "lock"), "open", "\(path)/lock"))
+        let locked = reeve_lock_exclusive(lock.descriptor)
+        if locked == -reeve_error_would_block {
+            let holder = (try? lock.contents(limit: 64)) ?? []
+            throw ArtifactStoreError(
+                .locked,
+                "Process \(String(decoding: holder, as: UTF8.self)) uses \(path). Stop it, or give this "
+                    + "node a directory of its own.",
+                path: path
+            )
+        }
+        try check(locked, "lock", path)
+        let process = Array("\(reeve_process_id())".utf8)
+        try check(
+            process.withUnsafeBytes {
+                reeve_replace_content(lock.descriptor, $0.baseAddress, $0.count)
+            }, "write", "\(path)/lock")
+        self.lock = lock
+        for name in ["releases", "manifests", "staging"] as [TreePath] {
+            try root.makeDirectory(name)
+        }
+        releases = try root.directory(beneath: "releases")
+        manifests = try root.directory(beneath: "manifests")
+        staging = try root.directory(beneath: "staging")
+        for leftover in try staging.names(limit: .max) { try staging.removeTree(leftover) }
+        try root.sync()
+    }
+
+    // MARK: - State
+
+    /// The remembered state. A damaged one is set aside as `state.damaged`.
+    ///
+    /// - Returns: the state, and the error if it was damaged: then the node begins anew.
+    func loadState(
+        tenant: TenantID, channel: ChannelName
+    ) throws(ArtifactStoreError) -> (ActivationState, damage: ArtifactStoreError?) {
+        guard try root.status(of: Self.state) != nil else { return (ActivationState(), nil) }
+        let bytes = try root.file(Self.state).contents(limit: Self.maximumStateBytes)
+        do {
+            return (try ActivationState(decoding: bytes, tenant: tenant, channel: channel), nil)
+        } catch where error.code == .malformed {
+            try root.rename(Self.state, to: "state.damaged")
+            try root.sync()
+            return (ActivationState(), error)
+        }
+    }
+
+    func saveState(
+        _ state: ActivationState, tenant: TenantID, channel: ChannelName
+    ) throws(ArtifactStoreError) {
+        try root.replaceFile(Self.state, with: state.encoded(tenant: tenant, channel: channel))
+    }
+
+    // MARK: - Trees
+
+    func treePath(_ root: TreeID) -> String { "\(path)/releases/\(root)" }
+
+    private static func name(_ root: TreeID) -> TreePath { TreePath(root.description) }
+
+    /// The tree of a release as it was laid out, or `nil` if it or its manifest is not there. The
+    /// manifest is proved by the root; the files are proved when they are read.
+    func tree(_ release: Release, limits: TreeLimits) -> TreeReader? {
+        do {
+            let name = Self.name(release.root)
+            guard try releases.status(of: name) != nil, try manifests.status(of: name) != nil
+            else { return nil }
+            let bytes = try manifests.file(name).contents(limit: limits.manifestBytes)
+            let manifest = try TreeManifest(decoding: bytes, limits: limits, links: release.links)
+            guard manifest.id == release.root else { return nil }
+            return TreeReader(manifest, in: try releases.directory(beneath: name))
+        } catch {
+            return nil
+        }
+    }
+
+    /// Whether the tree on the disk is, entry by entry and byte by byte, the release's.
+    func isWhole(_ release: Release, limits: TreeLimits) -> Bool {
+        do {
+            let directory = try releases.directory(beneath: Self.name(release.root))
+            let found = try TreeScanner.scan(directory, limits: limits, links: release.links)
+            return found.id == release.root
+        } catch {
+            return false
+        }
+    }
+
+    /// Something being laid out.
+    struct Stage {
+        let name: TreePath
+        let directory: OpenFile
+    }
+
+    func makeStage(random: any RandomSource) throws(ArtifactStoreError) -> Stage {
+        let name = TreePath(IncarnationID(from: random).description)
+        try staging.makeDirectory(name)
+        return Stage(name: name, directory: try staging.directory(beneath: name))
+    }
+
+    func discard(_ stage: Stage) { try? staging.removeTree(stage.name) }
+
+    /// Gives a finished stage its place under `releases`, durably. A tree that is there already was
+    /// found damaged and is replaced in one step.
+    func keep(_ stage: Stage, as manifest: TreeManifest) throws(ArtifactStoreError) {
+        let name = Self.name(manifest.id)
+        try manifests.replaceFile(name, with: manifest.encoded)
+        try root.syncFileSystem()
+        let isThere = try releases.status(of: name) != nil
+        let result = stage.name.withCPath { from in
+            name.withCPath {
+                isThere
+                    ? reeve_rename_exchange(staging.descriptor, from, releases.descriptor, $0)
+                    : reeve_rename_new(staging.descriptor, from, releases.descriptor, $0)
+            }
+        }
+        try check(result, "rename", name.description)
+        try releases.sync()
+        if isThere { discard(stage) }
+    }
+
+    /// Points `current` at a release's tree: a link under another name, then a rename.
+    func pointCurrent(to release: Release) throws(ArtifactStoreError) {
+        let beside: TreePath = "current.new"
+        try root.removeFile(beside)
+        try check(
+            reeve_make_link("releases/\(release.root)", root.descriptor, "current.new"),
+            "make the link", "current")
+        try root.rename(beside, to: "current")
+        try root.sync()
+    }
+
+    /// Whether `current` points at the release's tree.
+    func isCurrent(_ release: Release) -> Bool {
+        var buffer = [CChar](repeating: 0, count: 256)
+        let length = reeve_read_link(root.descriptor, "current", &buffer, buffer.count)
+        guard length > 0 else { return false }
+        let target = buffer.prefix(Int(length)).map { UInt8(bitPattern: $0) }
+        return target == Array("releases/\(release.root)".utf8)
+    }
+
+    /// Removes every tree but those in `kept`.
+    func removeTrees(except kept: Set<TreeID>) throws(ArtifactStoreError) {
+        let names = Set(kept.map(Self.name))
+        for directory in [releases, manifests] {
+            for name in try directory.names(limit: .max).sorted() where !names.contains(name) {
+                try directory.removeTree(name)
+            }
+        }
+    }
+}

@@ -1,0 +1,357 @@
+public import ClusterRole
+internal import Logging
+internal import Metrics
+internal import Tracing
+
+/// Publishes trees: the manager's half of deployment synchronization.
+///
+/// ```swift
+/// let publisher = ArtifactPublisher(
+///     storage: releases, objects: objects, signer: signer, capability: capability)
+/// let publication = try await publisher.publish("/srv/site", to: "web/site")
+/// ```
+///
+/// When a call returns, the release and every byte it names survive a power cut. Errors are
+/// ``ArtifactStoreError``; a `ClusterRoleError` with code `revoked` or `fenced` when this node is no
+/// longer the coordinator; or what a driver throws.
+public actor ArtifactPublisher: ReleaseWriter {
+    private let storage: any ReleaseStorage
+    private let objects: any ObjectStorage
+    private let signer: any ReleaseSigner
+    private let capability: WriteCapability
+    private let configuration: PublisherConfiguration
+    private let catalog: ReleaseCatalog
+    private let executor = FileWorkExecutor(label: "reeve.artifacts.publish")
+
+    public nonisolated var unownedExecutor: UnownedSerialExecutor {
+        executor.asUnownedSerialExecutor()
+    }
+
+    /// - Parameters:
+    ///   - storage: the records of releases.
+    ///   - objects: where the bundles' bytes go.
+    ///   - capability: the coordinator's right to write; publishing ends when it is revoked.
+    public init(
+        storage: any ReleaseStorage,
+        objects: any ObjectStorage,
+        signer: any ReleaseSigner,
+        capability: WriteCapability,
+        configuration: PublisherConfiguration = PublisherConfiguration()
+    ) {
+        self.storage = storage
+        self.objects = objects
+        self.signer = signer
+        self.capability = capability
+        self.configuration = configuration
+        catalog = ReleaseCatalog(storage: storage)
+    }
+
+    /// Publishes the tree of a directory as the next release of a channel.
+    ///
+    /// The directory must be at rest: a file that changes meanwhile ends the call with
+    /// `sourceChanged`, and nothing is published. Two publishers of one channel at a time: one gets
+    /// `conflict` with both numbers.
+    ///
+    /// - Parameters:
+    ///   - directory: a path of this machine.
+    ///   - channel: where to; it begins with its first release.
+    public func publish(
+        _ directory: String,
+        to channel: ChannelName,
+        tenant: TenantID = .standard,
+        options: PublishOptions = PublishOptions()
+    ) async throws -> Publication {
+        try await measured("publish", channel, tenant) {
+            let scan = try scan(directory, options)
+            let latest = try await storage.latest(of: channel, tenant: tenant)
+            if let latest, options.repetition == .returnExisting,
+                isCurrent(latest.release, scan.manifest.id, options)
+            {
+                return publication(.unchanged, latest)
+            }
+            let line = Line(tenant: tenant, channel: channel, latest: latest)
+            let known = latest.flatMap { $0.release.root == scan.manifest.id ? $0 : nil }
+            return try await release(scan, on: line, options, known: known)
+        }
+    }
+
+    /// Publishes the tree of an older release again, under the next number: history is kept.
+    ///
+    /// - Throws: ``ArtifactStoreError`` with code `notFound` for a number the channel does not have.
+    public func rollback(
+        _ channel: ChannelName, to number: ReleaseNumber, tenant: TenantID = .standard
+    ) async throws -> Publication {
+        try await measured("rollback", channel, tenant) {
+            let found = try await storage.releases(
+                of: channel, tenant: tenant, before: number.next, limit: 1)
+            guard let old = found.first, old.release.number == number else {
+                throw ArtifactStoreError(
+                    .notFound, "Channel \(channel) has no release \(number). Choose one of its history.")
+            }
+            let latest = try await storage.latest(of: channel, tenant: tenant)
+            let scratch = try makeScratch()
+            let source = try await unpack(old, in: scratch, as: "source")
+            var options = PublishOptions(kind: old.release.kind, links: old.release.links)
+            options.emptySource = .publish
+            let line = Line(tenant: tenant, channel: channel, latest: latest)
+            return try await release(source, on: line, options, known: old)
+        }
+    }
+
+    // MARK: - Steps
+
+    private struct Line {
+        let tenant: TenantID
+        let channel: ChannelName
+        let latest: StoredRelease?
+    }
+
+    /// A tree on this machine's disk.
+    private final class Source {
+        let manifest: TreeManifest
+        let directory: OpenFile
+        private let scratch: Scratch?
+
+        init(_ manifest: TreeManifest, in directory: OpenFile, scratch: Scratch? = nil) {
+            self.manifest = manifest
+            self.directory = directory
+            self.scratch = scratch
+        }
+
+        var reader: TreeReader { TreeReader(manifest, in: directory) }
+    }
+
+    private func makeScratch() throws(ArtifactStoreError) -> Scratch {
+        try Scratch(in: configuration.scratchDirectory, random: configuration.random)
+    }
+
+    private func scan(_ path: String, _ options: PublishOptions) throws -> Source {
+        let directory: OpenFile
+        do {
+            directory = try OpenFile.directory(path)
+        } catch {
+            throw ArtifactStoreError(
+                .missingSource,
+                "There is no directory \(path) to publish. Nothing was changed.",
+                path: path,
+                cause: error
+            )
+        }
+        let manifest = try TreeScanner.scan(
+            directory, limits: configuration.limits, links: options.links)
+        guard manifest.fileCount > 0 || options.emptySource == .publish else {
+            throw ArtifactStoreError(
+                .emptySource,
+                "\(path) holds no file. Nothing was changed. If the workers are meant to serve nothing, "
+                    + "publish with emptySource set to .publish.",
+                path: path
+            )
+        }
+        return Source(manifest, in: directory)
+    }
+
+    private func isCurrent(_ release: Release, _ root: TreeID, _ options: PublishOptions) -> Bool {
+        let isAlive = release.expires.map { configuration.time.now() < $0 } ?? true
+        return release.root == root && release.kind == options.kind
+            && release.links == options.links && isAlive
+    }
+
+    /// Builds what is missing, signs, and appends.
+    ///
+    /// - Parameter known: a release of the same tree, whose full bundle is used again.
+    private func release(
+        _ source: Source, on line: Line, _ options: PublishOptions, known: StoredRelease?
+    ) async throws -> Publication {
+        let scratch = try makeScratch()
+        let full: BundleDescription
+        if let existing = try await existingFull(of: known) {
+            full = existing
+        } else {
+            full = try await build(source, from: nil, in: scratch)
+        }
+        var bundles = [full]
+        if let latest = line.latest, latest.release.root != source.manifest.id,
+            let update = try await buildUpdate(source, from: latest, in: scratch),
+            update.byteCount < full.byteCount
+        {
+            bundles.append(update)
+        }
+        let number = line.latest?.release.number.next ?? .first
+        let now = configuration.time.now()
+        let record = Release(
+            tenant: line.tenant,
+            channel: line.channel,
+            kind: options.kind,
+            number: number,
+            tree: source.manifest,
+            previousRoot: line.latest?.release.root,
+            created: now,
+            expires: options.expiresAfter.map { now + $0 },
+            key: signer.publicKey.id,
+            links: options.links
+        )
+        let published = PublishedRelease(signed: try await signer.sign(record), bundles: bundles)
+        let revision = try await storage.append(
+            published, after: line.latest?.release.number, epoch: try capability.requireEpoch())
+        return publication(.published, StoredRelease(published: published, revision: revision))
+    }
+
+    private func existingFull(of known: StoredRelease?) async throws -> BundleDescription? {
+        guard let full = known?.published.bundle(from: nil),
+            try await objects.byteCount(of: full.object) == full.byteCount
+        else { return nil }
+        return full
+    }
+
+    /// The bundle from the channel's newest tree; `nil` if that tree cannot be had any more.
+    private func buildUpdate(
+        _ source: Source, from latest: StoredRelease, in scratch: Scratch
+    ) async throws -> BundleDescription? {
+        let old: Source
+        do {
+            old = try await unpack(latest, in: scratch, as: "previous")
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            configuration.logger.warning(
+                "The previous release cannot be unpacked; workers will fetch the new one whole.",
+                metadata: [
+                    "channel": "\(latest.release.channel)", "number": "\(latest.release.number)",
+                    "error": "\(error)",
+                ]
+            )
+            return nil
+        }
+        return try await build(source, from: old, in: scratch)
+    }
+
+    private func build(
+        _ source: Source, from old: Source?, in scratch: Scratch
+    ) async throws -> BundleDescription {
+        let name: TreePath = old == nil ? "full" : "update"
+        let file = try scratch.directory.create(name)
+        let writer = BundleWriter(
+            new: source.reader, old: old?.reader, codec: configuration.codec, levels: BundleLevels()
+        ) { try file.write($0) }
+        try writer.write()
+        let stored = try await objects.put(ByteChunks(file: file, from: 0))
+        try scratch.directory.removeFile(name)
+        return BundleDescription(
+            from: old?.manifest.id, to: source.manifest.id, object: stored.digest,
+            byteCount: stored.byteCount)
+    }
+
+    /// Lays out a published tree from its full bundle.
+    private func unpack(
+        _ stored: StoredRelease, in scratch: Scratch, as name: TreePath
+    ) async throws -> Source {
+        guard let full = stored.published.bundle(from: nil) else {
+            throw ArtifactStoreError(
+                .notFound, "Release \(stored.release.number) has no full bundle any more.")
+        }
+        let directory = try scratch.makeDirectory(name)
+        let input = BundleInput(attempts: 1) { [objects] offset, _ in
+            try await objects.read(full.object, from: offset)
+        }
+        let receiver = BundleReceiver(
+            stored.release, limits: configuration.limits, old: nil, input: input)
+        let manifest = try await receiver.receive(into: directory)
+        return Source(manifest, in: directory, scratch: scratch)
+    }
+
+    // MARK: - Observing
+
+    private func publication(
+        _ outcome: Publication.Outcome, _ stored: StoredRelease
+    ) -> Publication {
+        Publication(
+            outcome: outcome,
+            release: stored,
+            fileCount: stored.release.fileCount,
+            totalBytes: stored.release.totalBytes,
+            bundles: stored.published.bundles,
+            duration: .zero
+        )
+    }
+
+    private func measured(
+        _ action: String, _ channel: ChannelName, _ tenant: TenantID,
+        _ body: () async throws -> Publication
+    ) async throws -> Publication {
+        _ = try ChannelName(validating: channel.rawValue)
+        _ = try capability.requireEpoch()
+        let began = configuration.time.monotonic()
+        return try await withSpan("artifacts.\(action)", ofKind: .internal) { span in
+            span.attributes["reeve.channel"] = channel.rawValue
+            span.attributes["reeve.tenant"] = tenant.rawValue
+            let result: Publication
+            do {
+                result = try await body()
+            } catch {
+                Counter(label: "reeve_artifact_publish_failures_total").increment()
+                throw error
+            }
+            let publication = result.taking(configuration.time.monotonic() - began)
+            observe(publication, span)
+            return publication
+        }
+    }
+
+    private func observe(_ publication: Publication, _ span: any Span) {
+        let release = publication.release.release
+        span.attributes["reeve.release"] = release.number.rawValue
+        Counter(label: "reeve_artifact_publishes_total").increment()
+        Metrics.Timer(label: "reeve_artifact_publish_seconds").recordMilliseconds(
+            publication.duration.milliseconds)
+        configuration.logger.info(
+            "A release is published.",
+            metadata: [
+                "channel": "\(release.channel)", "number": "\(release.number)",
+                "root": "\(release.root)", "files": "\(publication.fileCount)",
+                "outcome": "\(publication.outcome)",
+                "bundles": "\(publication.bundles.map(\.byteCount))",
+                "milliseconds": "\(publication.duration.milliseconds)",
+            ]
+        )
+    }
+}
+
+extension ArtifactPublisher {
+    public nonisolated func latest(
+        of channel: ChannelName, tenant: TenantID = .standard
+    ) async throws -> StoredRelease? {
+        try await catalog.latest(of: channel, tenant: tenant)
+    }
+
+    public nonisolated func releases(
+        of channel: ChannelName, tenant: TenantID = .standard, before: ReleaseNumber? = nil,
+        limit: Int = 100
+    ) async throws -> [StoredRelease] {
+        try await catalog.releases(of: channel, tenant: tenant, before: before, limit: limit)
+    }
+
+    public nonisolated func channels(
+        of tenant: TenantID = .standard, after: ChannelName? = nil, limit: Int = 100
+    ) async throws -> [ChannelName] {
+        try await catalog.channels(of: tenant, after: after, limit: limit)
+    }
+
+    public nonisolated func acknowledgements(
+        of channel: ChannelName, tenant: TenantID = .standard
+    ) async throws -> [AppliedRelease] {
+        try await catalog.acknowledgements(of: channel, tenant: tenant)
+    }
+}
+
+extension Publication {
+    fileprivate func taking(_ duration: Duration) -> Publication {
+        Publication(
+            outcome: outcome,
+            release: release,
+            fileCount: fileCount,
+            totalBytes: totalBytes,
+            bundles: bundles,
+            duration: duration
+        )
+    }
+}

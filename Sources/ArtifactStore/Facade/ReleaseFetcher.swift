@@ -1,0 +1,103 @@
+internal import ClusterRole
+internal import Logging
+
+/// Brings a release's tree onto the disk by the cheapest way that works.
+final class ReleaseFetcher {
+    private let source: any ReleaseSource
+    private let directory: WorkerDirectory
+    private let configuration: SyncConfiguration
+    /// Over all attempts.
+    private(set) var bytesReceived: Int64 = 0
+
+    init(
+        source: any ReleaseSource, directory: WorkerDirectory, configuration: SyncConfiguration
+    ) {
+        self.source = source
+        self.directory = directory
+        self.configuration = configuration
+    }
+
+    struct Obtained {
+        let manifest: TreeManifest
+        let transfer: SyncReport.Transfer
+    }
+
+    /// - Parameter bases: releases whose trees are on the disk, the best first.
+    /// - Throws: the error of the last way that was tried.
+    func obtain(
+        _ published: PublishedRelease,
+        from bases: [Release],
+        isolation: isolated (any Actor)? = #isolation
+    ) async throws -> Obtained {
+        let release = published.release
+        try checkLimits(release)
+        if directory.isWhole(release, limits: configuration.limits),
+            let tree = directory.tree(release, limits: configuration.limits)
+        {
+            return Obtained(manifest: tree.manifest, transfer: .none)
+        }
+        for base in bases {
+            guard let bundle = published.bundle(from: base.root),
+                let old = directory.tree(base, limits: configuration.limits)
+            else { continue }
+            do {
+                let manifest = try await receive(bundle, release, onto: old, isolation: isolation)
+                return Obtained(manifest: manifest, transfer: .incremental)
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                configuration.logger.warning(
+                    "The incremental bundle is of no use; the full one is fetched.",
+                    metadata: ["bundle": "\(bundle.name)", "error": "\(error)"]
+                )
+            }
+        }
+        guard let full = published.bundle(from: nil) else {
+            throw ArtifactStoreError(
+                .notFound, "Release \(release.number) has no full bundle. Publish it again.")
+        }
+        let manifest = try await receive(full, release, onto: nil, isolation: isolation)
+        return Obtained(manifest: manifest, transfer: .full)
+    }
+
+    private func checkLimits(_ release: Release) throws(ArtifactStoreError) {
+        let limits = configuration.limits
+        guard release.totalBytes <= limits.totalBytes, release.fileCount <= limits.entries,
+            release.manifestBytes <= limits.manifestBytes
+        else {
+            throw ArtifactStoreError(
+                .limitExceeded,
+                "The release is larger than this node takes. Make the tree smaller, or raise the limits."
+            )
+        }
+        guard release.links == .insideTree || configuration.links == .allowAbsolute else {
+            throw ArtifactStoreError(
+                .unsafeLink,
+                "The release allows absolute links and this node does not. Publish it without them."
+            )
+        }
+    }
+
+    private func receive(
+        _ bundle: BundleDescription,
+        _ release: Release,
+        onto old: TreeReader?,
+        isolation: isolated (any Actor)?
+    ) async throws -> TreeManifest {
+        let stage = try directory.makeStage(random: configuration.random)
+        let input = BundleInput(attempts: configuration.bundleAttempts) { [source] offset, _ in
+            try await source.bundle(bundle, from: offset)
+        }
+        defer { bytesReceived += input.received }
+        do {
+            let receiver = BundleReceiver(
+                release, limits: configuration.limits, old: old, input: input)
+            let manifest = try await receiver.receive(into: stage.directory, isolation: isolation)
+            try directory.keep(stage, as: manifest)
+            return manifest
+        } catch {
+            directory.discard(stage)
+            throw error
+        }
+    }
+}

@@ -1,0 +1,87 @@
+public import ClusterRole
+public import Logging
+
+/// How a worker keeps a channel's releases; the defaults work.
+public struct SyncConfiguration: Sendable {
+    /// How much of the active tree is checked when the node starts.
+    public enum StartCheck: Hashable, Sendable {
+        /// Every file against its digest: a damaged tree is not served but fetched again.
+        case digests
+        /// Nothing: for trees so large that reading them delays the start too much.
+        case none
+    }
+
+    /// Who acknowledges.
+    public var node: NodeID
+    public var tenant: TenantID
+    /// How often the source is asked when nobody hints. 30 s: what a missed hint costs at most.
+    public var pollInterval: Duration = .seconds(30)
+    /// The fraction of the interval by which it varies, so that workers do not ask in step.
+    public var pollJitter = 0.2
+    /// The longest pause after failures in a row, which double it. 5 minutes.
+    public var maximumRetryInterval: Duration = .seconds(300)
+    /// How long requests may go on using the old release after the switch. 10 s.
+    public var drainTimeout: Duration = .seconds(10)
+    /// How often one bundle is opened, counting from the first time. 3: a broken connection, and its bad luck.
+    public var bundleAttempts = 3
+    public var limits = TreeLimits()
+    /// The most a signed release may allow its links on this node.
+    public var links: LinkPolicy = .allowAbsolute
+    public var startCheck: StartCheck = .digests
+    public var time: any TimeSource = SystemTimeSource()
+    public var random: any RandomSource = SystemRandomSource()
+    public var logger = Logger(label: "reeve.artifacts.sync")
+
+    public init(node: NodeID, tenant: TenantID = .standard) {
+        self.node = node
+        self.tenant = tenant
+    }
+}
+
+/// What one look at the source came to.
+public struct SyncReport: Sendable {
+    /// What became of the channel's newest release.
+    public enum Outcome: Sendable {
+        /// It is the active one already.
+        case unchanged
+        /// The channel has no release.
+        case empty
+        /// It is active now.
+        case activated
+        /// Its tree was active already under an older number; nothing was loaded.
+        case adopted
+        /// The active release stays. The error says why.
+        case refused(ArtifactStoreError)
+    }
+
+    /// How the bytes came.
+    public enum Transfer: String, Hashable, Sendable {
+        /// None were needed.
+        case none
+        case incremental
+        case full
+    }
+
+    public let outcome: Outcome
+    /// The release the outcome is about.
+    public let release: Release?
+    /// How many paths differ from the tree that was active before.
+    public internal(set) var filesChanged = 0
+    /// Bytes of bundles that arrived, those of failed attempts included.
+    public internal(set) var bytesReceived: Int64 = 0
+    public internal(set) var transfer = Transfer.none
+    public internal(set) var duration = Duration.zero
+
+    init(_ outcome: Outcome, _ release: Release? = nil) {
+        self.outcome = outcome
+        self.release = release
+    }
+
+    /// Whether the release is active as it should be.
+    public var isApplied: Bool {
+        switch outcome {
+        case .unchanged, .activated, .adopted: true
+        case .empty, .refused: false
+        }
+    }
+}

@@ -1,0 +1,82 @@
+public import ClusterRole
+
+/// A node's word on a release: what it stands on, or why it does not.
+public struct AppliedRelease: Hashable, Sendable {
+    /// What became of the release.
+    public enum State: String, Hashable, Sendable, Codable, CaseIterable {
+        /// It is active.
+        case applied
+        /// The node kept what it had; ``AppliedRelease/errorCode`` says why.
+        case refused
+    }
+
+    public let node: NodeID
+    public let channel: ChannelName
+    public let number: ReleaseNumber
+    public let root: TreeID
+    public let state: State
+    /// For `refused`: a code of ``ArtifactStoreError``, such as `artifacts.deployment-failed`.
+    public let errorCode: String?
+    /// For `refused`: the reason in words, at most ``maximumMessageBytes`` long.
+    public let errorMessage: String?
+    /// The node's time.
+    public let at: Timestamp
+    /// For `belowFloor`: the signed record the node holds above the refused one
+    /// (``SignedRelease/encoded``), so that a restored manager learns of it.
+    public let floorRecord: [UInt8]?
+
+    /// The longest reason, in bytes of UTF-8: it is kept for each node and shown in a table.
+    public static let maximumMessageBytes = 1_024
+
+    public init(
+        node: NodeID,
+        release: Release,
+        error: ArtifactStoreError? = nil,
+        at: Timestamp,
+        floorRecord: [UInt8]? = nil
+    ) {
+        self.init(
+            node: node,
+            channel: release.channel,
+            number: release.number,
+            root: release.root,
+            state: error == nil ? .applied : .refused,
+            errorCode: error?.codeName,
+            errorMessage: error?.message,
+            at: at,
+            floorRecord: floorRecord
+        )
+    }
+
+    /// Every field, as a driver or an interface reads them back.
+    public init(
+        node: NodeID,
+        channel: ChannelName,
+        number: ReleaseNumber,
+        root: TreeID,
+        state: State,
+        errorCode: String?,
+        errorMessage: String?,
+        at: Timestamp,
+        floorRecord: [UInt8]?
+    ) {
+        self.node = node
+        self.channel = channel
+        self.number = number
+        self.root = root
+        self.state = state
+        self.errorCode = errorCode
+        self.errorMessage = errorMessage.map {
+            $0.utf8.count <= Self.maximumMessageBytes
+                ? $0 : String(decoding: $0.utf8.prefix(Self.maximumMessageBytes), as: UTF8.self)
+        }
+        self.at = at
+        self.floorRecord = floorRecord
+    }
+
+    /// Whether this says something newer than `other` does about the same node and channel: a higher
+    /// release, or the same release later. Drivers keep only the newest.
+    public func supersedes(_ other: AppliedRelease) -> Bool {
+        number > other.number || (number == other.number && at >= other.at)
+    }
+}

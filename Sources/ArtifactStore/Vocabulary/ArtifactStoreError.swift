@@ -1,0 +1,118 @@
+public import ClusterRole
+
+/// What can go wrong when a tree is published, moved or activated.
+///
+/// Callers act on ``code``; ``message`` says what a person should do, ``path`` names the entry of
+/// the tree it is about.
+public struct ArtifactStoreError: CodedError, Equatable {
+    /// The reason; it may grow.
+    public struct Code: RawRepresentable, Hashable, Sendable {
+        public let rawValue: String
+        public init(rawValue: String) { self.rawValue = rawValue }
+
+        /// A channel, key id or digest is not written as it must be.
+        public static let invalidName = Code(rawValue: "artifacts.invalid-name")
+        /// The directory to publish does not exist or cannot be read.
+        public static let missingSource = Code(rawValue: "artifacts.missing-source")
+        /// The directory to publish holds no file: an unmounted source never means delete-all.
+        public static let emptySource = Code(rawValue: "artifacts.empty-source")
+        /// The directory changed while it was read. Publish again when it is at rest.
+        public static let sourceChanged = Code(rawValue: "artifacts.source-changed")
+        /// A path is absolute, has `..`, a NUL, an empty part or a file as its parent.
+        public static let unsafePath = Code(rawValue: "artifacts.unsafe-path")
+        /// A symbolic link points outside its tree.
+        public static let unsafeLink = Code(rawValue: "artifacts.unsafe-link")
+        /// A device, socket or pipe, or a set-uid, set-gid or sticky bit.
+        public static let unsupportedEntry = Code(rawValue: "artifacts.unsupported-entry")
+        /// One of ``TreeLimits`` is exceeded.
+        public static let limitExceeded = Code(rawValue: "artifacts.limit-exceeded")
+        /// A record, manifest or bundle is damaged, cut short or of an unknown version.
+        public static let malformed = Code(rawValue: "artifacts.malformed")
+        /// Bytes do not match the digest that was signed for.
+        public static let digestMismatch = Code(rawValue: "artifacts.digest-mismatch")
+        /// The signature does not match, or its key is not trusted.
+        public static let untrustedSignature = Code(rawValue: "artifacts.untrusted-signature")
+        /// The release is signed for another tenant, channel or kind.
+        public static let wrongChannel = Code(rawValue: "artifacts.wrong-channel")
+        /// The release expired before this node accepted it.
+        public static let expired = Code(rawValue: "artifacts.expired")
+        /// The release is older than one this node has already seen.
+        public static let belowFloor = Code(rawValue: "artifacts.below-floor")
+        /// The deployer refused the release.
+        public static let deploymentFailed = Code(rawValue: "artifacts.deployment-failed")
+        /// Another publisher was faster; ``ArtifactStoreError/conflict`` names both releases.
+        public static let conflict = Code(rawValue: "artifacts.conflict")
+        /// The channel, release or object does not exist.
+        public static let notFound = Code(rawValue: "artifacts.not-found")
+        /// The source of releases did not answer, or its answer ended too early.
+        public static let unavailable = Code(rawValue: "artifacts.unavailable")
+        /// Another process uses the directory.
+        public static let locked = Code(rawValue: "artifacts.locked")
+        /// The frame needs a codec that is missing on this machine.
+        public static let codecUnavailable = Code(rawValue: "artifacts.codec-unavailable")
+        /// The operating system refused a file operation.
+        public static let fileSystem = Code(rawValue: "artifacts.file-system")
+    }
+
+    /// Two releases that wanted the same place in a channel.
+    public struct Conflict: Hashable, Sendable {
+        /// The newest release the publisher knew; `nil` for an empty channel.
+        public let expected: ReleaseNumber?
+        /// The newest release the channel has.
+        public let actual: ReleaseNumber?
+
+        public init(expected: ReleaseNumber?, actual: ReleaseNumber?) {
+            self.expected = expected
+            self.actual = actual
+        }
+    }
+
+    public let code: Code
+    public let message: String
+    /// The entry of the tree, or the file, this is about.
+    public let path: String?
+    /// For `conflict`: both releases.
+    public let conflict: Conflict?
+    public let cause: (any Error)?
+
+    public init(
+        _ code: Code,
+        _ message: String,
+        path: String? = nil,
+        conflict: Conflict? = nil,
+        cause: (any Error)? = nil
+    ) {
+        self.code = code
+        self.message = message
+        self.path = path
+        self.conflict = conflict
+        self.cause = cause
+    }
+
+    public var codeName: String { code.rawValue }
+
+    public var category: ErrorCategory {
+        switch code {
+        case .notFound, .missingSource: .notFound
+        case .conflict, .belowFloor, .locked, .sourceChanged, .emptySource: .conflict
+        case .untrustedSignature, .wrongChannel: .forbidden
+        case .limitExceeded: .tooLarge
+        case .unavailable, .codecUnavailable: .unavailable
+        case .fileSystem, .digestMismatch: .internalFailure
+        default: .invalid
+        }
+    }
+
+    /// Equal if code, message, path and conflict are; causes are not compared.
+    public static func == (left: Self, right: Self) -> Bool {
+        left.code == right.code && left.message == right.message && left.path == right.path
+            && left.conflict == right.conflict
+    }
+}
+
+extension ArtifactStoreError {
+    /// A damaged format, with the reader's own words as the cause.
+    static func malformed(_ what: String, cause: (any Error)? = nil) -> ArtifactStoreError {
+        ArtifactStoreError(.malformed, "\(what) Fetch or publish it again.", cause: cause)
+    }
+}

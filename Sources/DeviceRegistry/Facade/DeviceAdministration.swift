@@ -1,0 +1,215 @@
+public import ClusterRole
+public import Logging
+internal import Metrics
+
+/// Changes devices and groups: the writer's façade. Only who holds a ``WriteCapability`` can make one.
+///
+/// Every method throws ``DeviceRegistryError``; with code `storage` and the category `unavailable`
+/// once this node is no longer the coordinator.
+public struct DeviceAdministration: Sendable {
+    private let storage: any DeviceStorage
+    private let capability: WriteCapability
+    private let clock: any TimeSource
+    private let random: any RandomSource
+    private let logger: Logger
+
+    /// The most devices one call adds to a group or takes out of it: what one transaction holds
+    /// without keeping others waiting.
+    public static let maximumDevicesPerCall = 10_000
+    /// The most groups a device joins as it enrols.
+    public static let maximumGroupsPerEnrolment = 64
+    /// More often, a device does nothing but poll.
+    public static let minimumPollingFrequency = Duration.seconds(1)
+    /// Less often, a device counts as lost.
+    public static let maximumPollingFrequency = Duration.seconds(30 * 86_400)
+
+    public init(
+        storage: any DeviceStorage,
+        capability: WriteCapability,
+        clock: any TimeSource = SystemTimeSource(),
+        random: any RandomSource = SystemRandomSource(),
+        logger: Logger = Logger(label: "reeve.devices")
+    ) {
+        self.storage = storage
+        self.capability = capability
+        self.clock = clock
+        self.random = random
+        self.logger = logger
+    }
+
+    /// Enrols a device, or re-enrols it: it then inherits nothing open and its old credential ends.
+    ///
+    /// - Parameters:
+    ///   - groups: joined beside ``GroupID/everyone``, made if they are new.
+    ///   - key: an idempotency key. Repeated for the enrolment that stands, it only gives the device a
+    ///     new credential.
+    /// - Returns: the credential, shown this once.
+    public func enrol(
+        _ device: DeviceID,
+        groups: [GroupID] = [],
+        pollingFrequency: Duration? = nil,
+        key: String? = nil,
+        tenant: TenantID = .standard
+    ) async throws(DeviceRegistryError) -> EnrolmentReceipt {
+        try validate(tenant)
+        try validate(device)
+        for group in groups { try validate(group) }
+        guard groups.count <= Self.maximumGroupsPerEnrolment else {
+            throw DeviceRegistryError(
+                .tooLarge,
+                "A device enrols into at most \(Self.maximumGroupsPerEnrolment) groups. Join the others afterwards."
+            )
+        }
+        try validate(pollingFrequency)
+        if let key, key.isEmpty || key.utf8.count > maximumNameLength {
+            throw DeviceRegistryError(
+                .invalidRequest,
+                "An idempotency key has 1 to \(maximumNameLength) bytes."
+            )
+        }
+        let credential = DeviceCredential(from: random)
+        let record = EnrolmentRecord(
+            device: device,
+            incarnation: IncarnationID(from: random),
+            credential: credential.digest,
+            groups: unique(groups.filter { $0 != .everyone }),
+            pollingFrequency: pollingFrequency,
+            key: key
+        )
+        let receipt = try await commit(.enrol(record), tenant: tenant)
+        guard let row = receipt.row else {
+            throw DeviceRegistryError(.storage, "The store enrolled no device. Look at its log.")
+        }
+        Counter(label: "reeve_devices_enrolled_total").increment()
+        logger.info("device enrolled", metadata: ["device": "\(device)", "tenant": "\(tenant)"])
+        return EnrolmentReceipt(
+            identity: row.identity,
+            credential: credential,
+            pollingFrequency: row.pollingFrequency,
+            revision: receipt.revision
+        )
+    }
+
+    /// Ends a device's enrolment: its credential is refused, its memberships end, its history stays.
+    ///
+    /// - Parameter incarnation: only if it still is this enrolment; `nil` for whichever it is.
+    /// - Throws: with code `unknownDevice` if it is not enrolled.
+    @discardableResult
+    public func remove(
+        _ device: DeviceID,
+        incarnation: IncarnationID? = nil,
+        tenant: TenantID = .standard
+    ) async throws(DeviceRegistryError) -> Revision {
+        if let incarnation {
+            let known = try await wrapped { try await self.storage.device(device, tenant: tenant) }
+            if known?.row.incarnation != incarnation { throw notEnrolled(device) }
+        }
+        let receipt = try await commit(.remove(device), tenant: tenant)
+        guard receipt.changed > 0 else { throw notEnrolled(device) }
+        Counter(label: "reeve_devices_removed_total").increment()
+        logger.info("device removed", metadata: ["device": "\(device)", "tenant": "\(tenant)"])
+        return receipt.revision
+    }
+
+    /// Adds devices to a group, which is made if it is new. Members stay as they are; devices that
+    /// are not enrolled are counted in the receipt.
+    @discardableResult
+    public func join(
+        _ group: GroupID,
+        _ devices: [DeviceID],
+        tenant: TenantID = .standard
+    ) async throws(DeviceRegistryError) -> DeviceChangeReceipt {
+        try validate(tenant)
+        try validate(group)
+        try validate(devices)
+        if group == .everyone { throw reserved() }
+        return try await commit(.join(group, unique(devices)), tenant: tenant)
+    }
+
+    /// Takes devices out of a group. They stay bound to what they were asked as members.
+    @discardableResult
+    public func leave(
+        _ group: GroupID,
+        _ devices: [DeviceID],
+        tenant: TenantID = .standard
+    ) async throws(DeviceRegistryError) -> DeviceChangeReceipt {
+        try validate(devices)
+        if group == .everyone { throw reserved() }
+        return try await commit(.leave(group, unique(devices)), tenant: tenant)
+    }
+
+    /// Sets how often a device polls by itself; `nil` for the product's default.
+    ///
+    /// - Throws: with code `unknownDevice` if it is not enrolled.
+    @discardableResult
+    public func setPollingFrequency(
+        _ frequency: Duration?,
+        of device: DeviceID,
+        tenant: TenantID = .standard
+    ) async throws(DeviceRegistryError) -> DeviceRow {
+        try validate(frequency)
+        let receipt = try await commit(.setPollingFrequency(device, frequency), tenant: tenant)
+        guard let row = receipt.row else { throw notEnrolled(device) }
+        return row
+    }
+
+    private func commit(
+        _ change: DeviceChange,
+        tenant: TenantID
+    ) async throws(DeviceRegistryError) -> DeviceChangeReceipt {
+        try await wrapped {
+            try await self.storage.commit(
+                change,
+                tenant: tenant,
+                epoch: self.capability.requireEpoch(),
+                at: self.clock.now()
+            )
+        }
+    }
+
+    private func validate(_ name: some NameIdentifier) throws(DeviceRegistryError) {
+        do {
+            _ = try type(of: name).init(validating: name.rawValue)
+        } catch {
+            throw DeviceRegistryError(.invalidRequest, error.message, cause: error)
+        }
+    }
+
+    private func validate(_ devices: [DeviceID]) throws(DeviceRegistryError) {
+        guard devices.count <= Self.maximumDevicesPerCall else {
+            throw DeviceRegistryError(
+                .tooLarge,
+                "A call names at most \(Self.maximumDevicesPerCall) devices. Split the list."
+            )
+        }
+    }
+
+    private func validate(_ frequency: Duration?) throws(DeviceRegistryError) {
+        guard let frequency else { return }
+        guard frequency >= Self.minimumPollingFrequency, frequency <= Self.maximumPollingFrequency
+        else {
+            throw DeviceRegistryError(
+                .invalidRequest,
+                "A polling frequency lies between \(Self.minimumPollingFrequency) and "
+                    + "\(Self.maximumPollingFrequency)."
+            )
+        }
+    }
+
+    private func reserved() -> DeviceRegistryError {
+        DeviceRegistryError(
+            .reservedGroup,
+            "The group \(GroupID.everyone) holds every enrolled device and is kept by the library."
+        )
+    }
+
+    private func notEnrolled(_ device: DeviceID) -> DeviceRegistryError {
+        DeviceRegistryError(.unknownDevice, "The device \(device) is not enrolled in this tenant.")
+    }
+
+    /// The elements in their order, each once.
+    private func unique<Element: Hashable>(_ elements: [Element]) -> [Element] {
+        var seen: Set<Element> = []
+        return elements.filter { seen.insert($0).inserted }
+    }
+}

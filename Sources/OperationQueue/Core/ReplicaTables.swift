@@ -1,0 +1,350 @@
+internal import ClusterRole
+internal import DeviceRegistry
+
+/// The tables of one ``ReplicaImage``.
+///
+/// Devices have dense indices that they keep. A slot takes 96 bytes; membership intervals are
+/// chained through one pool of 32 bytes each; operations are found through the groups and, for named
+/// devices, through a list a device.
+struct ReplicaTables: Sendable {
+    typealias DeviceIndex = Int32
+
+    private var slots: [Slot] = []
+    private var tenants: [TenantID] = []
+    private var tenantIndices: [TenantID: Int32] = [:]
+    private var deviceIndices: [[DeviceID: DeviceIndex]] = []
+    /// By the low 64 bits of the digest; the few whose bits collide stand in `otherCredentials`.
+    private var credentials: [UInt64: DeviceIndex] = [:]
+    private var otherCredentials: [CredentialDigest: DeviceIndex] = [:]
+    private var intervals: [Interval] = []
+    private var freeInterval: Int32 = -1
+    private var groupIndices: [GroupKey: Int32] = [:]
+    /// Live operations of each group, ascending.
+    private var groupNumbers: [[Int64]] = []
+    private var namedTargets: [DeviceIndex: [NamedTarget]] = [:]
+    private var activities: [ActivitySlot] = []
+    /// Where the activity of each number stands in `activities`.
+    private var places: [Int64: Int] = [:]
+    private var freePlaces: [Int] = []
+    private(set) var enrolledCount = 0
+
+    // MARK: Reading
+
+    var activityCount: Int { places.count }
+
+    func index(of device: DeviceID, tenant: TenantID) -> DeviceIndex? {
+        tenantIndices[tenant].flatMap { deviceIndices[Int($0)][device] }
+    }
+
+    func row(at index: DeviceIndex) -> DeviceRow? {
+        let slot = slots[Int(index)]
+        guard let state = slot.state else { return nil }
+        return DeviceRow(
+            tenant: tenants[Int(slot.tenant)],
+            id: slot.id,
+            incarnation: slot.incarnation,
+            state: state,
+            credential: slot.credential,
+            pollingFrequency: slot.pollingMilliseconds < 0
+                ? nil : .milliseconds(slot.pollingMilliseconds)
+        )
+    }
+
+    func row(of credential: CredentialDigest) -> DeviceRow? {
+        let candidates = [
+            credentials[UInt64(truncatingIfNeeded: credential.low)], otherCredentials[credential],
+        ]
+        for case let index? in candidates {
+            let slot = slots[Int(index)]
+            if slot.credential == credential && slot.state == .enrolled { return row(at: index) }
+        }
+        return nil
+    }
+
+    func openItems(at index: DeviceIndex) -> [OpenItem] {
+        var items: [OpenItem] = []
+        let slot = slots[Int(index)]
+        let incarnation = UInt64(truncatingIfNeeded: slot.incarnation.bits)
+        func add(_ number: Int64) {
+            guard let place = places[number], !activities[place].done.contains(index),
+                let activity = activities[place].activity
+            else { return }
+            let item = OpenItem(
+                operation: activity.operation,
+                activityState: activity.state,
+                row: activities[place].open[index]
+            )
+            if !item.state.isFinal { items.append(item) }
+        }
+        if !namedTargets.isEmpty {
+            for target in namedTargets[index] ?? [] where target.incarnation == incarnation {
+                add(target.number)
+            }
+        }
+        var next = slot.intervals
+        while next >= 0 {
+            let interval = intervals[Int(next)]
+            next = interval.next
+            guard interval.incarnation == incarnation else { continue }
+            let numbers = groupNumbers[Int(interval.group)]
+            if numbers.isEmpty { continue }
+            var position = numbers.sortedIndex(of: interval.joined)
+            while position < numbers.count && numbers[position] < interval.left {
+                add(numbers[position])
+                position += 1
+            }
+        }
+        return items
+    }
+
+    // MARK: Taking rows
+
+    /// Takes rows of a snapshot, which come in any order and may name what has not come yet.
+    ///
+    /// - Returns: the mark, if the page held one.
+    mutating func takeSnapshot(_ rows: [ReplicaRow]) -> SpoolMark? {
+        var mark: SpoolMark?
+        for row in rows { take(row, mark: &mark) }
+        return mark
+    }
+
+    /// Forgets what a snapshot's rows left behind: executions of activities that never came. The
+    /// delta that follows holds whatever of them is live.
+    mutating func finishSnapshot() {
+        for (number, rows) in pendingExecutions {
+            for pending in rows { take(pending.row, of: pending.device, number: number) }
+        }
+        pendingExecutions = [:]
+        earlyTargets = [:]
+    }
+
+    /// Takes the rows of a delta. Activities go first and memberships before what hangs on them, so
+    /// that the order in a page does not matter.
+    ///
+    /// - Parameter revision: the number of the revision the delta reaches.
+    mutating func takeDelta(_ rows: [ReplicaRow], revision: Int64) -> SpoolMark? {
+        var mark: SpoolMark?
+        for row in rows {
+            switch row {
+            case .device, .activity, .mark: take(row, mark: &mark)
+            case .membership, .target, .execution, .activityGone: continue
+            }
+        }
+        for row in rows {
+            switch row {
+            case .membership, .target, .execution: take(row, mark: &mark)
+            case .device, .activity, .mark, .activityGone: continue
+            }
+        }
+        for row in rows {
+            if case .activityGone(_, let number) = row { remove(activity: number) }
+        }
+        for row in rows {
+            if case .membership(let tenant, let membership) = row {
+                pruneIntervals(
+                    of: intern(membership.device, intern(tenant)),
+                    until: revision
+                )
+            }
+        }
+        pendingExecutions = [:]
+        earlyTargets = [:]
+        return mark
+    }
+
+    /// Rows that came before their activity in a snapshot.
+    private var pendingExecutions: [Int64: [PendingExecution]] = [:]
+
+    private mutating func take(_ row: ReplicaRow, mark: inout SpoolMark?) {
+        switch row {
+        case .device(let row): take(row)
+        case .membership(let tenant, let membership): take(membership, of: tenant)
+        case .activity(let tenant, let activity): take(activity, of: tenant)
+        case .target(let tenant, let number, let device, let incarnation):
+            take(target: intern(device, intern(tenant)), incarnation, number: number)
+        case .execution(let tenant, let number, let execution):
+            let device = intern(execution.id.device, intern(tenant))
+            if places[number] == nil {
+                let pending = PendingExecution(device: device, row: execution)
+                pendingExecutions[number, default: []].append(pending)
+            } else {
+                take(execution, of: device, number: number)
+            }
+        case .activityGone(_, let number): remove(activity: number)
+        case .mark(let newest): mark = newest
+        }
+    }
+
+    private mutating func intern(_ tenant: TenantID) -> Int32 {
+        if let index = tenantIndices[tenant] { return index }
+        let index = Int32(tenants.count)
+        tenants.append(tenant)
+        tenantIndices[tenant] = index
+        deviceIndices.append([:])
+        return index
+    }
+
+    private mutating func intern(_ device: DeviceID, _ tenant: Int32) -> DeviceIndex {
+        if let index = deviceIndices[Int(tenant)][device] { return index }
+        let index = DeviceIndex(slots.count)
+        slots.append(Slot(id: device, tenant: tenant))
+        deviceIndices[Int(tenant)][device] = index
+        return index
+    }
+
+    private mutating func intern(_ group: GroupID, _ tenant: Int32) -> Int32 {
+        let key = GroupKey(tenant: tenant, group: group)
+        if let index = groupIndices[key] { return index }
+        let index = Int32(groupNumbers.count)
+        groupIndices[key] = index
+        groupNumbers.append([])
+        return index
+    }
+
+    private mutating func take(_ row: DeviceRow) {
+        let index = intern(row.id, intern(row.tenant))
+        let old = slots[Int(index)]
+        if old.state == .enrolled {
+            enrolledCount -= 1
+            forget(old.credential, of: index)
+        }
+        slots[Int(index)].incarnation = row.incarnation
+        slots[Int(index)].credential = row.credential
+        slots[Int(index)].state = row.state
+        slots[Int(index)].pollingMilliseconds = row.pollingFrequency?.milliseconds ?? -1
+        guard row.state == .enrolled else { return }
+        enrolledCount += 1
+        let short = UInt64(truncatingIfNeeded: row.credential.low)
+        if credentials[short] == nil {
+            credentials[short] = index
+        } else {
+            otherCredentials[row.credential] = index
+        }
+    }
+
+    private mutating func forget(_ credential: CredentialDigest, of index: DeviceIndex) {
+        let short = UInt64(truncatingIfNeeded: credential.low)
+        if credentials[short] == index { credentials[short] = nil }
+        if otherCredentials[credential] == index { otherCredentials[credential] = nil }
+    }
+
+    private mutating func take(_ membership: Membership, of tenant: TenantID) {
+        let tenant = intern(tenant)
+        let index = intern(membership.device, tenant)
+        let group = intern(membership.group, tenant)
+        var next = slots[Int(index)].intervals
+        while next >= 0 {
+            if intervals[Int(next)].group == group
+                && intervals[Int(next)].joined == membership.joined
+            {
+                intervals[Int(next)].left = membership.left ?? .max
+                return
+            }
+            next = intervals[Int(next)].next
+        }
+        let interval = Interval(
+            joined: membership.joined,
+            left: membership.left ?? .max,
+            incarnation: UInt64(truncatingIfNeeded: membership.incarnation.bits),
+            group: group,
+            next: slots[Int(index)].intervals
+        )
+        if freeInterval >= 0 {
+            let place = freeInterval
+            freeInterval = intervals[Int(place)].next
+            intervals[Int(place)] = interval
+            slots[Int(index)].intervals = place
+        } else {
+            slots[Int(index)].intervals = Int32(intervals.count)
+            intervals.append(interval)
+        }
+    }
+
+    /// Gives back a device's intervals that ended up to a revision and that no live operation refers
+    /// to: all operations that could are known by then.
+    private mutating func pruneIntervals(of index: DeviceIndex, until revision: Int64) {
+        var kept: Int32 = -1
+        var next = slots[Int(index)].intervals
+        while next >= 0 {
+            let place = next
+            let interval = intervals[Int(place)]
+            next = interval.next
+            let numbers = groupNumbers[Int(interval.group)]
+            let first = numbers.sortedIndex(of: interval.joined)
+            let isReferred = first < numbers.count && numbers[first] < interval.left
+            if interval.left > revision || isReferred {
+                intervals[Int(place)].next = kept
+                kept = place
+            } else {
+                intervals[Int(place)].next = freeInterval
+                freeInterval = place
+            }
+        }
+        slots[Int(index)].intervals = kept
+    }
+
+    private mutating func take(_ activity: ReplicaActivity, of tenant: TenantID) {
+        let number = activity.operation.number
+        if let place = places[number] {
+            activities[place].activity = activity
+            return
+        }
+        let tenant = intern(tenant)
+        let group = activity.group.map { intern($0, tenant) }
+        let slot = ActivitySlot(activity: activity, group: group)
+        if let place = freePlaces.popLast() {
+            activities[place] = slot
+            places[number] = place
+        } else {
+            places[number] = activities.count
+            activities.append(slot)
+        }
+        if let group { groupNumbers[Int(group)].insertSorted(number) }
+        for early in earlyTargets.removeValue(forKey: number) ?? [] {
+            take(target: early.device, early.incarnation, number: number)
+        }
+    }
+
+    /// Targets that came before their activity.
+    private var earlyTargets: [Int64: [EarlyTarget]] = [:]
+
+    private mutating func take(
+        target index: DeviceIndex,
+        _ incarnation: IncarnationID,
+        number: Int64
+    ) {
+        guard let place = places[number] else {
+            let early = EarlyTarget(device: index, incarnation: incarnation)
+            earlyTargets[number, default: []].append(early)
+            return
+        }
+        let low = UInt64(truncatingIfNeeded: incarnation.bits)
+        if namedTargets[index]?.contains(where: { $0.number == number }) ?? false { return }
+        namedTargets[index, default: []].append(NamedTarget(number: number, incarnation: low))
+        activities[place].targets.append(index)
+    }
+
+    private mutating func take(_ row: Execution, of index: DeviceIndex, number: Int64) {
+        guard let place = places[number] else { return }
+        if row.state.isFinal {
+            activities[place].open[index] = nil
+            activities[place].done.insert(index)
+        } else {
+            activities[place].open[index] = row
+        }
+    }
+
+    private mutating func remove(activity number: Int64) {
+        pendingExecutions[number] = nil
+        earlyTargets[number] = nil
+        guard let place = places.removeValue(forKey: number) else { return }
+        let slot = activities[place]
+        activities[place] = ActivitySlot(activity: nil)
+        freePlaces.append(place)
+        if let group = slot.group { groupNumbers[Int(group)].removeSorted(number) }
+        for index in slot.targets {
+            namedTargets[index]?.removeAll { $0.number == number }
+            if namedTargets[index]?.isEmpty ?? false { namedTargets[index] = nil }
+        }
+    }
+}
