@@ -123,8 +123,6 @@ package enum DeviceMessages: Sendable {
         package var payload: JSONValue?
         /// The payload in base64 (RFC 4648, section 4), where it is anything else.
         package var payloadBase64: String?
-        /// Whether it was handed out before.
-        package var redelivery: Bool
     }
 
     /// The body of `PUT /push-registration`.

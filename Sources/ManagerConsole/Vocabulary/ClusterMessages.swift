@@ -126,7 +126,6 @@ extension AdminMessages {
         package var epoch: Int64?
         package var revision: String
         package var devices: Int
-        package var openActivities: Int?
         package var wakes: WakeCounters?
         package var nodes: [NodeStatus]
 
@@ -136,7 +135,6 @@ extension AdminMessages {
             epoch: Int64? = nil,
             revision: String,
             devices: Int,
-            openActivities: Int? = nil,
             wakes: WakeCounters? = nil,
             nodes: [NodeStatus]
         ) {
@@ -145,7 +143,6 @@ extension AdminMessages {
             self.epoch = epoch
             self.revision = revision
             self.devices = devices
-            self.openActivities = openActivities
             self.wakes = wakes
             self.nodes = nodes
         }

@@ -35,8 +35,6 @@ extension AdminMessages {
         package var lastSeen: Int64?
         /// The transport it is woken through, if it registered one.
         package var pushTransport: String?
-        /// With one device only.
-        package var groups: [String]?
         /// With one device only: what it last said, by kind.
         package var information: [String: InformationView]?
 
@@ -49,7 +47,6 @@ extension AdminMessages {
             removedAt: Int64? = nil,
             lastSeen: Int64? = nil,
             pushTransport: String? = nil,
-            groups: [String]? = nil,
             information: [String: InformationView]? = nil
         ) {
             self.id = id
@@ -60,7 +57,6 @@ extension AdminMessages {
             self.removedAt = removedAt
             self.lastSeen = lastSeen
             self.pushTransport = pushTransport
-            self.groups = groups
             self.information = information
         }
     }
