@@ -1,15 +1,15 @@
 #if Server && SQLite
 public import ArtifactStore
-public import ClusterLink
+internal import ClusterLink
 public import ClusterRole
 public import DeviceGateway
 public import DeviceRegistry
 internal import Foundation
-public import HTTPHandling
-public import HummingbirdHosting
+internal import HTTPHandling
+internal import HummingbirdHosting
 internal import Logging
 public import OperationQueue
-public import SQLiteReplica
+internal import SQLiteReplica
 public import ServiceLifecycle
 
 /// A whole worker: opened, used from code, and run as one service.
@@ -82,9 +82,12 @@ public final class WorkerNode: Service {
                 )
             )
         )
+        var gateway = DeviceGatewayConfiguration()
+        gateway.tenant = configuration.tenant
+        gateway.age = { [replica] in replica.age }
+        gateway.time = time
         deviceAPI = try DeviceEndpoint(
-            exchange: exchange, authenticator: replica, enrolment: client,
-            tenant: configuration.tenant, age: { [replica] in replica.age }
+            exchange: exchange, authenticator: replica, enrolment: client, configuration: gateway
         )
         var syncs: [ChannelName: ArtifactSync] = [:]
         var transfers: [ChannelName: TransferLog] = [:]
@@ -209,6 +212,13 @@ public final class WorkerNode: Service {
             ),
             HandlerMount("/", root),
         ] + configuration.mounts
+    }
+}
+
+extension ChannelName {
+    /// The name as one component of a path: a channel never lies inside another's directory.
+    var pathComponent: String {
+        rawValue.replacing("%", with: "%25").replacing("/", with: "%2F")
     }
 }
 #endif

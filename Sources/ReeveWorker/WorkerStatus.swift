@@ -1,5 +1,5 @@
 #if Server && SQLite
-public import ArtifactStore
+internal import ArtifactStore
 internal import ClusterMembership
 internal import ClusterRole
 internal import Synchronization
