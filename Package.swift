@@ -249,15 +249,23 @@ let testTargets: [Target] = [
             logging,
         ]
     ),
+    .target(
+        name: "HTTPTestSupport",
+        dependencies: ["HTTPHandling", httpTypes, logging],
+        path: "Tests/HTTPTestSupport",
+        swiftSettings: strict
+    ),
     tests(
         "DeviceGatewayTests",
         core + [
+            "HTTPTestSupport",
             "DeviceGateway", "HTTPHandling", "HummingbirdHosting", httpTypes, httpClientForServer,
         ]
     ),
     tests(
         "ManagerConsoleTests",
         core + [
+            "HTTPTestSupport",
             "ManagerConsole", "HTTPHandling", "HummingbirdHosting", httpTypes, httpClientForServer,
         ]
     ),

@@ -1,6 +1,6 @@
 #if Server
 package import HTTPHandling
-package import HTTPTypes
+import HTTPTypes
 
 /// Bad input to every route of a handler, made from its routes and its document.
 ///

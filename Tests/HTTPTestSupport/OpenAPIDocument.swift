@@ -1,6 +1,7 @@
 #if Server
 import Foundation
 package import HTTPHandling
+import HTTPTypes
 
 /// An OpenAPI document of `Documentation/OpenAPI`, as far as tests hold interfaces against it.
 package struct OpenAPIDocument: Sendable {

@@ -3,6 +3,7 @@ internal import ArtifactStore
 internal import ClusterMembership
 internal import ClusterRole
 internal import HTTPHandling
+internal import NotificationDispatch
 internal import OperationQueue
 
 /// What the status page shows. The template finds the members by name.
