@@ -259,25 +259,6 @@ final class SpoolTests: XCTestCase {
         }
     }
 
-    func test_contacts_thatComeAlone_costNoWriteAndAreSpooledOnce() async throws {
-        let scene = try ReplicaScene()
-        let (replica, row, _, _) = try await prepared(scene)
-        let commits = replica.file.database.commits
-        for _ in 0..<100 {
-            scene.time.advance(by: .seconds(1))
-            try await replica.accept([
-                row.identity.entry(
-                    .contact(answeredAt: replica.revision), at: scene.time.now())
-            ])
-        }
-        XCTAssertEqual(replica.file.database.commits, commits)
-        try await replica.flushContacts()
-        let pending = try await replica.pendingEntries(limit: 10)
-        XCTAssertEqual(pending.count, 1)
-        XCTAssertEqual(pending.first?.entry.receivedAt, scene.time.now())
-        try await replica.close()
-    }
-
     func test_commit_thatFails_acceptsNothing() async throws {
         let scene = try ReplicaScene()
         let row = try await scene.manager.enrol("d", token: "t", at: scene.time.now())

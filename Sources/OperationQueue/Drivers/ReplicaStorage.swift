@@ -34,9 +34,6 @@ public protocol ReplicaStorage: Sendable {
     /// Says when there may be something to hand on: an entry was accepted, or a snapshot has moved the
     /// mark. A slow reader gets one signal for many.
     func spoolSignals() -> AsyncStream<Void>
-
-    /// Writes what is kept in memory (contacts) to the spool.
-    func flushContacts() async throws
 }
 
 /// How far a worker's replica and spool have come.

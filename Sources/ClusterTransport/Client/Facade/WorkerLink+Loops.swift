@@ -87,20 +87,6 @@ extension WorkerLink {
         }
     }
 
-    /// Writes contacts to the spool from time to time.
-    func flushContactsPeriodically() async {
-        while !Task.isCancelled {
-            do {
-                try await time.sleep(for: configuration.contactInterval)
-                try await replica.flushContacts()
-            } catch is CancellationError {
-                return
-            } catch {
-                logger.warning("Contacts were not written", metadata: ["error": "\(error)"])
-            }
-        }
-    }
-
     /// Says that this node is there. The hello does at first, so the loop begins by waiting.
     func sayAlive() async {
         while !Task.isCancelled {

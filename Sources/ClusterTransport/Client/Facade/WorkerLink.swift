@@ -15,6 +15,9 @@ internal import Synchronization
 /// on in order and at least once, one says that this node is there. A manager that is away costs
 /// each of them a jittered, bounded wait; devices go on being served from the replica meanwhile.
 ///
+/// Name it **before** what serves devices in a `ServiceGroup`: services stop in reverse order, so the
+/// last reports are in the spool when it is handed on.
+///
 /// On graceful shutdown the loops end, the spool is handed on for at most
 /// ``WorkerLinkConfiguration/flushTimeout``, and the manager is told that the node leaves. On
 /// cancellation everything ends at once; nothing is lost, because the spool is durable.
@@ -58,12 +61,10 @@ public final class WorkerLink: Service {
     ///
     /// It throws nothing of the link's failures: those are counted, logged and tried again.
     public func run() async throws {
-        // Refused contacts at shutdown are the last entries, so they are flushed before the drain.
         await cancelWhenGracefulShutdown {
             await withTaskGroup(of: Void.self) { group in
                 group.addTask { await self.follow() }
                 group.addTask { await self.drain() }
-                group.addTask { await self.flushContactsPeriodically() }
                 group.addTask { await self.sayAlive() }
             }
         }
@@ -85,7 +86,6 @@ public final class WorkerLink: Service {
 
     private func flush() async {
         do {
-            try await replica.flushContacts()
             while try await handOnOnce() {}
             _ = try await client.heartbeat(heartbeat(.left))
         } catch {

@@ -21,9 +21,6 @@ public struct WorkerLinkConfiguration: Sendable {
     public var pagePause: Duration
     /// The most entries handed on at once.
     public var uploadEntries: Int
-    /// How often contacts kept in memory are written to the spool. 10 s of last-seen are lost at most
-    /// in a crash.
-    public var contactInterval: Duration
     /// The time between heartbeats.
     public var heartbeatInterval: Duration
     /// The first wait after a failure, and the longest.
@@ -44,7 +41,6 @@ public struct WorkerLinkConfiguration: Sendable {
         pageRows: Int = 5_000,
         pagePause: Duration = .milliseconds(20),
         uploadEntries: Int = 512,
-        contactInterval: Duration = .seconds(10),
         heartbeatInterval: Duration = .seconds(10),
         initialBackoff: Duration = .milliseconds(200),
         maximumBackoff: Duration = .seconds(15),
@@ -59,7 +55,6 @@ public struct WorkerLinkConfiguration: Sendable {
         self.pageRows = pageRows
         self.pagePause = pagePause
         self.uploadEntries = uploadEntries
-        self.contactInterval = contactInterval
         self.heartbeatInterval = heartbeatInterval
         self.initialBackoff = initialBackoff
         self.maximumBackoff = maximumBackoff

@@ -7,7 +7,6 @@ internal import OperationQueue
 struct ReplicaState: Sendable {
     var image = ReplicaImage()
     var overlay: SpoolOverlay
-    var contacts: ContactBuffer
     var credentials: CredentialMemory
     var gauge: SpoolGauge
     var damage = ReplicaDamage()
@@ -27,7 +26,7 @@ struct ReplicaState: Sendable {
     var needsSnapshot = false
     /// When a manager last answered, on the monotonic clock; `nil` if never.
     var heardAt: Duration?
-    /// Contacts dropped because the spool, or the memory for them, was full.
+    /// Contacts dropped because the spool was filling.
     var droppedContacts = 0
 
     // Entries reach the overlay in order of number, whichever caller is resumed first.
@@ -46,7 +45,6 @@ struct ReplicaState: Sendable {
 
     init(incarnation: IncarnationID, configuration: WorkerReplicaConfiguration) {
         overlay = SpoolOverlay(incarnation: incarnation)
-        contacts = ContactBuffer(maximum: configuration.maximumContacts)
         credentials = CredentialMemory(configuration: configuration)
         gauge = SpoolGauge(limits: configuration.spool)
     }

@@ -1,4 +1,6 @@
 #if SQLite
+internal import OperationQueue
+
 /// What waits in the spool, and what the spool therefore still takes.
 struct SpoolGauge: Hashable, Sendable {
     let limits: SpoolLimits
@@ -36,6 +38,16 @@ struct SpoolGauge: Hashable, Sendable {
     /// Whether `value` is at least `percent` of `limit`, without overflow.
     private func reaches(_ value: Int, _ limit: Int, _ percent: Int) -> Bool {
         Double(value) * 100 >= Double(limit) * Double(percent)
+    }
+}
+
+extension InboxEntry {
+    var isContact: Bool {
+        if case .contact = body { true } else { false }
+    }
+
+    var isClaim: Bool {
+        if case .claim = body { true } else { false }
     }
 }
 #endif

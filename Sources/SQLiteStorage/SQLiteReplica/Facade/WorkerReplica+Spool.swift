@@ -18,8 +18,8 @@ extension WorkerReplica: PendingWorkReader, DeviceInbox {
         return state.withLock { $0.openWork(for: device, tenant: tenant, at: now) }
     }
 
-    /// Takes entries. Contacts that come alone are kept in memory until the next flush; everything
-    /// else is durable when this returns.
+    /// Takes entries. When this returns they are durable, except contacts dropped because the spool is
+    /// filling (``SpoolStage/droppingContacts``).
     ///
     /// - Throws: ``OperationQueueError`` with code `spoolFull`, before anything was accepted: when the
     ///   spool is full, or when there are claims and no work is handed out. `SQLiteStorageError` when
@@ -35,11 +35,9 @@ extension WorkerReplica: PendingWorkReader, DeviceInbox {
         let retryAfter = configuration.retryAfter
         return try state.withLock { state in
             let stage = state.gauge.stage
-            if entries.allSatisfy({ $0.isContact }) {
-                for entry in entries
-                where stage >= .droppingContacts || !state.contacts.onContact(entry) {
-                    state.droppedContacts += 1
-                }
+            let kept = stage < .droppingContacts ? entries : entries.filter { !$0.isContact }
+            if kept.isEmpty {
+                state.droppedContacts += entries.count
                 return []
             }
             if stage == .full {
@@ -57,8 +55,6 @@ extension WorkerReplica: PendingWorkReader, DeviceInbox {
                     retryAfter: retryAfter
                 )
             }
-            guard stage >= .droppingContacts else { return entries }
-            let kept = entries.filter { !$0.isContact }
             state.droppedContacts += entries.count - kept.count
             return kept
         }
@@ -81,22 +77,6 @@ extension WorkerReplica: PendingWorkReader, DeviceInbox {
         }
         Counter(label: "reeve_spool_entries").increment(by: entries.count)
         signals.raise()
-    }
-
-    /// Writes the contacts kept in memory to the spool, in pieces of 1,000. What the spool has no room
-    /// for is dropped.
-    public func flushContacts() async throws {
-        let contacts = state.withLock { state in
-            let contacts = state.contacts.popAll()
-            guard state.gauge.stage >= .droppingContacts else { return contacts }
-            state.droppedContacts += contacts.count
-            return []
-        }
-        var rest = contacts[...]
-        while !rest.isEmpty {
-            try await store(Array(rest.prefix(1_000)))
-            rest = rest.dropFirst(1_000)
-        }
     }
 }
 

@@ -91,10 +91,9 @@ public final class WorkerReplica: Sendable {
         }
     }
 
-    /// Writes what waits and closes the file. Every later call that needs it throws
+    /// Commits what waits and closes the file. Every later call that needs it throws
     /// `storage.closed`; reads go on being answered from memory. Doing it twice is harmless.
     public func close() async throws {
-        try? await flushContacts()
         signals.finish()
         try await file.database.close()
     }

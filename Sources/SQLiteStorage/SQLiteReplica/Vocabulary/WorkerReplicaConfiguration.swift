@@ -8,8 +8,6 @@ public struct WorkerReplicaConfiguration: Hashable, Sendable {
     public var spoolRetention: Duration
     /// The most bytes of applied entries kept; the oldest go first. 256 MiB.
     public var maximumRetainedBytes: Int
-    /// The most devices whose contact waits in memory for the next flush. 100,000: some 20 MB.
-    public var maximumContacts: Int
     /// How long it is remembered that the manager does not know a credential. 30 s: a device that
     /// tries again at once costs nothing, one that was just enrolled elsewhere waits no longer.
     public var refusalLifetime: Duration
@@ -28,7 +26,6 @@ public struct WorkerReplicaConfiguration: Hashable, Sendable {
         spool: SpoolLimits = SpoolLimits(),
         spoolRetention: Duration = .seconds(86_400),
         maximumRetainedBytes: Int = 256 << 20,
-        maximumContacts: Int = 100_000,
         refusalLifetime: Duration = .seconds(30),
         maximumRefusals: Int = 10_000,
         learnedLifetime: Duration = .seconds(600),
@@ -38,7 +35,6 @@ public struct WorkerReplicaConfiguration: Hashable, Sendable {
         self.spool = spool
         self.spoolRetention = spoolRetention
         self.maximumRetainedBytes = maximumRetainedBytes
-        self.maximumContacts = maximumContacts
         self.refusalLifetime = refusalLifetime
         self.maximumRefusals = maximumRefusals
         self.learnedLifetime = learnedLifetime
