@@ -30,6 +30,10 @@ let mustache = product("Mustache", "swift-mustache", trait: "Server")
 let configuration = product("Configuration", "swift-configuration", trait: "Server")
 let argumentParser = product("ArgumentParser", "swift-argument-parser", trait: "Server")
 let httpClientForServer = product("AsyncHTTPClient", "async-http-client", trait: "Server")
+let nio = product("NIOCore", "swift-nio", trait: "Server")
+let nioHTTP1 = product("NIOHTTP1", "swift-nio", trait: "Server")
+let nioForPush = product("NIOCore", "swift-nio", trait: "Push")
+let nioHTTP1ForPush = product("NIOHTTP1", "swift-nio", trait: "Push")
 let httpClientForPush = product("AsyncHTTPClient", "async-http-client", trait: "Push")
 
 /// The modules every consumer may link: no Foundation, no NIO, no SQLite.
@@ -139,7 +143,8 @@ let serverModules: [Target] = [
         name: "ClusterLink",
         dependencies: [
             "ClusterTransport", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
-            "OperationQueue", httpClientForServer, lifecycle, logging, metrics,
+            "OperationQueue", "HTTPHandling", httpClientForServer, nio, nioHTTP1, lifecycle, logging,
+            metrics,
         ],
         path: "Sources/ClusterTransport/Client",
         swiftSettings: strict
@@ -153,7 +158,10 @@ let serverModules: [Target] = [
     ),
     .target(
         name: "PushTransports",
-        dependencies: ["NotificationDispatch", "DeviceRegistry", httpClientForPush, logging],
+        dependencies: [
+            "NotificationDispatch", "DeviceRegistry", "ClusterRole", httpClientForPush, nioForPush,
+            nioHTTP1ForPush, lifecycle, logging,
+        ],
         swiftSettings: strict
     ),
 ]
@@ -198,7 +206,7 @@ let commands: [Target] = [
         dependencies: [
             "WorkerCommandLine", "ReeveManager", "PushTransports", "NotificationDispatch",
             "ClusterRole", "HTTPHandling", "HummingbirdHosting", argumentParser,
-            httpClientForServer, lifecycle, signals, logging,
+            httpClientForServer, nio, nioHTTP1, lifecycle, signals, logging,
         ],
         swiftSettings: strict
     ),
@@ -222,6 +230,7 @@ let existing = Set(
 let core: [Target.Dependency] = [
     "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
     "NotificationDispatch", "ClusterTestKit", lifecycle, logging, metrics,
+    product("ServiceLifecycleTestKit", "swift-service-lifecycle"),
 ]
 let testTargets: [Target] = [
     tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
@@ -314,6 +323,7 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(
             url: "https://github.com/apple/swift-configuration", from: "1.4.0",
             traits: [.defaults, "CommandLineArguments"]

@@ -1,17 +1,17 @@
 #if Server && SQLite
 public import ArtifactStore
-public import ClusterMembership
+internal import ClusterMembership
 public import ClusterRole
 internal import ClusterTransport
 public import DeviceRegistry
 internal import Foundation
 public import HTTPHandling
-public import HummingbirdHosting
+internal import HummingbirdHosting
 internal import Logging
 public import ManagerConsole
-public import NotificationDispatch
+internal import NotificationDispatch
 public import OperationQueue
-public import SQLiteStore
+internal import SQLiteStore
 public import ServiceLifecycle
 
 /// A whole manager on the embedded store: opened, used from code, and run as one service.
@@ -64,14 +64,12 @@ public final class ManagerNode: Service {
         try configuration.validate()
         let files = NodeDirectory(configuration.directory)
         try files.make()
-        let secrets = SecretBox.self
-        let box = try secrets.init(key: try files.key("secrets-key", random: configuration.random))
+        let secrets = try SecretBox(
+            key: try files.key("secrets-key", random: configuration.random)
+        )
         let store = try await EmbeddedStore.open(
             path: files.path("store.db"), node: configuration.node,
-            secrets: RegistrationSecrets(
-                seal: { try box.seal($0, context: $1) }, open: { try box.open($0, context: $1) }
-            ),
-            random: configuration.random
+            secrets: secrets, random: configuration.random
         )
         do {
             return try await ManagerNode(configuration, files: files, store: store)
@@ -99,10 +97,10 @@ public final class ManagerNode: Service {
         administration = DeviceAdministration(
             storage: store, capability: capability, clock: time, random: random
         )
-        let signer = try Ed25519Signer(path: files.path("signing-key"), random: random)
+        let signer = try Ed25519Signer(file: files.path("signing-key"), random: random)
         publicKey = signer.publicKey
         try files.write("\(signer.publicKey)\n", to: "signing-key.pub")
-        let objects = try DirectoryObjectStorage(directory: files.path("objects"))
+        let objects = try DirectoryObjectStorage(path: files.path("objects"), random: random)
         var publishing = PublisherConfiguration()
         publishing.scratchDirectory = files.path("scratch")
         publishing.time = time
@@ -120,7 +118,7 @@ public final class ManagerNode: Service {
             clock: time, random: random
         )
         let clusterMembers = ClusterMembers(registry: store)
-        members = clusterMembers.writer(capability: capability, clock: time)
+        members = clusterMembers.writer(for: capability, clock: time)
 
         let tokens = InMemoryTokens(configuration.identities)
         let services = AdminServices(
@@ -168,7 +166,7 @@ public final class ManagerNode: Service {
         )
         let node = try ReeveNode(
             id: configuration.node, profile: configuration.profile,
-            components: background + configuration.components + [
+            components: configuration.components + background + [
                 NodeComponent("http", roles: [.manager]) { server }
             ],
             logger: configuration.logger

@@ -1,6 +1,7 @@
 #if Server && SQLite && Push
 import ArgumentParser
-import AsyncHTTPClient
+import ClusterRole
+import NotificationDispatch
 import PushTransports
 import ReeveManager
 import WorkerCommandLine
@@ -17,7 +18,9 @@ struct ManagerCommand: AsyncParsableCommand {
 
     func run() async throws {
         var configuration = try ManagerConfiguration(reading: try await options.reader())
-        configuration.transports = TransportTable(["http": HTTPPushTransport(client: .shared)])
+        let push = HTTPPushTransport()
+        configuration.transports = ["http": push]
+        configuration.components = [NodeComponent("http-push", roles: [.manager]) { push }]
         try await options.run { [configuration] in try await ManagerNode.open(configuration) }
     }
 }

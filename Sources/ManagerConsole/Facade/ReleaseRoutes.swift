@@ -2,6 +2,7 @@
 internal import ArtifactStore
 internal import ClusterRole
 internal import HTTPHandling
+internal import HTTPTypes
 
 /// `/channels`.
 struct ReleaseRoutes: Sendable {
