@@ -162,6 +162,19 @@ final class CoordinatorCoreTests: XCTestCase {
         XCTAssertEqual(stuck.onLossHandled(at: .seconds(61)), [.acquire])
     }
 
+    func test_stuckGain_whileARenewalIsUnderWay_givesTheLeaseBackWhenThatHasAnswered() {
+        var asking = makeCore()
+        _ = asking.onStart(at: .zero)
+        _ = asking.onLease(lease(.seconds(15)), askedAt: .seconds(25), at: .zero)
+        XCTAssertEqual(asking.onTick(at: .seconds(29)).first, .renew(epoch))
+        XCTAssertEqual(asking.onTick(at: .seconds(30)), [.lost(epoch, .gainStuck)])
+        XCTAssertEqual(
+            asking.onLease(lease(), askedAt: .seconds(29), at: .seconds(31)),
+            [.release(epoch)]
+        )
+        XCTAssertEqual(asking.onReleased(at: .seconds(31)), [])
+    }
+
     func test_shutdown_tellsTheLossThenGivesTheLeaseBackThenStops() {
         var core = makeHolder()
         XCTAssertEqual(

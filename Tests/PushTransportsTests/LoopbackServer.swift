@@ -68,12 +68,14 @@ final class LoopbackServer: Sendable {
             return !state.isStopped
         }
         if isFirst {
+            // The accepting thread closes it: a descriptor closed here could be another server's by the
+            // time that thread accepts on it again.
             _ = shutdown(listener, Int32(SHUT_RDWR))
-            _ = close(listener)
         }
     }
 
     private func accept() {
+        defer { _ = close(listener) }
         while true {
             #if canImport(Glibc)
             let connection = Glibc.accept(listener, nil, nil)

@@ -163,7 +163,12 @@ public actor WakeDispatcher: Service {
                 while true {
                     try await refill(&drive, &group)
                     if drive.inFlight.isEmpty {
-                        try await flush(&drive)
+                        if !drive.settled.isEmpty {
+                            // A wish that came during an attempt is due at once.
+                            try await flush(&drive)
+                            drive.isExhausted = false
+                            continue
+                        }
                         if !isEndless || isStopping { break }
                     }
                     if isEndless && !drive.isNudgeWaiting && !isStopping {
