@@ -18,7 +18,7 @@ enum DriverTable {
 
     struct Bus: Sendable {
         let name: String
-        let make: @Sendable () async throws -> any HintBus
+        let make: @Sendable () async throws -> HintBusUnderTest
     }
 
     static let stores: [Store] = [
@@ -31,7 +31,7 @@ enum DriverTable {
     ]
 
     static let buses: [Bus] = [
-        Bus(name: "in memory", make: { InMemoryHintBus() })
+        Bus(name: "in memory", make: inMemoryBus)
     ]
 }
 
@@ -47,6 +47,10 @@ extension DriverTable {
         store.capabilities = []
         store.advanceLeaseClock = nil
         return store
+    }
+
+    @Sendable static func inMemoryBus() async throws -> HintBusUnderTest {
+        HintBusUnderTest(InMemoryHintBus())
     }
 
     @Sendable static func inProcess(

@@ -2,10 +2,25 @@ public import ClusterMembership
 internal import ClusterRole
 internal import Synchronization
 
+/// A bus as ``HintBusConformance`` takes it.
+public struct HintBusUnderTest: Sendable {
+    public var bus: any HintBus
+    /// Called once the step is over.
+    public var close: @Sendable () async throws -> Void = {}
+
+    public init(_ bus: any HintBus) { self.bus = bus }
+}
+
+struct HintBusScene: Sendable {
+    let subject: HintBusUnderTest
+    var bus: any HintBus { subject.bus }
+    let check: ConformanceCheck
+}
+
 /// The contract of `HintBus`: hints may be lost, repeated and reordered, but never invented, and a slow
 /// reader does not make them pile up.
 public struct HintBusConformance: Sendable {
-    private let makeBus: @Sendable () async throws -> any HintBus
+    private let makeBus: @Sendable () async throws -> HintBusUnderTest
     private let timeLimit: Duration
 
     /// - Parameters:
@@ -13,15 +28,10 @@ public struct HintBusConformance: Sendable {
     ///   - makeBus: makes a bus for each step.
     public init(
         timeLimit: Duration = standardStepTimeLimit,
-        _ makeBus: @escaping @Sendable () async throws -> any HintBus
+        _ makeBus: @escaping @Sendable () async throws -> HintBusUnderTest
     ) {
         self.timeLimit = timeLimit
         self.makeBus = makeBus
-    }
-
-    private struct Scene: Sendable {
-        let bus: any HintBus
-        let check: ConformanceCheck
     }
 
     /// Runs every step.
@@ -32,78 +42,76 @@ public struct HintBusConformance: Sendable {
         let makeBus = makeBus
         return try await runConformance(
             "HintBus",
-            [
-                ConformanceStep("a hint that is repeated arrives", Self.arrives),
-                ConformanceStep("every reader hears", Self.reachesEveryReader),
-                ConformanceStep("hints do not pile up for a slow reader", Self.keepsTheNewest),
-                ConformanceStep("publishing without a reader is harmless", Self.needsNoReader),
-            ],
+            Self.steps,
             timeLimit: timeLimit,
-            make: { Scene(bus: try await makeBus(), check: $0) },
-            close: { _ in }
+            make: { HintBusScene(subject: try await makeBus(), check: $0) },
+            close: { try await $0.subject.close() }
         )
     }
+
+    private static let steps: [ConformanceStep<HintBusScene>] = [
+        .init("a hint that is repeated arrives", arrives),
+        .init("every reader hears", reachesEveryReader),
+        .init("hints do not pile up for a slow reader", keepsTheNewest),
+        .init("publishing without a reader is harmless", needsNoReader),
+    ]
 
     private static func hint(_ number: Int64) -> Revision {
         Revision(history: HistoryID(bits: 7), number: number)
     }
 
-    private final class Flag: Sendable {
-        private let value = Mutex(false)
-        var isSet: Bool { value.withLock { $0 } }
-        func set() { value.withLock { $0 = true } }
+    /// What was heard, once it was.
+    private final class Ear: Sendable {
+        private let heard = Mutex<[Revision]?>(nil)
+        var revisions: [Revision]? { heard.withLock { $0 } }
+        func note(_ revisions: [Revision]) { heard.withLock { $0 = revisions } }
     }
 
-    /// Publishes a hint again and again while `read` reads.
-    private static func repeating<Result: Sendable>(
+    /// Publishes a hint again and again until `read` has read.
+    private static func repeating(
         _ revision: Revision,
         on bus: any HintBus,
-        while read: @escaping @Sendable () async throws -> Result
-    ) async throws -> Result {
-        let isDone = Flag()
-        return try await withThrowingTaskGroup(of: Result?.self) { group in
+        until read: @escaping @Sendable () async -> [Revision]
+    ) async throws -> [Revision] {
+        let ear = Ear()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { ear.note(await read()) }
             group.addTask {
-                defer { isDone.set() }
-                return try await read()
-            }
-            group.addTask {
-                while !isDone.isSet {
+                while ear.revisions == nil {
                     try Task.checkCancellation()
                     bus.publish(revision)
                     await Task.yield()
                 }
-                return nil
             }
-            var result: Result?
-            for try await value in group where value != nil { result = value }
-            guard let result else { throw CancellationError() }
-            return result
+            try await group.waitForAll()
         }
+        return ear.revisions ?? []
     }
 
-    private static func arrives(_ scene: Scene) async throws {
+    private static func first(of hints: AsyncStream<Revision>) async -> [Revision] {
+        for await revision in hints { return [revision] }
+        return []
+    }
+
+    private static func arrives(_ scene: HintBusScene) async throws {
         let hints = scene.bus.hints()
         let heard = try await repeating(hint(5), on: scene.bus) {
-            var iterator = hints.makeAsyncIterator()
-            return await iterator.next()
+            await first(of: hints)
         }
-        try scene.check.equal(heard, hint(5), "the hint heard")
+        try scene.check.equal(heard, [hint(5)], "the hint heard")
     }
 
-    private static func reachesEveryReader(_ scene: Scene) async throws {
+    private static func reachesEveryReader(_ scene: HintBusScene) async throws {
         let readers = (0..<3).map { _ in scene.bus.hints() }
         let heard = try await repeating(hint(9), on: scene.bus) {
-            var heard: [Revision?] = []
-            for reader in readers {
-                var iterator = reader.makeAsyncIterator()
-                heard.append(await iterator.next())
-            }
+            var heard: [Revision] = []
+            for reader in readers { heard += await first(of: reader) }
             return heard
         }
         try scene.check.equal(heard, [hint(9), hint(9), hint(9)], "the hints heard")
     }
 
-    private static func keepsTheNewest(_ scene: Scene) async throws {
+    private static func keepsTheNewest(_ scene: HintBusScene) async throws {
         let published: Int64 = 10_000
         let marker = hint(published + 1)
         let hints = scene.bus.hints()
@@ -127,7 +135,7 @@ public struct HintBusConformance: Sendable {
         )
     }
 
-    private static func needsNoReader(_ scene: Scene) async throws {
+    private static func needsNoReader(_ scene: HintBusScene) async throws {
         for number in 1...100 { scene.bus.publish(hint(Int64(number))) }
     }
 }

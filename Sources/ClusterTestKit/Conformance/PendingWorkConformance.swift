@@ -35,6 +35,40 @@ public struct WorkerUnderTest: Sendable {
     }
 }
 
+/// A scene with the worker's half.
+struct WorkerScene: Sendable {
+    let scene: StoreScene
+    let worker: WorkerUnderTest
+    var check: ConformanceCheck { scene.check }
+
+    func work(_ row: DeviceRow) async throws -> OpenWork {
+        try check.some(
+            try await worker.reader.openWork(for: row.id, tenant: row.tenant),
+            "the open work of \(row.id) at the worker"
+        )
+    }
+
+    func offered(_ row: DeviceRow, after seconds: Int = 0) async throws -> [String] {
+        try await work(row)
+            .batch(
+                limit: 100,
+                redelivery: .now,
+                at: scene.now + .seconds(seconds)
+            )
+            .map(\.operation.code.rawValue)
+    }
+
+    func accept(_ entries: InboxEntry...) async throws {
+        try await worker.inbox.accept(entries)
+    }
+
+    /// Everything is handed on and everything is known.
+    func settle() async throws {
+        try await worker.drain()
+        try await worker.refresh()
+    }
+}
+
 /// The contract of `PendingWorkReader` and `DeviceInbox` as a pair: what was accepted is applied on the
 /// next read, and never offered again, whenever it is handed on.
 public struct PendingWorkConformance: Sendable {
@@ -56,39 +90,6 @@ public struct PendingWorkConformance: Sendable {
         self.timeLimit = timeLimit
         self.makeStore = makeStore
         self.makeWorker = makeWorker
-    }
-
-    private struct Scene: Sendable {
-        let scene: StoreScene
-        let worker: WorkerUnderTest
-        var check: ConformanceCheck { scene.check }
-
-        func work(_ row: DeviceRow) async throws -> OpenWork {
-            try check.some(
-                try await worker.reader.openWork(for: row.id, tenant: row.tenant),
-                "the open work of \(row.id) at the worker"
-            )
-        }
-
-        func offered(_ row: DeviceRow, after seconds: Int = 0) async throws -> [String] {
-            try await work(row)
-                .batch(
-                    limit: 100,
-                    redelivery: .now,
-                    at: scene.now + .seconds(seconds)
-                )
-                .map(\.operation.code.rawValue)
-        }
-
-        func accept(_ entries: InboxEntry...) async throws {
-            try await worker.inbox.accept(entries)
-        }
-
-        /// Everything is handed on and everything is known.
-        func settle() async throws {
-            try await worker.drain()
-            try await worker.refresh()
-        }
     }
 
     /// Runs every step.
@@ -116,7 +117,7 @@ public struct PendingWorkConformance: Sendable {
             make: { check in
                 let scene = try await StoreScene.open(makeStore, check)
                 let worker = try await makeWorker(scene.epoch, scene.store)
-                return Scene(scene: scene, worker: worker)
+                return WorkerScene(scene: scene, worker: worker)
             },
             close: { try await $0.worker.store.close() }
         )
@@ -124,7 +125,7 @@ public struct PendingWorkConformance: Sendable {
 }
 
 extension PendingWorkConformance {
-    private static func knowsTheEnrolled(_ scene: Scene) async throws {
+    private static func knowsTheEnrolled(_ scene: WorkerScene) async throws {
         let row = try await scene.scene.enrol("d-1")
         try await scene.settle()
         try scene.check.equal(try await scene.work(row).device, row, "the device's row")
@@ -145,7 +146,7 @@ extension PendingWorkConformance {
         )
     }
 
-    private static func offersInOrder(_ scene: Scene) async throws {
+    private static func offersInOrder(_ scene: WorkerScene) async throws {
         let fleet = GroupID(rawValue: "fleet")
         let row = try await scene.scene.enrol("d-1", groups: [fleet])
         _ = try await scene.scene.enqueue(to: [row], code: "first")
@@ -159,7 +160,7 @@ extension PendingWorkConformance {
         )
     }
 
-    private static func appliesResults(_ scene: Scene) async throws {
+    private static func appliesResults(_ scene: WorkerScene) async throws {
         let row = try await scene.scene.enrol("d-1")
         let first = try await scene.scene.enqueue(to: [row], code: "first")
         _ = try await scene.scene.enqueue(to: [row], code: "second")
@@ -175,7 +176,7 @@ extension PendingWorkConformance {
         try scene.check.equal(try await scene.offered(row), ["second"], "offered at last")
     }
 
-    private static func appliesClaims(_ scene: Scene) async throws {
+    private static func appliesClaims(_ scene: WorkerScene) async throws {
         let row = try await scene.scene.enrol("d-1")
         let operation = try await scene.scene.enqueue(to: [row])
         try await scene.settle()
@@ -194,7 +195,7 @@ extension PendingWorkConformance {
         }
     }
 
-    private static func appliesNotNow(_ scene: Scene) async throws {
+    private static func appliesNotNow(_ scene: WorkerScene) async throws {
         let row = try await scene.scene.enrol("d-1")
         let first = try await scene.scene.enqueue(to: [row], code: "first")
         _ = try await scene.scene.enqueue(to: [row], code: "second")
@@ -212,7 +213,7 @@ extension PendingWorkConformance {
         }
     }
 
-    private static func neverOffersAgain(_ scene: Scene) async throws {
+    private static func neverOffersAgain(_ scene: WorkerScene) async throws {
         let fleet = GroupID(rawValue: "fleet")
         let row = try await scene.scene.enrol("d-1", groups: [fleet])
         var done: Set<String> = []
@@ -239,7 +240,7 @@ extension PendingWorkConformance {
         }
     }
 
-    private static func ignoresForeign(_ scene: Scene) async throws {
+    private static func ignoresForeign(_ scene: WorkerScene) async throws {
         let row = try await scene.scene.enrol("d-1")
         let operation = try await scene.scene.enqueue(to: [row])
         try await scene.settle()
@@ -251,7 +252,7 @@ extension PendingWorkConformance {
         try scene.check.equal(try await scene.offered(row), ["lock"], "offered at last")
     }
 
-    private static func passesUnknown(_ scene: Scene) async throws {
+    private static func passesUnknown(_ scene: WorkerScene) async throws {
         let row = try await scene.scene.enrol("d-1")
         let operation = try await scene.scene.enqueue(to: [row])
         try await scene.settle()
@@ -270,7 +271,7 @@ extension PendingWorkConformance {
         )
     }
 
-    private static func neverGoesBack(_ scene: Scene) async throws {
+    private static func neverGoesBack(_ scene: WorkerScene) async throws {
         let row = try await scene.scene.enrol("d-1")
         try await scene.settle()
         var last = try await scene.work(row).revision
@@ -291,7 +292,7 @@ extension PendingWorkConformance {
         }
     }
 
-    private static func reachesTheStore(_ scene: Scene) async throws {
+    private static func reachesTheStore(_ scene: WorkerScene) async throws {
         let rows = try await scene.scene.enrol(["d-1", "d-2"])
         let operation = try await scene.scene.enqueue(to: rows)
         try await scene.settle()
@@ -315,7 +316,7 @@ extension PendingWorkConformance {
         try scene.check.equal(execution.version, 3, "one version an entry")
     }
 
-    private static func servesManyAtOnce(_ scene: Scene) async throws {
+    private static func servesManyAtOnce(_ scene: WorkerScene) async throws {
         let rows = try await scene.scene.enrolTogether((0..<60).map { "d-\($0)" })
         let operation = try await scene.scene.enqueue(to: .everyone)
         try await scene.settle()

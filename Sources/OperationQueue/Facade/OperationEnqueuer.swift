@@ -1,0 +1,144 @@
+public import ClusterRole
+internal import DeviceRegistry
+public import Logging
+internal import Metrics
+internal import Tracing
+
+/// Enqueues and cancels operations: the writer's façade. Only who holds a ``WriteCapability`` can
+/// make one.
+public struct OperationEnqueuer: Sendable {
+    private let storage: any OperationStorage
+    private let capability: WriteCapability
+    private let clock: any TimeSource
+    private let random: any RandomSource
+    private let limits: EnqueueLimits
+    private let logger: Logger
+    private let enqueued = Counter(label: "reeve_operations_enqueued_total")
+    private let addressed = Counter(label: "reeve_operations_addressed_total")
+
+    public init(
+        storage: any OperationStorage,
+        capability: WriteCapability,
+        clock: any TimeSource = SystemTimeSource(),
+        random: any RandomSource = SystemRandomSource(),
+        limits: EnqueueLimits = EnqueueLimits(),
+        logger: Logger = Logger(label: "reeve.operations")
+    ) {
+        self.storage = storage
+        self.capability = capability
+        self.clock = clock
+        self.random = random
+        self.limits = limits
+        self.logger = logger
+    }
+
+    /// Enqueues one operation. When it returns, the operation is durable.
+    ///
+    /// - Throws: ``OperationQueueError`` with code `invalidRequest`, `tooLarge`, `noTarget`,
+    ///   `unknownGroup`, `keyConflict`; with code `storage` and the category `unavailable` once this
+    ///   node is no longer the coordinator.
+    public func enqueue(
+        _ request: EnqueueRequest,
+        tenant: TenantID = .standard
+    ) async throws(OperationQueueError) -> EnqueueReceipt {
+        try limits.validate(request)
+        let receipt = try await queueCall {
+            try await withSpan("reeve.enqueue") { span in
+                span.attributes["reeve.code"] = request.code.rawValue
+                return try await self.storage.enqueue(
+                    self.plan(for: request),
+                    tenant: tenant,
+                    epoch: self.capability.requireEpoch()
+                )
+            }
+        }
+        if !receipt.wasRepeated {
+            enqueued.increment()
+            addressed.increment(by: receipt.addressed)
+        }
+        logger.info(
+            "operation enqueued",
+            metadata: [
+                "activity": "\(receipt.activity)", "code": "\(request.code)",
+                "tenant": "\(tenant)", "addressed": "\(receipt.addressed)",
+                "repeated": "\(receipt.wasRepeated)",
+            ]
+        )
+        return receipt
+    }
+
+    private func plan(for request: EnqueueRequest) -> EnqueuePlan {
+        var request = request
+        if case .devices(let named) = request.target {
+            request.target = .devices(Set(named).sorted())
+        }
+        let now = clock.now()
+        let operation = DeviceOperation(
+            id: OperationID(from: random),
+            activity: ActivityID(from: random),
+            number: 0,
+            code: request.code,
+            type: request.type,
+            payload: request.payload,
+            priority: request.priority,
+            order: request.order,
+            expiresAt: request.expiresAfter.map { now + $0 },
+            deliveryLease: .milliseconds(request.deliveryLease.milliseconds),
+            createdAt: now
+        )
+        return EnqueuePlan(
+            operation: operation,
+            target: request.target,
+            initiator: request.initiator,
+            idempotencyKey: request.idempotencyKey,
+            requestDigest: RequestDigest.digest(of: request),
+            wakeAt: request.wake == .push ? now : nil
+        )
+    }
+
+    /// Cancels an activity as a whole: what no device has in hand ends at once, the rest by the
+    /// device's answer. Cancelling a closed activity changes nothing.
+    ///
+    /// - Throws: ``OperationQueueError`` with code `unknownActivity`.
+    @discardableResult
+    public func cancel(
+        _ activity: ActivityID,
+        tenant: TenantID = .standard
+    ) async throws(OperationQueueError) -> Activity {
+        let closed = try await queueCall {
+            try await self.storage.close(
+                activity,
+                as: .cancelled,
+                tenant: tenant,
+                epoch: self.capability.requireEpoch(),
+                at: self.clock.now()
+            ).activity
+        }
+        logger.info(
+            "activity cancelled",
+            metadata: [
+                "activity": "\(activity)", "tenant": "\(tenant)", "state": "\(closed.state)",
+            ]
+        )
+        return closed
+    }
+}
+
+/// Runs a driver's call and wraps what it throws.
+func queueCall<Value>(
+    _ body: () async throws -> Value
+) async throws(OperationQueueError) -> Value {
+    do {
+        return try await body()
+    } catch let error as OperationQueueError {
+        throw error
+    } catch {
+        let cause = error as? any CodedError
+        throw OperationQueueError(
+            .storage,
+            cause?.message ?? "The operations' store failed. Look at the node's log.",
+            retryAfter: cause?.retryAfter,
+            cause: error
+        )
+    }
+}
