@@ -206,7 +206,7 @@ let commands: [Target] = [
         dependencies: [
             "WorkerCommandLine", "ReeveManager", "PushTransports", "NotificationDispatch",
             "ClusterRole", "HTTPHandling", "HummingbirdHosting", argumentParser,
-            httpClientForServer, nio, nioHTTP1, lifecycle, signals, logging,
+            httpTypes, httpClientForServer, nio, nioHTTP1, lifecycle, signals, logging,
         ],
         swiftSettings: strict
     ),

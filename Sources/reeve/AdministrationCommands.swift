@@ -1,5 +1,6 @@
 #if Server && SQLite && Push
 import ArgumentParser
+import AsyncHTTPClient
 import Foundation
 import HTTPHandling
 

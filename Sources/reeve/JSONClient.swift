@@ -1,7 +1,9 @@
 #if Server && SQLite && Push
 import AsyncHTTPClient
+import ClusterRole
 import Foundation
 import HTTPHandling
+import Logging
 import NIOCore
 import NIOHTTP1
 
@@ -57,14 +59,12 @@ struct JSONClient: Sendable {
         if let idempotencyKey { request.headers.add(name: "Idempotency-Key", value: idempotencyKey) }
         if let body {
             request.headers.add(name: "Content-Type", value: "application/json")
-            request.body = .bytes(try body.encoded(), length: .known)
+            request.body = .bytes(ByteBuffer(bytes: try body.encoded()))
         }
-        let response = try await client.execute(
-            request, timeout: .milliseconds(Int64(timeout / .milliseconds(1)))
-        )
-        let bytes = try await Array(
-            buffer: response.body.collect(upTo: Self.maximumAnswerBytes)
-        )
+        let limit = TimeAmount.milliseconds(timeout.milliseconds)
+        let response: HTTPClientResponse = try await client.execute(request, timeout: limit)
+        let buffer = try await response.body.collect(upTo: Self.maximumAnswerBytes)
+        let bytes = Array(buffer.readableBytesView)
         guard (200..<300).contains(Int(response.status.code)) else {
             let problem = try? JSONValue(parsing: bytes)
             throw Refusal(

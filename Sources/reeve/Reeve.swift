@@ -1,5 +1,6 @@
 #if Server && SQLite && Push
 import ArgumentParser
+import WorkerCommandLine
 
 /// The command: the demonstration, single nodes, and administration.
 @main

@@ -103,14 +103,32 @@ extension RandomIdentifier {
     public func encode(to encoder: any Encoder) throws { try description.encode(to: encoder) }
 }
 
+/// The two halves of a 128-bit identifier.
+///
+/// Identifiers keep these rather than a `UInt128`, which is aligned to 16 bytes: rows would carry
+/// padding, and an asynchronous stream of over-aligned values has crashed with Swift 6.3.
+public struct IdentifierBits: Hashable, Sendable {
+    private let high: UInt64
+    private let low: UInt64
+
+    public init(_ bits: UInt128) {
+        high = UInt64(truncatingIfNeeded: bits >> 64)
+        low = UInt64(truncatingIfNeeded: bits)
+    }
+
+    public var value: UInt128 { UInt128(high) << 64 | UInt128(low) }
+}
+
 /// One unbroken history of revisions. A restore begins a new one.
 public struct HistoryID: RandomIdentifier {
-    public let bits: UInt128
-    public init(bits: UInt128) { self.bits = bits }
+    private let stored: IdentifierBits
+    public init(bits: UInt128) { stored = IdentifierBits(bits) }
+    public var bits: UInt128 { stored.value }
 }
 
 /// One life of something that keeps its name: a device enrolment, a spool file.
 public struct IncarnationID: RandomIdentifier {
-    public let bits: UInt128
-    public init(bits: UInt128) { self.bits = bits }
+    private let stored: IdentifierBits
+    public init(bits: UInt128) { stored = IdentifierBits(bits) }
+    public var bits: UInt128 { stored.value }
 }

@@ -22,21 +22,26 @@ public struct DeviceCredential: Sendable, CustomStringConvertible {
 
 /// SHA-256 of a credential. Equality takes the same time whatever the bytes are.
 public struct CredentialDigest: Hashable, Sendable, CustomStringConvertible {
-    public let high: UInt128
-    public let low: UInt128
+    private let upper: IdentifierBits
+    private let lower: IdentifierBits
 
     public init(high: UInt128, low: UInt128) {
-        self.high = high
-        self.low = low
+        upper = IdentifierBits(high)
+        lower = IdentifierBits(low)
     }
+
+    public var high: UInt128 { upper.value }
+    public var low: UInt128 { lower.value }
 
     public init(of token: String) {
         var token = token
         let digest = token.withUTF8 { SHA256.hash(data: UnsafeRawBufferPointer($0)) }
-        (high, low) = digest.withUnsafeBytes { bytes in
+        (upper, lower) = digest.withUnsafeBytes { bytes in
             (
-                UInt128(bigEndian: bytes.loadUnaligned(fromByteOffset: 0, as: UInt128.self)),
-                UInt128(bigEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt128.self))
+                IdentifierBits(UInt128(bigEndian: bytes.loadUnaligned(as: UInt128.self))),
+                IdentifierBits(
+                    UInt128(bigEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt128.self))
+                )
             )
         }
     }

@@ -3,20 +3,23 @@ public import DeviceRegistry
 
 /// All executions of one request.
 public struct ActivityID: RandomIdentifier {
-    public let bits: UInt128
-    public init(bits: UInt128) { self.bits = bits }
+    private let stored: IdentifierBits
+    public init(bits: UInt128) { stored = IdentifierBits(bits) }
+    public var bits: UInt128 { stored.value }
 }
 
 /// One operation: what is asked.
 public struct OperationID: RandomIdentifier {
-    public let bits: UInt128
-    public init(bits: UInt128) { self.bits = bits }
+    private let stored: IdentifierBits
+    public init(bits: UInt128) { stored = IdentifierBits(bits) }
+    public var bits: UInt128 { stored.value }
 }
 
 /// One handing-out of an operation to a device.
 public struct AttemptID: RandomIdentifier {
-    public let bits: UInt128
-    public init(bits: UInt128) { self.bits = bits }
+    private let stored: IdentifierBits
+    public init(bits: UInt128) { stored = IdentifierBits(bits) }
+    public var bits: UInt128 { stored.value }
 }
 
 /// What a device is asked to do, by name: `lock`, `install`, `device-information`.

@@ -3,6 +3,7 @@ import ArgumentParser
 import AsyncHTTPClient
 import Foundation
 import HTTPHandling
+import HTTPTypes
 import HummingbirdHosting
 import Logging
 import ServiceLifecycle
