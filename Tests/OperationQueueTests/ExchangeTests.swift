@@ -207,6 +207,50 @@ final class ExchangeTests: XCTestCase {
         XCTAssertEqual(house.ledger.revision.number, before.number + 2)
     }
 
+    func test_contactBatcher_runCancelled_flushesAtTheEnd() async throws {
+        let house = House()
+        let device = try await house.enrol("d")
+        _ = try await house.poll(device)
+        XCTAssertEqual(house.contacts.waitingCount, 1)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await house.contacts.run() }
+            group.cancelAll()
+            try await group.waitForAll()
+        }
+        XCTAssertEqual(house.contacts.waitingCount, 0)
+    }
+
+    func test_contactBatcher_inboxRefuses_keepsThemForLater() async throws {
+        let house = House()
+        let device = try await house.enrol("d")
+        let contacts = ContactBatcher(inbox: FullInbox(), clock: house.clock)
+        let exchange = DeviceExchange(
+            reader: house.storage,
+            inbox: FullInbox(),
+            contacts: contacts,
+            settings: .init(clock: house.clock, random: house.random)
+        )
+        _ = try await exchange.exchange(device: device)
+        await assertThrows(.spoolFull) { try await contacts.flush() }
+        XCTAssertEqual(contacts.waitingCount, 1)
+    }
+
+    func test_backgroundTasks_capabilityRevoked_end() async throws {
+        let house = House()
+        house.capability.revoke()
+        try await ExpiryTask(
+            storage: house.storage,
+            capability: house.capability,
+            clock: house.clock
+        ).run()
+        try await PeriodicTaskRunner(
+            tasks: InMemoryPeriodicTaskStorage(ledger: house.ledger),
+            enqueuer: house.enqueuer,
+            capability: house.capability,
+            settings: .init(clock: house.clock)
+        ).run()
+    }
+
     func test_contact_answeredAtTheWake_clearsIt() async throws {
         let house = House()
         let device = try await house.enrol("d")
