@@ -81,7 +81,7 @@ public struct DeviceAdministration: Sendable {
             throw DeviceRegistryError(.storage, "The store enrolled no device. Look at its log.")
         }
         Counter(label: "reeve_devices_enrolled_total").increment()
-        logger.info("device enrolled", metadata: ["device": "\(device)", "tenant": "\(tenant)"])
+        logger.debug("device enrolled", metadata: ["device": "\(device)", "tenant": "\(tenant)"])
         return EnrolmentReceipt(
             identity: row.identity,
             credential: credential,
@@ -107,7 +107,7 @@ public struct DeviceAdministration: Sendable {
         let receipt = try await commit(.remove(device), tenant: tenant)
         guard receipt.changed > 0 else { throw notEnrolled(device) }
         Counter(label: "reeve_devices_removed_total").increment()
-        logger.info("device removed", metadata: ["device": "\(device)", "tenant": "\(tenant)"])
+        logger.debug("device removed", metadata: ["device": "\(device)", "tenant": "\(tenant)"])
         return receipt.revision
     }
 

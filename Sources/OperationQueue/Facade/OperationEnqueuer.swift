@@ -56,7 +56,7 @@ public struct OperationEnqueuer: Sendable {
             enqueued.increment()
             addressed.increment(by: receipt.addressed)
         }
-        logger.info(
+        logger.debug(
             "operation enqueued",
             metadata: [
                 "activity": "\(receipt.activity)", "code": "\(request.code)",
@@ -114,7 +114,7 @@ public struct OperationEnqueuer: Sendable {
                 at: self.clock.now()
             ).activity
         }
-        logger.info(
+        logger.debug(
             "activity cancelled",
             metadata: [
                 "activity": "\(activity)", "tenant": "\(tenant)", "state": "\(closed.state)",
