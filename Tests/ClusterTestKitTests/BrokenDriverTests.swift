@@ -264,7 +264,7 @@ final class BrokenDriverTests: XCTestCase {
         let losses: [(String, @Sendable (ReplicaRow) -> Bool)] = [
             ("every guarded change is in the delta after it", { $0.isClosedMembership }),
             ("every guarded change is in the delta after it", { $0.isGone }),
-            ("a node's mark travels with the revision that stored it", { $0.isMark }),
+            ("deltas lead to the content of a fresh snapshot", { $0.isMark }),
         ]
         for (step, isLost) in losses {
             let factory = store { store, _ in
