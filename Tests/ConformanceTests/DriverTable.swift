@@ -60,21 +60,11 @@ extension DriverTable {
         WorkerUnderTest(
             store: store,
             reader: store.operations,
-            inbox: DirectInbox(operations: store.operations, epoch: epoch)
+            inbox: InProcessInbox(
+                storage: store.operations,
+                capability: WriteCapability(epoch: epoch),
+                clock: ManualTimeSource()
+            )
         )
-    }
-}
-
-/// Applies at once what it accepts.
-private struct DirectInbox: DeviceInbox {
-    let operations: any OperationStorage
-    let epoch: Epoch
-
-    func accept(_ entries: [InboxEntry]) async throws {
-        let numbered = entries.enumerated().map {
-            SpooledEntry(number: Int64($0.offset) + 1, entry: $0.element)
-        }
-        let now = ManualTimeSource.standardStart
-        _ = try await operations.apply(numbered, from: nil, epoch: epoch, at: now)
     }
 }

@@ -32,7 +32,10 @@ public struct AtomicityConformance: Sendable {
         .init("operation, wake-up and log key appear together", writesTogether),
         .init("an enqueue with an old epoch leaves nothing anywhere", leavesNothingWhenFenced),
         .init("a refused enqueue leaves nothing anywhere", leavesNothingWhenRefused),
-        .init("state, counters, mark, wake-up and log key of an entry move together", appliesTogether),
+        .init(
+            "state, counters, mark, wake-up and log key of an entry move together",
+            appliesTogether
+        ),
         .init("entries applied with an old epoch leave nothing anywhere", appliesNothingWhenFenced),
         .init("an enrolment and its memberships appear together", enrolsTogether),
         .init("a dead token and its wake-up stay together when fenced", settlesNothingWhenFenced),
@@ -146,7 +149,11 @@ public struct AtomicityConformance: Sendable {
         }
         let repeated = scene.plan(for: .devices([row.id]), key: "order-1", wakeAt: scene.now)
         _ = try await scene.enqueue(repeated)
-        try scene.check.equal(try await look(scene, at: row), before, "the store after a repetition")
+        try scene.check.equal(
+            try await look(scene, at: row),
+            before,
+            "the store after a repetition"
+        )
     }
 
     private static func appliesTogether(_ scene: StoreScene) async throws {
@@ -297,7 +304,9 @@ public struct AtomicityConformance: Sendable {
         let before = try await log.current()
         let revisions = try await withThrowingTaskGroup(of: Revision.self) { group in
             for index in 0..<30 {
-                group.addTask { try await scene.enqueue(scene.plan(for: .devices([row.id]))).revision }
+                group.addTask {
+                    try await scene.enqueue(scene.plan(for: .devices([row.id]))).revision
+                }
                 group.addTask {
                     let id = DeviceID(rawValue: "n-\(index)")
                     return try await scene.change(.enrol(scene.enrolment(of: id))).revision

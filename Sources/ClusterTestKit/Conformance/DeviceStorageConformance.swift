@@ -180,8 +180,15 @@ extension DeviceStorageConformance {
         try scene.check.equal(try await scene.ids(in: .everyone), ["d-2"], "everyone")
         let back = try await scene.enrol("d-1")
         try scene.check.isTrue(back.incarnation != row.incarnation, "a new incarnation on return")
-        try scene.check.equal(try await scene.ids(in: .everyone), ["d-1", "d-2"], "everyone, later")
-        try scene.check.isNil(try await scene.device(row.id).removedAt, "the time of removal, later")
+        try scene.check.equal(
+            try await scene.ids(in: .everyone),
+            ["d-1", "d-2"],
+            "everyone, later"
+        )
+        try scene.check.isNil(
+            try await scene.device(row.id).removedAt,
+            "the time of removal, later"
+        )
     }
 
     static func removesNothing(_ scene: StoreScene) async throws {

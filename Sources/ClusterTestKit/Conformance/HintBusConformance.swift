@@ -67,63 +67,52 @@ public struct HintBusConformance: Sendable {
         func note(_ revisions: [Revision]) { heard.withLock { $0 = revisions } }
     }
 
-    /// Publishes a hint again and again until `read` has read.
-    private static func repeating(
-        _ revision: Revision,
+    /// Publishes `marker` again and again until every reader has heard it.
+    ///
+    /// - Returns: what each heard before.
+    private static func publish(
+        _ marker: Revision,
         on bus: any HintBus,
-        until read: @escaping @Sendable () async -> [Revision]
-    ) async throws -> [Revision] {
-        let ear = Ear()
+        until readers: [AsyncStream<Revision>]
+    ) async throws -> [[Revision]] {
+        let ears = readers.map { _ in Ear() }
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { ear.note(await read()) }
-            group.addTask {
-                while ear.revisions == nil {
-                    try Task.checkCancellation()
-                    bus.publish(revision)
-                    await Task.yield()
+            for (reader, ear) in zip(readers, ears) {
+                group.addTask {
+                    var heard: [Revision] = []
+                    for await revision in reader {
+                        if revision == marker { break }
+                        heard.append(revision)
+                    }
+                    ear.note(heard)
                 }
+            }
+            while ears.contains(where: { $0.revisions == nil }) {
+                try Task.checkCancellation()
+                bus.publish(marker)
+                try await SystemTimeSource().sleep(for: .milliseconds(1))
             }
             try await group.waitForAll()
         }
-        return ear.revisions ?? []
-    }
-
-    private static func first(of hints: AsyncStream<Revision>) async -> [Revision] {
-        for await revision in hints { return [revision] }
-        return []
+        return ears.map { $0.revisions ?? [] }
     }
 
     private static func arrives(_ scene: HintBusScene) async throws {
-        let hints = scene.bus.hints()
-        let heard = try await repeating(hint(5), on: scene.bus) {
-            await first(of: hints)
-        }
-        try scene.check.equal(heard, [hint(5)], "the hint heard")
+        let heard = try await publish(hint(5), on: scene.bus, until: [scene.bus.hints()])
+        try scene.check.equal(heard, [[]], "hints heard that nobody published")
     }
 
     private static func reachesEveryReader(_ scene: HintBusScene) async throws {
         let readers = (0..<3).map { _ in scene.bus.hints() }
-        let heard = try await repeating(hint(9), on: scene.bus) {
-            var heard: [Revision] = []
-            for reader in readers { heard += await first(of: reader) }
-            return heard
-        }
-        try scene.check.equal(heard, [hint(9), hint(9), hint(9)], "the hints heard")
+        let heard = try await publish(hint(9), on: scene.bus, until: readers)
+        try scene.check.equal(heard, [[], [], []], "hints heard that nobody published")
     }
 
     private static func keepsTheNewest(_ scene: HintBusScene) async throws {
         let published: Int64 = 10_000
-        let marker = hint(published + 1)
         let hints = scene.bus.hints()
         for number in 1...published { scene.bus.publish(hint(number)) }
-        let heard = try await repeating(marker, on: scene.bus) {
-            var heard: [Revision] = []
-            for await revision in hints {
-                if revision == marker { break }
-                heard.append(revision)
-            }
-            return heard
-        }
+        let heard = try await publish(hint(published + 1), on: scene.bus, until: [hints])[0]
         try scene.check.isTrue(
             heard.allSatisfy { (1...published).contains($0.number) },
             "only hints that were published arrive"

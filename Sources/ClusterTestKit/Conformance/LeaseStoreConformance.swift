@@ -91,7 +91,11 @@ public struct LeaseStoreConformance: Sendable {
         do {
             try await call()
         } catch let error as ClusterRoleError where error.code == .fenced {
-            try check.equal(error.currentEpoch, current, "the epoch named by the refusal of \(what)")
+            try check.equal(
+                error.currentEpoch,
+                current,
+                "the epoch named by the refusal of \(what)"
+            )
             return
         }
         throw check.failure("\(what): expected fenced, but it was accepted")

@@ -64,7 +64,11 @@ extension OperationStorageConformance {
                 "offered after completion (\(rule))"
             )
         }
-        try scene.check.equal(try await scene.offered(to: rows[1]), ["lock"], "offered to the other")
+        try scene.check.equal(
+            try await scene.offered(to: rows[1]),
+            ["lock"],
+            "offered to the other"
+        )
         let activity = try await scene.activity(operation)
         try scene.check.equal(activity.state, .open, "the activity, half done")
         try scene.check.equal(activity.counts[.completed], 1, "completed")
@@ -197,7 +201,11 @@ extension OperationStorageConformance {
         for operation in operations {
             let activity = try await scene.activity(operation)
             try scene.check.equal(activity.state, .finished, "\(operation.code)")
-            try scene.check.equal(activity.rowCounts[.completed], 100, "results of \(operation.code)")
+            try scene.check.equal(
+                activity.rowCounts[.completed],
+                100,
+                "results of \(operation.code)"
+            )
         }
     }
 

@@ -60,7 +60,11 @@ extension OperationStorageConformance {
         let receipt = try await scene.enqueue(plan)
         try scene.check.equal(receipt.addressed, 2, "members addressed")
         for row in members {
-            try scene.check.equal(try await scene.offered(to: row), ["lock"], "offered to \(row.id)")
+            try scene.check.equal(
+                try await scene.offered(to: row),
+                ["lock"],
+                "offered to \(row.id)"
+            )
         }
         try scene.check.equal(try await scene.offered(to: outsider), [], "offered to no member")
         let activity = try await scene.activity(plan.operation)
@@ -68,7 +72,11 @@ extension OperationStorageConformance {
         try scene.check.equal(activity.addressed, 2, "addressed")
         let all = scene.plan(for: .group(.everyone), code: "ring")
         try scene.check.equal(try await scene.enqueue(all).addressed, 3, "everyone")
-        try scene.check.equal(try await scene.offered(to: outsider), ["ring"], "offered to everyone")
+        try scene.check.equal(
+            try await scene.offered(to: outsider),
+            ["ring"],
+            "offered to everyone"
+        )
     }
 
     static func countsUnknown(_ scene: StoreScene) async throws {

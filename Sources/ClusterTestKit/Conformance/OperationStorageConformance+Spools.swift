@@ -233,7 +233,11 @@ extension OperationStorageConformance {
         let toMine = try await scene.enqueue(to: [mine], code: "mine")
         let toGroup = try await scene.enqueue(to: fleet, code: "group")
         try scene.check.equal(try await scene.offered(to: theirs), [], "offered to the neighbour")
-        try scene.check.equal(try await scene.offered(to: mine), ["mine", "group"], "offered to me")
+        try scene.check.equal(
+            try await scene.offered(to: mine),
+            ["mine", "group"],
+            "offered to me"
+        )
         let other = scene.otherTenant
         try scene.check.isNil(
             try await scene.operations.activity(toMine.activity, tenant: other),

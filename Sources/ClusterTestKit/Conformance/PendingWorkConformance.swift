@@ -1,6 +1,6 @@
-public import OperationQueue
 public import ClusterRole
 internal import DeviceRegistry
+public import OperationQueue
 
 /// The worker's half over a store: a `PendingWorkReader` and the `DeviceInbox` beside it.
 public struct WorkerUnderTest: Sendable {
@@ -84,7 +84,8 @@ public struct PendingWorkConformance: Sendable {
     public init(
         timeLimit: Duration = standardStepTimeLimit,
         _ makeStore: @escaping StoreFactory,
-        worker makeWorker: @escaping @Sendable (Epoch, StoreUnderTest) async throws ->
+        worker makeWorker:
+            @escaping @Sendable (Epoch, StoreUnderTest) async throws ->
             WorkerUnderTest
     ) {
         self.timeLimit = timeLimit
@@ -107,7 +108,10 @@ public struct PendingWorkConformance: Sendable {
                 ConformanceStep("a claim is applied on the next read", Self.appliesClaims),
                 ConformanceStep("NotNow is applied on the next read", Self.appliesNotNow),
                 ConformanceStep("what was completed is never offered again", Self.neverOffersAgain),
-                ConformanceStep("a report for another enrolment changes nothing", Self.ignoresForeign),
+                ConformanceStep(
+                    "a report for another enrolment changes nothing",
+                    Self.ignoresForeign
+                ),
                 ConformanceStep("an entry that cannot be applied stops nobody", Self.passesUnknown),
                 ConformanceStep("reads never go back", Self.neverGoesBack),
                 ConformanceStep("accepted results reach the store once", Self.reachesTheStore),

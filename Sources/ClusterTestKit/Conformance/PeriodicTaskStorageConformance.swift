@@ -37,7 +37,8 @@ public struct PeriodicTaskStorageConformance: Sendable {
         .init("tasks and due times are there after a restart", survivesReopening),
     ]
 
-    private static func task(_ name: String, _ scene: StoreScene, due seconds: Int) -> PeriodicTask {
+    private static func task(_ name: String, _ scene: StoreScene, due seconds: Int) -> PeriodicTask
+    {
         PeriodicTask(
             id: PeriodicTaskID(rawValue: name),
             group: GroupID(rawValue: "fleet"),
@@ -64,7 +65,9 @@ public struct PeriodicTaskStorageConformance: Sendable {
     private static func lists(_ scene: StoreScene) async throws {
         let storage = try tasks(scene)
         let defined = [task("b", scene, due: 0), task("a", scene, due: 10)]
-        for task in defined { try await storage.put(task, tenant: scene.tenant, epoch: scene.epoch) }
+        for task in defined {
+            try await storage.put(task, tenant: scene.tenant, epoch: scene.epoch)
+        }
         try scene.check.equal(
             try await storage.tasks(tenant: scene.tenant),
             [defined[1], defined[0]],

@@ -72,7 +72,9 @@ extension ReplicaSourceConformance {
             if case .activity(_, let activity) = $0 {
                 activity.operation.id == plan.operation.id
                     && activity.operation.payload == plan.operation.payload
-            } else { false }
+            } else {
+                false
+            }
         }
         let next = scene.plan(for: .devices([row.id]), code: "next")
         try await expect("a named target", scene) {
@@ -80,7 +82,9 @@ extension ReplicaSourceConformance {
         } brings: {
             if case .target(_, _, let device, let incarnation) = $0 {
                 device == row.id && incarnation == row.incarnation
-            } else { false }
+            } else {
+                false
+            }
         }
         try await expect("a claim", scene) {
             try await scene.apply(scene.claim(grouped, by: row))

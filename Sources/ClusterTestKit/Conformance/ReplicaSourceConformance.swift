@@ -32,7 +32,10 @@ public struct ReplicaSourceConformance: Sendable {
         .init("a replica that is up to date gets an empty delta", answersEmptyDelta),
         .init("every guarded change is in the delta after it", carriesEveryChange),
         .init("deltas lead to the content of a fresh snapshot", convergesByDeltas),
-        .init("a snapshot read while writes go on is made exact by the delta", convergesUnderWrites),
+        .init(
+            "a snapshot read while writes go on is made exact by the delta",
+            convergesUnderWrites
+        ),
         .init("a closed activity goes once nobody holds its work", dropsClosedActivities),
         .init("a revision of another history gets a snapshot", refusesForeignHistory),
         .init("a node's mark travels with the revision that stored it", carriesMarks),

@@ -29,7 +29,10 @@ public struct RevisionLogConformance: Sendable {
     private static let steps: [ConformanceStep<StoreScene>] = [
         .init("each append takes the next revision", appends),
         .init("changes come oldest first, up to the limit, with their keys", readsInOrder),
-        .init("another history and a number it never had are no place to read from", refusesForeign),
+        .init(
+            "another history and a number it never had are no place to read from",
+            refusesForeign
+        ),
         .init("an old epoch appends nothing", refusesOldEpoch),
         .init("the log goes on after a restart", survivesReopening),
     ]

@@ -31,7 +31,8 @@ extension WakeStorageConformance {
         let outbox = try WakeScene(scene)
         let row = try await scene.enrol("d-1")
         let verdicts: [WakeSettlement.Verdict] = [
-            .sent, .abandon(failure: "gone"), .retry(at: scene.now + .seconds(900), failure: "busy"),
+            .sent, .abandon(failure: "gone"),
+            .retry(at: scene.now + .seconds(900), failure: "busy"),
         ]
         for verdict in verdicts {
             _ = try await scene.enqueue(to: [row], wakeAt: scene.now)
@@ -156,7 +157,11 @@ extension WakeStorageConformance {
         try scene.check.equal(receipts.map(\.added).reduce(0, +), 2, "rows added")
         try scene.check.equal(receipts.map(\.coalesced).reduce(0, +), 1, "rows joined")
         let waiting = try await outbox.due().first { $0.wake.device == rows[4].id }
-        try scene.check.equal(waiting?.wake.number, operation.number, "the number of the joined row")
+        try scene.check.equal(
+            waiting?.wake.number,
+            operation.number,
+            "the number of the joined row"
+        )
     }
 
     static func keepsTenantsApart(_ scene: StoreScene) async throws {

@@ -28,7 +28,10 @@ public struct WakeStorageConformance: Sendable {
     }
 
     private static let steps: [ConformanceStep<StoreScene>] = [
-        .init("an enqueued operation asks for one wake-up a device, when it falls due", asksForWakes),
+        .init(
+            "an enqueued operation asks for one wake-up a device, when it falls due",
+            asksForWakes
+        ),
         .init("an operation without wake-ups asks for none", asksForNone),
         .init("wake-ups are given in order of due time, up to the limit", keepsDueOrder),
         .init("a second wish joins the wake-up under way", coalesces),
@@ -105,7 +108,10 @@ extension WakeStorageConformance {
     static func asksForWakes(_ scene: StoreScene) async throws {
         let outbox = try WakeScene(scene)
         let rows = try await scene.enrol(["d-1", "d-2", "d-3"])
-        try scene.check.isNil(try await outbox.wakes.nextDue(), "the next due time of an empty outbox")
+        try scene.check.isNil(
+            try await outbox.wakes.nextDue(),
+            "the next due time of an empty outbox"
+        )
         let due = scene.now + .seconds(10)
         let operation = try await scene.enqueue(to: Array(rows.prefix(2)), wakeAt: due)
         try scene.check.equal(try await outbox.wakes.nextDue(), due, "the next due time")
