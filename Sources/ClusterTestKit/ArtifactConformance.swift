@@ -74,7 +74,10 @@ public struct ObjectStorageConformance: Sendable {
             return
         }
         throw ConformanceFailure(
-            suite: "ObjectStorage", step: step, message: "beyond the end nothing was thrown")
+            suite: "ObjectStorage",
+            step: step,
+            message: "beyond the end nothing was thrown"
+        )
     }
 
     private func saysWhatIsMissing() async throws {
@@ -89,7 +92,10 @@ public struct ObjectStorageConformance: Sendable {
             return
         }
         throw ConformanceFailure(
-            suite: "ObjectStorage", step: step, message: "reading it threw no notFound")
+            suite: "ObjectStorage",
+            step: step,
+            message: "reading it threw no notFound"
+        )
     }
 
     private struct Broken: Error {}
@@ -108,7 +114,10 @@ public struct ObjectStorageConformance: Sendable {
         do {
             _ = try await storage.put(broken)
             throw ConformanceFailure(
-                suite: "ObjectStorage", step: step, message: "the failure was swallowed")
+                suite: "ObjectStorage",
+                step: step,
+                message: "the failure was swallowed"
+            )
         } catch is Broken {
             let length = try await storage.byteCount(of: ContentDigest(of: [7, 7, 7]))
             try check(length == nil, step, "a part of it is there")
@@ -149,7 +158,8 @@ public struct ReleaseStorageConformance: Sendable {
         public let raiseEpoch: @Sendable () async throws -> Epoch
 
         public init(
-            storage: any ReleaseStorage, raiseEpoch: @escaping @Sendable () async throws -> Epoch
+            storage: any ReleaseStorage,
+            raiseEpoch: @escaping @Sendable () async throws -> Epoch
         ) {
             self.storage = storage
             self.raiseEpoch = raiseEpoch
@@ -182,11 +192,15 @@ public struct ReleaseStorageConformance: Sendable {
 
     /// A release of some tree. Its signature is of the right length and of no worth: drivers do not look.
     public static func sample(
-        _ number: Int64, channel: ChannelName = "web/site", tenant: TenantID = .standard
+        _ number: Int64,
+        channel: ChannelName = "web/site",
+        tenant: TenantID = .standard
     ) throws -> PublishedRelease {
         let digest = ContentDigest(of: [UInt8(truncatingIfNeeded: number)])
         let tree = try TreeManifest(
-            entries: [TreeEntry(path: "index.html", mode: 0o644, content: .file(size: 1, digest: digest))])
+            entries: [
+                TreeEntry(path: "index.html", mode: 0o644, content: .file(size: 1, digest: digest))
+            ])
         let release = Release(
             tenant: tenant,
             channel: channel,
@@ -202,7 +216,9 @@ public struct ReleaseStorageConformance: Sendable {
         let bundle = BundleDescription(from: nil, to: tree.id, object: digest, byteCount: 100)
         return PublishedRelease(
             signed: try SignedRelease(
-                record: release.encoded, signature: [UInt8](repeating: 9, count: 64)),
+                record: release.encoded,
+                signature: [UInt8](repeating: 9, count: 64)
+            ),
             bundles: [bundle]
         )
     }
@@ -218,11 +234,19 @@ public struct ReleaseStorageConformance: Sendable {
         let two = try Self.sample(2)
         let first = try await storage.append(one, after: nil, epoch: epoch)
         let latest = try await storage.latest(of: "web/site", tenant: .standard)
-        try check(latest == StoredRelease(published: one, revision: first), step, "release 1 differs")
+        try check(
+            latest == StoredRelease(published: one, revision: first),
+            step,
+            "release 1 differs"
+        )
         let second = try await storage.append(two, after: .first, epoch: epoch)
         try check(second.covers(first) && second != first, step, "the revision did not grow")
         let newest = try await storage.latest(of: "web/site", tenant: .standard)
-        try check(newest == StoredRelease(published: two, revision: second), step, "release 2 differs")
+        try check(
+            newest == StoredRelease(published: two, revision: second),
+            step,
+            "release 2 differs"
+        )
     }
 
     private func comparesThePreviousNumber() async throws {
@@ -237,12 +261,23 @@ public struct ReleaseStorageConformance: Sendable {
         for (number, previous) in attempts {
             do {
                 _ = try await storage.append(
-                    try Self.sample(number), after: previous, epoch: epoch)
+                    try Self.sample(number),
+                    after: previous,
+                    epoch: epoch
+                )
             } catch let error as ArtifactStoreError where error.code == .conflict {
-                try check(error.conflict?.actual == .first, step, "the conflict does not name release 1")
+                try check(
+                    error.conflict?.actual == .first,
+                    step,
+                    "the conflict does not name release 1"
+                )
                 continue
             }
-            try check(false, step, "release \(number) after \(previous?.description ?? "none") was taken")
+            try check(
+                false,
+                step,
+                "release \(number) after \(previous?.description ?? "none") was taken"
+            )
         }
         let latest = try await storage.latest(of: "web/site", tenant: .standard)
         try check(latest?.release.number == .first, step, "a refused release was written")
@@ -264,7 +299,11 @@ public struct ReleaseStorageConformance: Sendable {
             do {
                 try await write()
             } catch let error as ClusterRoleError where error.code == .fenced {
-                try check(error.currentEpoch == new, step, "the error does not name the newest epoch")
+                try check(
+                    error.currentEpoch == new,
+                    step,
+                    "the error does not name the newest epoch"
+                )
                 continue
             }
             try check(false, step, "the write was taken")
@@ -288,9 +327,16 @@ public struct ReleaseStorageConformance: Sendable {
         try check(before == nil, step, "another tenant's release is shown")
         _ = try await storage.append(theirs, after: nil, epoch: epoch)
         _ = try await storage.record(
-            Self.applied("worker-1", theirs, at: 1), tenant: other, epoch: epoch)
+            Self.applied("worker-1", theirs, at: 1),
+            tenant: other,
+            epoch: epoch
+        )
         let latest = try await storage.latest(of: "web/site", tenant: .standard)
-        try check(latest?.published == mine, step, "another tenant's release took the place of ours")
+        try check(
+            latest?.published == mine,
+            step,
+            "another tenant's release took the place of ours"
+        )
         let nodes = try await storage.acknowledgements(of: "web/site", tenant: .standard)
         try check(nodes.isEmpty, step, "another tenant's acknowledgement is shown")
     }
@@ -308,7 +354,11 @@ public struct ReleaseStorageConformance: Sendable {
         var before: ReleaseNumber?
         while true {
             let page = try await storage.releases(
-                of: "web/site", tenant: .standard, before: before, limit: 2)
+                of: "web/site",
+                tenant: .standard,
+                before: before,
+                limit: 2
+            )
             try check(page.count <= 2, step, "a page has \(page.count) rows")
             guard let last = page.last, found.count < 6 else { break }
             found += page.map(\.release.number.rawValue)
@@ -324,19 +374,28 @@ public struct ReleaseStorageConformance: Sendable {
         let storage = subject.storage
         for channel in ["web/site", "api", "web/admin"] as [ChannelName] {
             _ = try await storage.append(
-                try Self.sample(1, channel: channel), after: nil, epoch: epoch)
+                try Self.sample(1, channel: channel),
+                after: nil,
+                epoch: epoch
+            )
         }
         let all = try await storage.channels(of: .standard, after: nil, limit: 10)
         try check(all == ["api", "web/admin", "web/site"], step, "the list is \(all)")
         let rest = try await storage.channels(of: .standard, after: "api", limit: 1)
         try check(rest == ["web/admin"], step, "behind api comes \(rest)")
         let none = try await storage.channels(
-            of: TenantID(rawValue: "other"), after: nil, limit: 10)
+            of: TenantID(rawValue: "other"),
+            after: nil,
+            limit: 10
+        )
         try check(none.isEmpty, step, "another tenant has \(none)")
     }
 
     private static func applied(
-        _ node: String, _ release: PublishedRelease, error: ArtifactStoreError? = nil, at: Int64
+        _ node: String,
+        _ release: PublishedRelease,
+        error: ArtifactStoreError? = nil,
+        at: Int64
     ) -> AppliedRelease {
         AppliedRelease(
             node: NodeID(rawValue: node),

@@ -14,7 +14,8 @@ final class PublishTests: XCTestCase {
         XCTAssertEqual(first.bundles.map(\.from), [nil])
         XCTAssertEqual(first.bundles[0].name, "full-\(first.release.release.root)")
         XCTAssertNoThrow(
-            try TrustedKeys(harness.signer.publicKey).verify(first.release.published.signed))
+            try TrustedKeys(harness.signer.publicKey).verify(first.release.published.signed)
+        )
         let second = try await harness.publish(["index.html": "two", "css/site.css": "body {}"])
         XCTAssertEqual(second.release.release.number, ReleaseNumber(2))
         XCTAssertEqual(second.release.release.previousRoot, first.release.release.root)
@@ -63,7 +64,9 @@ final class PublishTests: XCTestCase {
         let harness = try Harness()
         let path = try harness.directory.write(["a/b": "1"])
         try FileManager.default.createSymbolicLink(
-            atPath: "\(path)/a/hosts", withDestinationPath: "/etc/hosts")
+            atPath: "\(path)/a/hosts",
+            withDestinationPath: "/etc/hosts"
+        )
         let publisher = harness.publisher
         let error = await assertThrows(.unsafeLink) {
             _ = try await publisher.publish(path, to: Harness.channel)

@@ -23,7 +23,8 @@ final class RefusalTests: XCTestCase {
         XCTAssertEqual(sync.active?.release.number, .first, line: line)
         XCTAssertEqual(harness.current("a"), "old", line: line)
         let staging = try? FileManager.default.contentsOfDirectory(
-            atPath: harness.directory.path("worker-1/staging"))
+            atPath: harness.directory.path("worker-1/staging")
+        )
         XCTAssertEqual(staging, [], line: line)
     }
 
@@ -86,8 +87,11 @@ final class RefusalTests: XCTestCase {
         _ = try await harness.publish(["a": "1"])
         let breaking = BreakingSource(
             InProcessReleaseSource(
-                storage: harness.releases, objects: harness.objects,
-                capability: harness.capability))
+                storage: harness.releases,
+                objects: harness.objects,
+                capability: harness.capability
+            )
+        )
         let resumed = ArtifactSync(
             channel: Harness.channel,
             source: breaking,
@@ -110,9 +114,14 @@ final class RefusalTests: XCTestCase {
                 var signature = published.signed.signature
                 signature[5] ^= 4
                 return PublishedRelease(
-                    signed: try SignedRelease(record: published.signed.record, signature: signature),
-                    bundles: published.bundles)
-            })
+                    signed: try SignedRelease(
+                        record: published.signed.record,
+                        signature: signature
+                    ),
+                    bundles: published.bundles
+                )
+            }
+        )
         let report = try await sync.syncOnce()
         guard case .refused(let error) = report.outcome else { return XCTFail("\(report)") }
         XCTAssertEqual(error.code, .untrustedSignature)
@@ -154,7 +163,9 @@ final class RefusalTests: XCTestCase {
         XCTAssertEqual(error.code, .belowFloor)
         XCTAssertEqual(harness.current("a"), "new")
         let applied = try await harness.releases.acknowledgements(
-            of: Harness.channel, tenant: .standard)
+            of: Harness.channel,
+            tenant: .standard
+        )
         // The word about release 1 is older than the one about release 2 and is not kept over it.
         XCTAssertEqual(applied.first?.number, ReleaseNumber(2))
         harness.source.damage()
@@ -230,7 +241,9 @@ private struct BreakingSource: ReleaseSource {
     init(_ base: any ReleaseSource) { self.base = base }
 
     func latestRelease(
-        of channel: ChannelName, tenant: TenantID, unlessAt revision: Revision?
+        of channel: ChannelName,
+        tenant: TenantID,
+        unlessAt revision: Revision?
     ) async throws -> ReleaseAnswer {
         try await base.latestRelease(of: channel, tenant: tenant, unlessAt: revision)
     }

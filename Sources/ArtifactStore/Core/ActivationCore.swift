@@ -48,7 +48,9 @@ struct ActivationCore {
         if let expires = release.expires, now >= expires {
             return .refuse(
                 ArtifactStoreError(
-                    .expired, "Release \(release.number) expired at \(expires). Publish a new release.")
+                    .expired,
+                    "Release \(release.number) expired at \(expires). Publish a new release."
+                )
             )
         }
         return release.root == state.active?.release.root ? .adopt : .fetch
@@ -81,14 +83,17 @@ struct ActivationCore {
         if let old { state.previous = old }
         state.active = signed
         state.floor = signed
-        var directives: [ActivationDirective] = [.pointCurrent(signed), .persist, .activate(signed)]
+        var directives: [ActivationDirective] = [
+            .pointCurrent(signed), .persist, .activate(signed),
+        ]
         if let old { directives.append(.drain(old)) }
         return directives + [.removeOthers, .acknowledge(signed, nil)]
     }
 
     /// The release was verified but cannot be loaded here; what is active stays.
     mutating func onRefused(
-        _ signed: SignedRelease, _ error: ArtifactStoreError
+        _ signed: SignedRelease,
+        _ error: ArtifactStoreError
     ) -> [ActivationDirective] {
         remember(signed, error)
         return [.persist, .removeOthers, .acknowledge(signed, error)]
@@ -96,7 +101,9 @@ struct ActivationCore {
 
     /// Activation failed after the switch: back to what was active before.
     mutating func onActivationFailed(
-        _ signed: SignedRelease, before old: ActivationState, _ error: ArtifactStoreError
+        _ signed: SignedRelease,
+        before old: ActivationState,
+        _ error: ArtifactStoreError
     ) -> [ActivationDirective] {
         state = old
         remember(signed, error)

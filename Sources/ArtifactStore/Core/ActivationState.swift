@@ -49,7 +49,9 @@ public struct ActivationState: Hashable, Sendable {
     /// - Throws: ``ArtifactStoreError`` with code `malformed` for a flipped bit or a cut end,
     ///   `wrongChannel` for the state of another channel.
     init(
-        decoding bytes: [UInt8], tenant: TenantID, channel: ChannelName
+        decoding bytes: [UInt8],
+        tenant: TenantID,
+        channel: ChannelName
     ) throws(ArtifactStoreError) {
         let length = bytes.count - ContentDigest.byteCount
         guard length > 0,

@@ -166,7 +166,9 @@ enum BundleFrame: Hashable {
     }
 
     private static func readLength(
-        _ reader: inout ByteReader, from low: Int = 1, upTo high: Int
+        _ reader: inout ByteReader,
+        from low: Int = 1,
+        upTo high: Int
     ) throws(ClusterRoleError) -> Int {
         let value = try reader.readVariable()
         guard value >= UInt64(low), value <= UInt64(high) else {

@@ -117,7 +117,9 @@ public final class RecordingDeployer: Deployer {
     private func record(_ event: Event, _ step: Step? = nil, _ number: ReleaseNumber) throws {
         try state.withLock { state in
             state.events.append(event)
-            if let step, state.refusals[number] == step { throw Refusal(step: step, number: number) }
+            if let step, state.refusals[number] == step {
+                throw Refusal(step: step, number: number)
+            }
         }
     }
 

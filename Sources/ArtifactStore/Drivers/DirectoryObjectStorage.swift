@@ -1,5 +1,5 @@
-public import ClusterRole
 internal import CReeveSystem
+public import ClusterRole
 
 /// Objects as files of a directory: `ab/abcdef…`, where any web server can serve them from.
 ///
@@ -15,10 +15,14 @@ public struct DirectoryObjectStorage: ObjectStorage {
     ///   - random: for temporary names.
     /// - Throws: ``ArtifactStoreError`` with code `fileSystem`.
     public init(
-        path: String, random: any RandomSource = SystemRandomSource()
+        path: String,
+        random: any RandomSource = SystemRandomSource()
     ) throws(ArtifactStoreError) {
         let made = reeve_make_directory(reeve_current_directory, path, 0o755)
-        if made != -reeve_error_exists { try check(made, "make the directory", path) }
+        if made != -reeve_error_exists {
+            try check(made, "make the directory", path)
+            try OpenFile.directory(TreePath(path).parentPath).sync()
+        }
         root = try OpenFile.directory(path)
         self.random = random
         try root.makeDirectory(Self.incoming)
@@ -50,7 +54,9 @@ public struct DirectoryObjectStorage: ObjectStorage {
     }
 
     private func place(
-        _ name: TreePath, in incoming: OpenFile, as digest: ContentDigest
+        _ name: TreePath,
+        in incoming: OpenFile,
+        as digest: ContentDigest
     ) throws(ArtifactStoreError) {
         let (shelf, final) = Self.place(of: digest)
         try root.makeDirectory(shelf)
@@ -108,7 +114,9 @@ extension ByteChunks {
                 let chunk = [UInt8](unsafeUninitializedCapacity: 256 << 10) { memory, count in
                     do throws(ArtifactStoreError) {
                         count = try file.read(
-                            into: UnsafeMutableRawBufferPointer(memory), at: position)
+                            into: UnsafeMutableRawBufferPointer(memory),
+                            at: position
+                        )
                     } catch {
                         failure = error
                     }

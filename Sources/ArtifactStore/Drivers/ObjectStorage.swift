@@ -38,12 +38,16 @@ public protocol ObjectStorage: Sendable {
 extension ArtifactStoreError {
     static func noObject(_ digest: ContentDigest) -> ArtifactStoreError {
         ArtifactStoreError(
-            .notFound, "There is no object \(digest). Publish the release again with option .again.")
+            .notFound,
+            "There is no object \(digest). Publish the release again with repetition set to .publishAgain."
+        )
     }
 
     static func beyondEnd(_ digest: ContentDigest, _ offset: Int64) -> ArtifactStoreError {
         ArtifactStoreError(
-            .limitExceeded, "Object \(digest) ends before byte \(offset). Begin again at 0.")
+            .limitExceeded,
+            "Object \(digest) ends before byte \(offset). Begin again at 0."
+        )
     }
 }
 

@@ -55,7 +55,7 @@ public struct ReleasePublicKey: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// A signing key whose secret half lies in this process.
-public struct Ed25519Signer: ReleaseSigner {
+public struct Ed25519Signer: ReleaseSigner, CustomStringConvertible, CustomReflectable {
     private let seed: [UInt8]
     public let publicKey: ReleasePublicKey
 
@@ -71,7 +71,8 @@ public struct Ed25519Signer: ReleaseSigner {
     ///
     /// - Throws: ``ArtifactStoreError`` with code `fileSystem` or `malformed`.
     public init(
-        file path: String, random: any RandomSource = SystemRandomSource()
+        file path: String,
+        random: any RandomSource = SystemRandomSource()
     ) throws(ArtifactStoreError) {
         let directory = try OpenFile.directory(TreePath(path).parentPath)
         let name = TreePath(path).name
@@ -95,14 +96,22 @@ public struct Ed25519Signer: ReleaseSigner {
         let key: [UInt8]
         do {
             key = Array(
-                try Curve25519.Signing.PrivateKey(rawRepresentation: seed).publicKey.rawRepresentation)
+                try Curve25519.Signing.PrivateKey(rawRepresentation: seed).publicKey
+                    .rawRepresentation
+            )
         } catch {
             throw ArtifactStoreError(
-                .malformed, "A signing key has 32 bytes, not \(seed.count). Restore it from a backup.")
+                .malformed,
+                "A signing key has 32 bytes, not \(seed.count). Restore it from a backup."
+            )
         }
         self.seed = seed
         publicKey = try ReleasePublicKey(bytes: key)
     }
+
+    /// Only the key's name: the secret half never gets into a log.
+    public var description: String { "Ed25519Signer(\(publicKey.id))" }
+    public var customMirror: Mirror { Mirror(self, children: []) }
 
     public func signature(for message: [UInt8]) async throws -> [UInt8] {
         Array(try Curve25519.Signing.PrivateKey(rawRepresentation: seed).signature(for: message))

@@ -16,7 +16,9 @@ public protocol ReleaseStorage: Sendable {
     /// - Throws: ``ArtifactStoreError`` with code `conflict` and both numbers, if `previous` is not the
     ///   newest; then nothing was written.
     func append(
-        _ release: PublishedRelease, after previous: ReleaseNumber?, epoch: Epoch
+        _ release: PublishedRelease,
+        after previous: ReleaseNumber?,
+        epoch: Epoch
     ) async throws -> Revision
 
     /// The newest release of a channel with the revision that appended it, or `nil`.
@@ -28,7 +30,10 @@ public protocol ReleaseStorage: Sendable {
     ///   - before: only releases with a lower number; `nil` begins at the newest.
     ///   - limit: at most so many; at least 1.
     func releases(
-        of channel: ChannelName, tenant: TenantID, before: ReleaseNumber?, limit: Int
+        of channel: ChannelName,
+        tenant: TenantID,
+        before: ReleaseNumber?,
+        limit: Int
     ) async throws -> [StoredRelease]
 
     /// The channels of a tenant that have a release, by name.
@@ -37,7 +42,9 @@ public protocol ReleaseStorage: Sendable {
     ///   - after: only names behind it; `nil` begins at the first.
     ///   - limit: at most so many; at least 1.
     func channels(
-        of tenant: TenantID, after: ChannelName?, limit: Int
+        of tenant: TenantID,
+        after: ChannelName?,
+        limit: Int
     ) async throws -> [ChannelName]
 
     /// Records a node's word; of each node and channel the newest is kept
@@ -46,11 +53,14 @@ public protocol ReleaseStorage: Sendable {
     ///
     /// - Returns: the store's revision after the write.
     func record(
-        _ acknowledgement: AppliedRelease, tenant: TenantID, epoch: Epoch
+        _ acknowledgement: AppliedRelease,
+        tenant: TenantID,
+        epoch: Epoch
     ) async throws -> Revision
 
     /// What each node last said about a channel, by node.
     func acknowledgements(
-        of channel: ChannelName, tenant: TenantID
+        of channel: ChannelName,
+        tenant: TenantID
     ) async throws -> [AppliedRelease]
 }

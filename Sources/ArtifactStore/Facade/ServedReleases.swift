@@ -38,6 +38,8 @@ final class ServedReleases: Sendable {
 
         init(_ release: ActiveRelease) { self.release = release }
 
+        var isInUse: Bool { use.withLock { $0.leases > 0 } }
+
         func enter() { use.withLock { $0.leases += 1 } }
 
         func leave() {

@@ -18,7 +18,9 @@ public struct SyncConfiguration: Sendable {
     public var pollInterval: Duration = .seconds(30)
     /// The fraction of the interval by which it varies, so that workers do not ask in step.
     public var pollJitter = 0.2
-    /// The longest pause after failures in a row, which double it. 5 minutes.
+    /// The pause after a failure; each further one in a row doubles it. 1 s.
+    public var retryInterval: Duration = .seconds(1)
+    /// The longest such pause. 5 minutes; while the source does not answer, no longer than the poll interval.
     public var maximumRetryInterval: Duration = .seconds(300)
     /// How long requests may go on using the old release after the switch. 10 s.
     public var drainTimeout: Duration = .seconds(10)

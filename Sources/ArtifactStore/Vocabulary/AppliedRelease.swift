@@ -80,3 +80,53 @@ public struct AppliedRelease: Hashable, Sendable {
         number > other.number || (number == other.number && at >= other.at)
     }
 }
+
+extension AppliedRelease {
+    /// The form it travels in. Version 1: node, channel, number, root, state (0 applied, 1 refused),
+    /// error code, error message, time, record at the floor.
+    public var encoded: [UInt8] {
+        var writer = ByteWriter(capacity: 256)
+        writer.write(UInt8(1))
+        writer.write(node.rawValue)
+        writer.write(channel.rawValue)
+        writer.write(number.rawValue)
+        writer.write(root.digest)
+        writer.write(state == .applied ? UInt8(0) : UInt8(1))
+        writer.write(optional: errorCode) { $0.write($1) }
+        writer.write(optional: errorMessage) { $0.write($1) }
+        writer.write(at.rawValue)
+        writer.write(optional: floorRecord) { $0.write($1) }
+        return writer.bytes
+    }
+
+    /// Decodes ``encoded``.
+    ///
+    /// - Throws: ``ArtifactStoreError`` with code `malformed` or `invalidName`.
+    public init(decoding bytes: [UInt8]) throws(ArtifactStoreError) {
+        var reader = ByteReader(bytes)
+        do {
+            try reader.expectVersion(1, of: "acknowledgements")
+            self.init(
+                node: try NodeID(validating: reader.readString()),
+                channel: ChannelName(rawValue: try reader.readString()),
+                number: ReleaseNumber(try reader.readInt64()),
+                root: TreeID(try reader.readDigest()),
+                state: try reader.readBool() ? .refused : .applied,
+                errorCode: try reader.readOptional { (reader) throws(ClusterRoleError) in
+                    try reader.readString()
+                },
+                errorMessage: try reader.readOptional { (reader) throws(ClusterRoleError) in
+                    try reader.readString()
+                },
+                at: Timestamp(rawValue: try reader.readInt64()),
+                floorRecord: try reader.readOptional { (reader) throws(ClusterRoleError) in
+                    try reader.readBytes()
+                }
+            )
+            try reader.expectEnd()
+        } catch {
+            throw .malformed("The acknowledgement cannot be read.", cause: error)
+        }
+        _ = try ChannelName(validating: channel.rawValue)
+    }
+}

@@ -41,7 +41,9 @@ public struct ContentDigest: Hashable, Sendable, Comparable, CustomStringConvert
             let low = UInt128(text.suffix(32), radix: 16)
         else {
             throw ArtifactStoreError(
-                .invalidName, "A digest is written as 64 lower-case hexadecimal digits.")
+                .invalidName,
+                "A digest is written as 64 lower-case hexadecimal digits."
+            )
         }
         self.init(high: high, low: low)
     }

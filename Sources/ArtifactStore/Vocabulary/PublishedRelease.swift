@@ -66,7 +66,8 @@ public struct PublishedRelease: Hashable, Sendable {
         do {
             try reader.expectVersion(1, of: "published releases")
             let signed = try reader.readBytes()
-            let bundles = try reader.readArray(elementSize: 66) { (reader) throws(ClusterRoleError) in
+            let bundles = try reader.readArray(elementSize: 66) {
+                (reader) throws(ClusterRoleError) in
                 let from = try reader.readOptional { (reader) throws(ClusterRoleError) in
                     TreeID(try reader.readDigest())
                 }

@@ -17,7 +17,9 @@ public struct ChannelName: RawRepresentable, Hashable, Sendable, Comparable,
     public init(validating name: String) throws(ArtifactStoreError) {
         guard name.utf8.count <= maximumNameLength else {
             throw ArtifactStoreError(
-                .invalidName, "A channel has at most \(maximumNameLength) bytes. Choose a shorter name.")
+                .invalidName,
+                "A channel has at most \(maximumNameLength) bytes. Choose a shorter name."
+            )
         }
         for part in name.split(separator: "/", omittingEmptySubsequences: false) {
             do {
