@@ -1,6 +1,7 @@
 import ArtifactStore
 import ClusterRole
 import Foundation
+import Synchronization
 import XCTest
 
 final class RefusalTests: XCTestCase {
@@ -214,6 +215,21 @@ final class RefusalTests: XCTestCase {
         }
     }
 
+    func test_deployerThatIsCancelled_refusesNothing_andIsAskedAgain() async throws {
+        let deployer = CancelledOnce()
+        let (harness, sync) = try await standing(deployer: deployer)
+        deployer.isArmed.store(true, ordering: .relaxed)
+        do {
+            try await sync.syncOnce()
+            XCTFail("nothing was thrown")
+        } catch is CancellationError {}
+        XCTAssertEqual(sync.active?.release.number, .first)
+        let report = try await sync.syncOnce()
+        XCTAssertEqual(report.transfer, .none)
+        XCTAssertEqual(sync.active?.release.number, ReleaseNumber(2))
+        XCTAssertEqual(harness.current("a"), "new")
+    }
+
     func test_sourceThatFails_isAnError_andTheOldReleaseStays() async throws {
         let (harness, sync) = try await standing()
         harness.source.damage(release: .refuse)
@@ -231,6 +247,16 @@ final class RefusalTests: XCTestCase {
         let report = try await sync.syncOnce()
         XCTAssertEqual(report.transfer, .full)
         XCTAssertEqual(harness.current("b"), Self.same)
+    }
+}
+
+/// Its first activation after it was armed is cancelled.
+private final class CancelledOnce: Deployer {
+    let kind: ArtifactKind = .files
+    let isArmed = Atomic<Bool>(false)
+
+    func activate(_ new: ActiveRelease) async throws {
+        if isArmed.exchange(false, ordering: .relaxed) { throw CancellationError() }
     }
 }
 

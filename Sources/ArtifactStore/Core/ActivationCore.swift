@@ -114,6 +114,9 @@ struct ActivationCore {
         return directives + [.removeOthers, .acknowledge(signed, error)]
     }
 
+    /// The directives could not be carried out, for reasons that are not the release's.
+    mutating func forget(backTo old: ActivationState) { state = old }
+
     private mutating func remember(_ signed: SignedRelease, _ error: ArtifactStoreError) {
         state.floor = signed
         state.refused.append(

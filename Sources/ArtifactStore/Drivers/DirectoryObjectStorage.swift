@@ -26,14 +26,16 @@ public struct DirectoryObjectStorage: ObjectStorage {
         root = try OpenFile.directory(path)
         self.random = random
         try root.makeDirectory(Self.incoming)
+        try root.directory(beneath: Self.incoming).removeUnclaimed(prefix: "")
     }
 
     private static let incoming: TreePath = "incoming"
 
     public func put(_ chunks: ByteChunks) async throws -> StoredObject {
         let incoming = try root.directory(beneath: Self.incoming)
-        let name = TreePath(IncarnationID(from: random).description)
-        let file = try incoming.create(name, mode: 0o644)
+        let (name, file) = try incoming.makeClaimed(prefix: "", random: random) {
+            (name) throws(ArtifactStoreError) in try incoming.create(name, mode: 0o644)
+        }
         do {
             var hasher = ContentHasher()
             var byteCount: Int64 = 0

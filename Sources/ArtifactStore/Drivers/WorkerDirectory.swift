@@ -143,17 +143,30 @@ final class WorkerDirectory {
         let name = Self.name(manifest.id)
         try manifests.replaceFile(name, with: manifest.encoded)
         try root.syncFileSystem()
-        let isThere = try releases.status(of: name) != nil
-        let result = stage.name.withCPath { from in
-            name.withCPath {
-                isThere
-                    ? reeve_rename_exchange(staging.descriptor, from, releases.descriptor, $0)
-                    : reeve_rename_new(staging.descriptor, from, releases.descriptor, $0)
-            }
+        var isThere = try releases.status(of: name) != nil
+        if isThere, exchange(stage.name, name) < 0 {
+            // A file system that cannot exchange: the damaged tree goes first.
+            try releases.removeTree(name)
+            isThere = false
         }
-        try check(result, "rename", name.description)
+        if !isThere {
+            let result = stage.name.withCPath { from in
+                name.withCPath {
+                    reeve_rename_new(staging.descriptor, from, releases.descriptor, $0)
+                }
+            }
+            try check(result, "rename", name.description)
+        }
         try releases.sync()
         if isThere { discard(stage) }
+    }
+
+    private func exchange(_ staged: TreePath, _ name: TreePath) -> Int32 {
+        staged.withCPath { from in
+            name.withCPath {
+                reeve_rename_exchange(staging.descriptor, from, releases.descriptor, $0)
+            }
+        }
     }
 
     /// Points `current` at a release's tree: a link under another name, then a rename.

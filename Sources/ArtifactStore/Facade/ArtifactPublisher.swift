@@ -322,14 +322,14 @@ public actor ArtifactPublisher: ReleaseWriter {
         return try await withSpan("artifacts.\(action)", ofKind: .internal) { span in
             span.attributes["reeve.channel"] = channel.rawValue
             span.attributes["reeve.tenant"] = tenant.rawValue
-            let result: Publication
+            var publication: Publication
             do {
-                result = try await body()
+                publication = try await body()
             } catch {
                 Counter(label: "reeve_artifact_publish_failures_total").increment()
                 throw error
             }
-            let publication = result.taking(configuration.time.monotonic() - began)
+            publication.duration = configuration.time.monotonic() - began
             observe(publication, span)
             return publication
         }
@@ -385,18 +385,5 @@ extension ArtifactPublisher {
         tenant: TenantID = .standard
     ) async throws -> [AppliedRelease] {
         try await catalog.acknowledgements(of: channel, tenant: tenant)
-    }
-}
-
-extension Publication {
-    fileprivate func taking(_ duration: Duration) -> Publication {
-        Publication(
-            outcome: outcome,
-            release: release,
-            fileCount: fileCount,
-            totalBytes: totalBytes,
-            bundles: bundles,
-            duration: duration
-        )
     }
 }

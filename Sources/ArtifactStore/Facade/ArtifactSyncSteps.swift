@@ -100,6 +100,10 @@ extension ArtifactSync {
                 removable.append(handle(signed.release, in: directory))
                 try await perform(undo, in: directory)
                 return (SyncReport(.refused(error.error), signed.release), true)
+            } catch {
+                // Not switched: the next look begins where this one did, and finds the tree there.
+                opened?.core.forget(backTo: before)
+                throw error
             }
             isDamaged = false
             return (report, true)
@@ -168,19 +172,17 @@ extension ArtifactSync {
     }
 
     private func prepare(_ new: ActiveRelease) async throws {
+        try await asking("prepare") { try await deployer.prepare(new, replacing: served.active) }
+        try await asking("pass as healthy") { try await deployer.checkHealth(of: new) }
+    }
+
+    /// Calls the deployer. What it throws refuses the release, unless this task is being stopped.
+    private func asking(_ step: String, _ body: () async throws -> Void) async throws {
         do {
-            try await deployer.prepare(new, replacing: served.active)
-        } catch let error as CancellationError {
-            throw error
+            try await body()
         } catch {
-            throw failure("prepare", error)
-        }
-        do {
-            try await deployer.checkHealth(of: new)
-        } catch let error as CancellationError {
-            throw error
-        } catch {
-            throw failure("pass as healthy", error)
+            if error is CancellationError || Task.isCancelled { throw CancellationError() }
+            throw failure(step, error)
         }
     }
 
@@ -195,7 +197,7 @@ extension ArtifactSync {
             case .persist: try persist(in: directory)
             case .activate(let signed):
                 let new = handle(signed.release, in: directory)
-                do { try await deployer.activate(new) } catch { throw failure("activate", error) }
+                try await asking("activate") { try await deployer.activate(new) }
                 if served.active != new { retired = served.activate(new) }
             case .drain:
                 guard let slot = retired else { continue }

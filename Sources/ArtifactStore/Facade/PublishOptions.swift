@@ -65,5 +65,5 @@ public struct Publication: Hashable, Sendable {
     public let totalBytes: Int64
     /// The bundles workers can fetch, full first.
     public let bundles: [BundleDescription]
-    public let duration: Duration
+    public internal(set) var duration: Duration
 }
