@@ -7,6 +7,7 @@ public struct ConformanceFailure: Error, Hashable, Sendable, CustomStringConvert
     /// What was found instead.
     public let message: String
 
+    /// A suite of your own throws it as well.
     public init(suite: String, step: String, message: String) {
         self.suite = suite
         self.step = step

@@ -5,10 +5,12 @@ public import ClusterRole
 public struct ReleaseStorageConformance: Sendable {
     /// A storage under test and what moves its epoch.
     public struct Subject: Sendable {
+        /// An empty storage.
         public let storage: any ReleaseStorage
         /// Begins a new epoch and returns it, as a new coordinator does.
         public let raiseEpoch: @Sendable () async throws -> Epoch
 
+        /// The storage of one step.
         public init(
             storage: any ReleaseStorage,
             raiseEpoch: @escaping @Sendable () async throws -> Epoch

@@ -17,6 +17,7 @@ public final class InMemoryReleaseStorage: ReleaseStorage {
     private let ledger: InMemoryLedger
     private let state = Mutex(State())
 
+    /// - Parameter ledger: gives epoch and revisions; share it with the other in-memory drivers.
     public init(ledger: InMemoryLedger) { self.ledger = ledger }
 
     public func append(

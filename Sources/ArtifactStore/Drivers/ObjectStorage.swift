@@ -2,9 +2,12 @@ internal import Synchronization
 
 /// What was stored: its name and its length.
 public struct StoredObject: Hashable, Sendable {
+    /// Its name.
     public let digest: ContentDigest
+    /// Its length.
     public let byteCount: Int64
 
+    /// What a driver returns.
     public init(digest: ContentDigest, byteCount: Int64) {
         self.digest = digest
         self.byteCount = byteCount
@@ -55,6 +58,7 @@ extension ArtifactStoreError {
 public final class InMemoryObjectStorage: ObjectStorage {
     private let objects = Mutex<[ContentDigest: [UInt8]]>([:])
 
+    /// An empty storage.
     public init() {}
 
     /// The names of all objects, sorted.

@@ -21,6 +21,7 @@ extension ReleaseSigner {
 
 /// The public half of a signing key: 32 bytes, written as 64 hexadecimal digits.
 public struct ReleasePublicKey: Hashable, Sendable, CustomStringConvertible {
+    /// The 32 bytes of the point (RFC 8032, 5.1.2).
     public let bytes: [UInt8]
 
     /// - Throws: ``ArtifactStoreError`` with code `invalidName` for anything but an Ed25519 public key.
@@ -57,6 +58,7 @@ public struct ReleasePublicKey: Hashable, Sendable, CustomStringConvertible {
 /// A signing key whose secret half lies in this process.
 public struct Ed25519Signer: ReleaseSigner, CustomStringConvertible, CustomReflectable {
     private let seed: [UInt8]
+    /// What workers are given.
     public let publicKey: ReleasePublicKey
 
     /// A new key that is not stored: for tests and examples.
@@ -122,10 +124,12 @@ public struct Ed25519Signer: ReleaseSigner, CustomStringConvertible, CustomRefle
 public struct TrustedKeys: Hashable, Sendable {
     private let keys: [SigningKeyID: ReleasePublicKey]
 
+    /// No key at all trusts nothing.
     public init(_ keys: [ReleasePublicKey]) {
         self.keys = Dictionary(keys.map { ($0.id, $0) }) { first, _ in first }
     }
 
+    /// The same, listed.
     public init(_ keys: ReleasePublicKey...) { self.init(keys) }
 
     /// Checks that one of these keys signed the record.

@@ -23,6 +23,7 @@ public actor ArtifactPublisher: ReleaseWriter {
     private let catalog: ReleaseCatalog
     private let executor = FileWorkExecutor(label: "reeve.artifacts.publish")
 
+    /// A thread of its own: the work blocks on files.
     public nonisolated var unownedExecutor: UnownedSerialExecutor {
         executor.asUnownedSerialExecutor()
     }

@@ -43,6 +43,7 @@ public actor ArtifactSync: Service {
     private var isBusy = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
 
+    /// A thread of its own: the work blocks on files.
     public nonisolated var unownedExecutor: UnownedSerialExecutor {
         executor.asUnownedSerialExecutor()
     }

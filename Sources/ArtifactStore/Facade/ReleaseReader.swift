@@ -52,6 +52,7 @@ public struct ReleaseCatalog: ReleaseReader {
     /// The most rows one call returns; `limit` is held below it.
     public static let maximumPage = 1_000
 
+    /// A reader of that store; it needs no right to write.
     public init(storage: any ReleaseStorage) { self.storage = storage }
 
     public func latest(

@@ -10,9 +10,12 @@ public struct AppliedRelease: Hashable, Sendable {
         case refused
     }
 
+    /// Who says so.
     public let node: NodeID
     public let channel: ChannelName
+    /// The release it is about; of two words the one about the higher number counts.
     public let number: ReleaseNumber
+    /// That release's tree.
     public let root: TreeID
     public let state: State
     /// For `refused`: a code of ``ArtifactStoreError``, such as `artifacts.deployment-failed`.
@@ -28,6 +31,7 @@ public struct AppliedRelease: Hashable, Sendable {
     /// The longest reason, in bytes of UTF-8: it is kept for each node and shown in a table.
     public static let maximumMessageBytes = 1_024
 
+    /// A node's word: applied without `error`, refused with it.
     public init(
         node: NodeID,
         release: Release,

@@ -85,7 +85,9 @@ public struct ContentDigest: Hashable, Sendable, Comparable, CustomStringConvert
 
 /// The digest of a tree's canonical manifest: equal ids, equal trees.
 public struct TreeID: Hashable, Sendable, Comparable, CustomStringConvertible, Codable {
+    /// The SHA-256 of the manifest's canonical form.
     public let digest: ContentDigest
+    /// The tree whose manifest has this digest.
     public init(_ digest: ContentDigest) { self.digest = digest }
 
     /// Parses the 64 hexadecimal digits of ``description``.

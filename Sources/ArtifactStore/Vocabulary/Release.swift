@@ -2,9 +2,13 @@ public import ClusterRole
 
 /// A record that names one tree by digest: what a channel consists of, and what is signed.
 public struct Release: Hashable, Sendable {
+    /// Whose channel it is; a node takes releases of its own tenant only.
     public let tenant: TenantID
+    /// The line of releases it belongs to.
     public let channel: ChannelName
+    /// What the tree is, and so which deployer loads it.
     public let kind: ArtifactKind
+    /// Its place in the channel.
     public let number: ReleaseNumber
     /// The tree.
     public let root: TreeID
@@ -15,13 +19,16 @@ public struct Release: Hashable, Sendable {
     public let manifestBytes: Int64
     /// The tree of the release before; `nil` for a channel's first.
     public let previousRoot: TreeID?
+    /// When it was signed, by the publisher's clock.
     public let created: Timestamp
     /// From then on no node accepts it any more. What was accepted before goes on being served.
     public let expires: Timestamp?
+    /// The key it is signed with.
     public let key: SigningKeyID
     /// What links the publisher let into the tree.
     public let links: LinkPolicy
 
+    /// A record to be signed; sizes are taken from the tree.
     public init(
         tenant: TenantID,
         channel: ChannelName,
@@ -119,8 +126,11 @@ extension Release {
 ///
 /// The record's own bytes are kept, so that what is verified is what was signed.
 public struct SignedRelease: Hashable, Sendable {
+    /// What the record says.
     public let release: Release
+    /// ``Release/encoded`` as it was signed.
     public let record: [UInt8]
+    /// 64 bytes; whether they match says ``TrustedKeys/verify(_:)``.
     public let signature: [UInt8]
 
     /// - Throws: ``ArtifactStoreError`` with code `malformed` when the record cannot be read. The

@@ -8,6 +8,7 @@ public struct ChannelName: RawRepresentable, Hashable, Sendable, Comparable,
 
     /// Wraps a name that is known to be valid: a literal, or a row read back. Publishing checks it.
     public init(rawValue: String) { self.rawValue = rawValue }
+    /// A name in source code; it is checked where it is used.
     public init(stringLiteral name: String) { self.init(rawValue: name) }
 
     /// Validates a name that came from outside.
@@ -44,7 +45,9 @@ public struct ReleaseNumber: RawRepresentable, Hashable, Sendable, Comparable,
     CustomStringConvertible, Codable
 {
     public let rawValue: Int64
+    /// A number that was read back; a channel counts them itself.
     public init(rawValue: Int64) { self.rawValue = rawValue }
+    /// The same, shorter.
     public init(_ rawValue: Int64) { self.rawValue = rawValue }
     public var description: String { String(rawValue) }
     public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
@@ -64,8 +67,11 @@ public struct ArtifactKind: NameIdentifier, ExpressibleByStringLiteral, Codable 
 
     /// Files without further meaning.
     public static let files: ArtifactKind = "files"
+    /// An application that is served over HTTP.
     public static let webApplication: ArtifactKind = "web-application"
+    /// A program that runs beside the server.
     public static let service: ArtifactKind = "service"
+    /// Settings that other programs read.
     public static let configuration: ArtifactKind = "configuration"
 }
 

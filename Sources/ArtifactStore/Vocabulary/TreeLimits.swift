@@ -15,6 +15,7 @@ public struct TreeLimits: Hashable, Sendable {
     /// Bytes of an encoded manifest. 64 MiB: it is held in memory.
     public var manifestBytes: Int64 = 64 << 20
 
+    /// The defaults.
     public init() {}
 }
 
