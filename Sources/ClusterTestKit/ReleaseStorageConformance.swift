@@ -44,7 +44,8 @@ public struct ReleaseStorageConformance: Sendable {
         }
     }
 
-    /// A release of some tree. Its signature is of the right length and of no worth: drivers do not look.
+    /// A release of some tree. Its signature is of the right length and of no worth: drivers do not
+    /// look.
     public static func sample(
         _ number: Int64,
         channel: ChannelName = "web/site",

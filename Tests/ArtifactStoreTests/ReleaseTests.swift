@@ -19,7 +19,7 @@ final class ReleaseTests: XCTestCase {
 
     func test_acknowledgement_encodedAndDecoded_isTheSame() throws {
         let release = try ReleaseStorageConformance.sample(7).release
-        let error = ArtifactStoreError(.deploymentFailed, String(repeating: "no ", count: 1_000))
+        let error = ArtifactStoreError(.deploymentFailed, "x" + String(repeating: "é", count: 1_000))
         for word in [
             AppliedRelease(
                 node: NodeID(rawValue: "w"),
@@ -88,7 +88,8 @@ final class ReleaseTests: XCTestCase {
                 try TrustedKeys(signer.publicKey).verify(forged)
             }
         }
-        // The bare record's signature is no release's signature: the message begins with a fixed text.
+        // The bare record's signature is no release's signature: the message begins with a fixed
+        // text.
         let bare = try SignedRelease(
             record: signed.record,
             signature: try await signer.signature(for: signed.record)

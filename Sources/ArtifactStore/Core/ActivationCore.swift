@@ -64,7 +64,8 @@ struct ActivationCore {
         case keepRefused(ActivationState.Refusal)
         /// Acknowledge the refusal; nothing else changes.
         case refuse(ArtifactStoreError)
-        /// The tree is active already under an older number: call ``onAdopted(_:)``, reload nothing.
+        /// The tree is active already under an older number: call ``onAdopted(_:)``, reload
+        /// nothing.
         case adopt
         /// Fetch it, lay it out and prepare it; then ``onPrepared(_:)`` or ``onRefused(_:_:)``.
         case fetch

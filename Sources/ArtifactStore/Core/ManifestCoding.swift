@@ -40,8 +40,8 @@ extension TreeManifest {
 
     /// Decodes ``encoded``, which came from outside: nothing in it is trusted.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `malformed` for anything but a canonical manifest,
-    ///   or as ``init(entries:limits:links:)``.
+    /// - Throws: ``ArtifactStoreError`` with code `malformed` for anything but a canonical
+    ///   manifest, or as ``init(entries:limits:links:)``.
     public init(
         decoding bytes: [UInt8],
         limits: TreeLimits = TreeLimits(),

@@ -1,7 +1,7 @@
 /// What makes a list of entries a tree that is safe to lay out.
 ///
-/// Entries are checked one by one, in order, before anything is made of them: a name that is refused
-/// never reaches the file system.
+/// Entries are checked one by one, in order, before anything is made of them: a name that is
+/// refused never reaches the file system.
 struct TreeRules {
     private let limits: TreeLimits
     private let links: LinkPolicy

@@ -24,8 +24,8 @@ final class BundleInput {
 
     /// Fills `target` with exactly `count` bytes.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `unavailable` when the bundle ends too early, even
-    ///   after it was opened again.
+    /// - Throws: ``ArtifactStoreError`` with code `unavailable` when the bundle ends too early,
+    ///   even after it was opened again.
     func read(
         _ count: Int,
         into target: WorkBuffer,

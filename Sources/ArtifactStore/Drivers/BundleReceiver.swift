@@ -26,8 +26,8 @@ final class BundleReceiver {
 
     /// Receives everything and lays it out in `directory`, which is empty.
     ///
-    /// - Returns: the manifest, whose id is the release's root. The tree in `directory` is that tree;
-    ///   it is not durable yet.
+    /// - Returns: the manifest, whose id is the release's root. The tree in `directory` is that
+    ///   tree; it is not durable yet.
     func receive(
         into directory: OpenFile,
         isolation: isolated (any Actor)? = #isolation

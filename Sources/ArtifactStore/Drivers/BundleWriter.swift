@@ -152,8 +152,8 @@ final class BundleWriter {
         try requireUnchanged(index, read: offset, hasher)
     }
 
-    /// Writes `raw`: a run equal to the base at the same offset, one equal at the same distance from
-    /// the end, and what is between them.
+    /// Writes `raw`: a run equal to the base at the same offset, one equal at the same distance
+    /// from the end, and what is between them.
     private func writeChunk(
         at offset: Int64,
         _ digest: ContentDigest,

@@ -19,9 +19,10 @@ public struct ActiveRelease: Hashable, Sendable {
 
 /// User code that loads releases of one kind on a worker.
 ///
-/// Only ``kind`` must be written; everything else does nothing unless it is. ``ArtifactSync`` calls one
-/// method at a time:
-/// `prepare`, `checkHealth`, (the switch), `activate`, `drain` of the old one, later `remove` of it.
+/// Only ``kind`` must be written; everything else does nothing unless it is. ``ArtifactSync`` calls
+/// one method at a time:
+/// `prepare`, `checkHealth`, (the switch), `activate`, `drain` of the old one, later `remove` of
+/// it.
 public protocol Deployer: Sendable {
     /// The kind of artifact it loads. Releases of other kinds are refused.
     var kind: ArtifactKind { get }

@@ -3,9 +3,9 @@ public import ClusterRole
 
 /// Objects as files of a directory: `ab/abcdef…`, where any web server can serve them from.
 ///
-/// A file is written beside under a temporary name, made durable, and renamed; the directory is made
-/// durable too. So a power cut leaves an object whole or not at all. Several processes may share the
-/// directory.
+/// A file is written beside under a temporary name, made durable, and renamed; the directory is
+/// made durable too. So a power cut leaves an object whole or not at all. Several processes may
+/// share the directory; what a killed one was writing is removed when the next one opens it.
 public struct DirectoryObjectStorage: ObjectStorage {
     private let root: OpenFile
     private let random: any RandomSource

@@ -17,12 +17,13 @@ public struct StoredObject: Hashable, Sendable {
 /// Where bytes lie that are named by their SHA-256. A driver for a directory and one in memory are
 /// part of this module; a bucket of an object store fits as well.
 ///
-/// Drivers hold the same object once, whoever stores it. They need no index: the name is the content.
+/// Drivers hold the same object once, whoever stores it. They need no index: the name is the
+/// content.
 public protocol ObjectStorage: Sendable {
     /// Stores bytes and returns their name. When it returns, they survive a power cut.
     ///
-    /// Storing what is there already is fine and changes nothing. If `chunks` throws, or the task is
-    /// cancelled, nothing is stored.
+    /// Storing what is there already is fine and changes nothing. If `chunks` throws, or the task
+    /// is cancelled, nothing is stored.
     func put(_ chunks: ByteChunks) async throws -> StoredObject
 
     /// The object's length, or `nil` if there is none.

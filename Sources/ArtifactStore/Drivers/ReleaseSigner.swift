@@ -24,7 +24,8 @@ public struct ReleasePublicKey: Hashable, Sendable, CustomStringConvertible {
     /// The 32 bytes of the point (RFC 8032, 5.1.2).
     public let bytes: [UInt8]
 
-    /// - Throws: ``ArtifactStoreError`` with code `invalidName` for anything but an Ed25519 public key.
+    /// - Throws: ``ArtifactStoreError`` with code `invalidName` for anything but an Ed25519 public
+    ///   key.
     public init(bytes: [UInt8]) throws(ArtifactStoreError) {
         guard (try? Curve25519.Signing.PublicKey(rawRepresentation: bytes)) != nil else {
             throw ArtifactStoreError(.invalidName, "An Ed25519 public key has 32 bytes.")

@@ -15,7 +15,8 @@ public enum ReleaseAnswer: Hashable, Sendable {
 public protocol ReleaseSource: Sendable {
     /// The newest release of a channel.
     ///
-    /// - Parameter revision: what the caller has seen; ``ReleaseAnswer/unchanged`` if nothing is newer.
+    /// - Parameter revision: what the caller has seen; ``ReleaseAnswer/unchanged`` if nothing is
+    ///   newer.
     func latestRelease(
         of channel: ChannelName,
         tenant: TenantID,
@@ -35,8 +36,8 @@ public struct InProcessReleaseSource: ReleaseSource {
     private let objects: any ObjectStorage
     private let capability: WriteCapability
 
-    /// - Parameter capability: acknowledgements are written with its epoch; the manager's half of the
-    ///   process holds it.
+    /// - Parameter capability: acknowledgements are written with its epoch; the manager's half of
+    ///   the process holds it.
     public init(
         storage: any ReleaseStorage,
         objects: any ObjectStorage,

@@ -2,8 +2,8 @@ public import ClusterRole
 
 /// What the managers record about channels: their releases, and what each node made of them.
 ///
-/// Drivers are plain: policy (numbers, signatures, idempotence) lives in ``ArtifactPublisher``. Every
-/// write is one transaction that compares `epoch` with the store's and throws
+/// Drivers are plain: policy (numbers, signatures, idempotence) lives in ``ArtifactPublisher``.
+/// Every write is one transaction that compares `epoch` with the store's and throws
 /// `ClusterRoleError.fenced(current:)` if it is not the newest. Rows are kept as the bytes of
 /// ``PublishedRelease/encoded``, beside the columns a query needs (tenant, channel, number).
 public protocol ReleaseStorage: Sendable {
@@ -13,8 +13,8 @@ public protocol ReleaseStorage: Sendable {
     ///   - release: its number is the next one after `previous`.
     ///   - previous: the newest release the caller knows; `nil` for an empty channel.
     /// - Returns: the revision of the write. Durable on return.
-    /// - Throws: ``ArtifactStoreError`` with code `conflict` and both numbers, if `previous` is not the
-    ///   newest; then nothing was written.
+    /// - Throws: ``ArtifactStoreError`` with code `conflict` and both numbers, if `previous` is not
+    ///   the newest; then nothing was written.
     func append(
         _ release: PublishedRelease,
         after previous: ReleaseNumber?,
@@ -48,8 +48,8 @@ public protocol ReleaseStorage: Sendable {
     ) async throws -> [ChannelName]
 
     /// Records a node's word; of each node and channel the newest is kept
-    /// (``AppliedRelease/supersedes(_:)``), a stale one changes nothing. No replica holds it, so it logs
-    /// no key.
+    /// (``AppliedRelease/supersedes(_:)``), a stale one changes nothing. No replica holds it, so it
+    /// logs no key.
     ///
     /// - Returns: the store's revision after the write.
     func record(

@@ -32,8 +32,8 @@ final class TreeStage {
 
     /// Makes directories, and links the files the old tree has.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `digestMismatch` for a file of the old tree that is
-    ///   not what it should be: a full bundle mends that.
+    /// - Throws: ``ArtifactStoreError`` with code `digestMismatch` for a file of the old tree that
+    ///   is not what it should be: a full bundle mends that.
     func begin() throws(ArtifactStoreError) {
         for entry in entries where entry.content == .directory {
             try reader.parent(of: entry.path).makeDirectory(entry.path.name, mode: 0o700)

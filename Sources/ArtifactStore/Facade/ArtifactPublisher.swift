@@ -12,8 +12,8 @@ internal import Tracing
 /// ```
 ///
 /// When a call returns, the release and every byte it names survive a power cut. Errors are
-/// ``ArtifactStoreError``; a `ClusterRoleError` with code `revoked` or `fenced` when this node is no
-/// longer the coordinator; or what a driver throws.
+/// ``ArtifactStoreError``; a `ClusterRoleError` with code `revoked` or `fenced` when this node is
+/// no longer the coordinator; or what a driver throws.
 public actor ArtifactPublisher: ReleaseWriter {
     private let storage: any ReleaseStorage
     private let objects: any ObjectStorage
@@ -78,7 +78,8 @@ public actor ArtifactPublisher: ReleaseWriter {
 
     /// Publishes the tree of an older release again, under the next number: history is kept.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `notFound` for a number the channel does not have.
+    /// - Throws: ``ArtifactStoreError`` with code `notFound` for a number the channel does not
+    ///   have.
     public func rollback(
         _ channel: ChannelName,
         to number: ReleaseNumber,

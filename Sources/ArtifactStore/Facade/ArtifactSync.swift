@@ -15,9 +15,9 @@ internal import Tracing
 /// ```
 ///
 /// ``run()`` first brings back what was active before a restart, without asking anybody, then looks
-/// for releases at intervals and on each ``hint()``. A release is fetched, verified and laid out beside
-/// the active one, prepared by the ``Deployer``, and switched to in one step; whatever fails, the
-/// active one goes on being served.
+/// for releases at intervals and on each ``hint()``. A release is fetched, verified and laid out
+/// beside the active one, prepared by the ``Deployer``, and switched to in one step; whatever
+/// fails, the active one goes on being served.
 public actor ArtifactSync: Service {
     /// Where this worker takes its releases from; the channel of ``SyncConfiguration/tenant``.
     public nonisolated let channel: ChannelName
@@ -79,8 +79,8 @@ public actor ArtifactSync: Service {
 
     /// Runs `body` with the active release and holds that release in place meanwhile.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `notFound` before the first release, or what `body`
-    ///   throws.
+    /// - Throws: ``ArtifactStoreError`` with code `notFound` before the first release, or what
+    ///   `body` throws.
     public func withActiveRelease<Result>(
         isolation: isolated (any Actor)? = #isolation,
         _ body: (ActiveRelease) async throws -> Result
@@ -120,7 +120,8 @@ public actor ArtifactSync: Service {
             do {
                 let report = try await syncOnce()
                 if case .refused = report.outcome, seen == nil {
-                    // The same bytes will hardly be better soon; and they cost the source each time.
+                    // The same bytes will hardly be better soon; and they cost the source each
+                    // time.
                     pause = min(retry, configuration.maximumRetryInterval)
                     retry = pause * 2
                 } else {

@@ -46,8 +46,8 @@ public struct PublisherConfiguration: Sendable {
     public var limits = TreeLimits()
     /// How bundles are compressed. The best this machine has.
     public var codec = BundleCodec.preferred
-    /// Where bundles are built, in a directory of their own that is removed afterwards. It must hold
-    /// the unpacked tree of the previous release, and the bundles.
+    /// Where bundles are built, in a directory of their own that is removed afterwards. It must
+    /// hold the unpacked tree of the previous release, and the bundles.
     public var scratchDirectory = "/var/tmp"
     /// The clock of records and durations.
     public var time: any TimeSource = SystemTimeSource()

@@ -1,7 +1,7 @@
 internal import ClusterRole
 
-/// A directory for intermediate files that goes away with the work; if the process is killed, the next
-/// one removes it.
+/// A directory for intermediate files that goes away with the work; if the process is killed, the
+/// next one removes it.
 final class Scratch {
     let directory: OpenFile
     private let parent: OpenFile

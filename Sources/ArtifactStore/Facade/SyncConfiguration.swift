@@ -21,11 +21,13 @@ public struct SyncConfiguration: Sendable {
     public var pollJitter = 0.2
     /// The pause after a failure; each further one in a row doubles it. 1 s.
     public var retryInterval: Duration = .seconds(1)
-    /// The longest such pause. 5 minutes; while the source does not answer, no longer than the poll interval.
+    /// The longest such pause. 5 minutes; while the source does not answer, no longer than the poll
+    /// interval.
     public var maximumRetryInterval: Duration = .seconds(300)
     /// How long requests may go on using the old release after the switch. 10 s.
     public var drainTimeout: Duration = .seconds(10)
-    /// How often one bundle is opened, counting from the first time. 3: a broken connection, and its bad luck.
+    /// How often one bundle is opened, counting from the first time. 3: a broken connection, and
+    /// its bad luck.
     public var bundleAttempts = 3
     /// The largest tree this node takes.
     public var limits = TreeLimits()

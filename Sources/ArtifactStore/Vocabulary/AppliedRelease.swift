@@ -70,24 +70,34 @@ public struct AppliedRelease: Hashable, Sendable {
         self.root = root
         self.state = state
         self.errorCode = errorCode
-        self.errorMessage = errorMessage.map {
-            $0.utf8.count <= Self.maximumMessageBytes
-                ? $0 : String(decoding: $0.utf8.prefix(Self.maximumMessageBytes), as: UTF8.self)
-        }
+        self.errorMessage = errorMessage.map(Self.shortened)
         self.at = at
         self.floorRecord = floorRecord
     }
 
-    /// Whether this says something newer than `other` does about the same node and channel: a higher
-    /// release, or the same release later. Drivers keep only the newest.
+    /// The beginning of a long reason, cut between characters.
+    private static func shortened(_ message: String) -> String {
+        guard message.utf8.count > maximumMessageBytes else { return message }
+        var length = maximumMessageBytes
+        while length > 0 {
+            if let text = String(validating: message.utf8.prefix(length), as: UTF8.self) {
+                return text
+            }
+            length -= 1
+        }
+        return ""
+    }
+
+    /// Whether this says something newer than `other` does about the same node and channel: a
+    /// higher release, or the same release later. Drivers keep only the newest.
     public func supersedes(_ other: AppliedRelease) -> Bool {
         number > other.number || (number == other.number && at >= other.at)
     }
 }
 
 extension AppliedRelease {
-    /// The form it travels in. Version 1: node, channel, number, root, state (0 applied, 1 refused),
-    /// error code, error message, time, record at the floor.
+    /// The form it travels in. Version 1: node, channel, number, root, state (0 applied, 1
+    /// refused), error code, error message, time, record at the floor.
     public var encoded: [UInt8] {
         var writer = ByteWriter(capacity: 256)
         writer.write(UInt8(1))

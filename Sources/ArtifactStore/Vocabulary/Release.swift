@@ -57,8 +57,9 @@ public struct Release: Hashable, Sendable {
     }
 
     /// The canonical binary form, which is what is signed. Version 1:
-    /// tenant, channel, kind, number, root, file count, bytes, manifest bytes, previous root, created,
-    /// expires, key, links; integers as LEB128, text and blobs with their length before them.
+    /// tenant, channel, kind, number, root, file count, bytes, manifest bytes, previous root,
+    /// created, expires, key, links; integers as LEB128, text and blobs with their length before
+    /// them.
     public var encoded: [UInt8] {
         var writer = ByteWriter(capacity: 256)
         writer.write(Self.version)
@@ -147,8 +148,8 @@ public struct SignedRelease: Hashable, Sendable {
     /// The longest record, in bytes: names of at most 255 bytes and fixed fields fit well.
     public static let maximumRecordBytes = 4_096
 
-    /// The bytes under the signature: a fixed text, so that a signature made for something else never
-    /// passes for one of a release, and the record.
+    /// The bytes under the signature: a fixed text, so that a signature made for something else
+    /// never passes for one of a release, and the record.
     public static func signedBytes(of record: [UInt8]) -> [UInt8] {
         Array("reeve release\0".utf8) + record
     }

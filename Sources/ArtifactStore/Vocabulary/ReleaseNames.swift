@@ -13,8 +13,8 @@ public struct ChannelName: RawRepresentable, Hashable, Sendable, Comparable,
 
     /// Validates a name that came from outside.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `invalidName` unless it has 1 to 255 bytes and every
-    ///   part between slashes is a name as `NameIdentifier` requires it: visible, not `.` or `..`.
+    /// - Throws: ``ArtifactStoreError`` with code `invalidName` unless it has 1 to 255 bytes and
+    ///   every part between slashes is a name as `NameIdentifier` requires it: visible, not `.` or `..`.
     public init(validating name: String) throws(ArtifactStoreError) {
         guard name.utf8.count <= maximumNameLength else {
             throw ArtifactStoreError(

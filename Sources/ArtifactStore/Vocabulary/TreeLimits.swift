@@ -23,7 +23,7 @@ public struct TreeLimits: Hashable, Sendable {
 public enum LinkPolicy: String, Hashable, Sendable, CaseIterable, Codable {
     /// Only into the tree itself, wherever links on the way lead.
     case insideTree
-    /// Into the tree, or to an absolute path of the machine that serves it. Relative links that leave
-    /// the tree are refused all the same: what they mean depends on where the tree lies.
+    /// Into the tree, or to an absolute path of the machine that serves it. Relative links that
+    /// leave the tree are refused all the same: what they mean depends on where the tree lies.
     case allowAbsolute
 }

@@ -88,7 +88,8 @@ int reeve_sync_file_system(int file);
 
 // Reading a directory. The stream owns `directory` and closes it.
 void *reeve_directory_stream(int directory);
-// 1 and a name, 0 at the end, -errno. "." and ".." are left out. The name is valid until the next call.
+// 1 and a name, 0 at the end, -errno. "." and ".." are left out. The name is valid until the next
+// call.
 int reeve_directory_next(void *stream, const char **name);
 void reeve_directory_close(void *stream);
 
