@@ -19,7 +19,10 @@ final class ReleaseTests: XCTestCase {
 
     func test_acknowledgement_encodedAndDecoded_isTheSame() throws {
         let release = try ReleaseStorageConformance.sample(7).release
-        let error = ArtifactStoreError(.deploymentFailed, "x" + String(repeating: "é", count: 1_000))
+        let error = ArtifactStoreError(
+            .deploymentFailed,
+            "x" + String(repeating: "é", count: 1_000)
+        )
         for word in [
             AppliedRelease(
                 node: NodeID(rawValue: "w"),
