@@ -233,7 +233,13 @@ static int rename_with_flags(int from_directory, const char *from, int to_direct
 
 int reeve_rename_new(int from_directory, const char *from, int to_directory, const char *to) {
 #if defined(__linux__)
-    return rename_with_flags(from_directory, from, to_directory, to, REEVE_RENAME_NOREPLACE);
+    int result =
+        rename_with_flags(from_directory, from, to_directory, to, REEVE_RENAME_NOREPLACE);
+    if (result != -EINVAL && result != -ENOSYS) return result;
+    // A file system without the flag: look first. Callers have the directory to themselves.
+    struct stat info;
+    if (fstatat(to_directory, to, &info, AT_SYMLINK_NOFOLLOW) == 0) return -EEXIST;
+    return reeve_rename(from_directory, from, to_directory, to);
 #elif defined(__APPLE__)
     RETRY(int, renameatx_np(from_directory, from, to_directory, to, RENAME_EXCL));
 #else

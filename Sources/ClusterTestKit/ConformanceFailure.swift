@@ -7,6 +7,7 @@ public struct ConformanceFailure: Error, Sendable, CustomStringConvertible {
     /// What was expected and what was found.
     public let message: String
 
+    /// A suite of your own throws it as well.
     public init(suite: String, step: String, message: String) {
         self.suite = suite
         self.step = step

@@ -116,7 +116,9 @@ struct BrokenReleaseStorage: ReleaseStorage {
     }
 
     func append(
-        _ release: PublishedRelease, after previous: ReleaseNumber?, epoch: Epoch
+        _ release: PublishedRelease,
+        after previous: ReleaseNumber?,
+        epoch: Epoch
     ) async throws -> Revision {
         do {
             return try await base.append(release, after: previous, epoch: self.epoch(epoch))
@@ -132,34 +134,53 @@ struct BrokenReleaseStorage: ReleaseStorage {
     }
 
     func releases(
-        of channel: ChannelName, tenant: TenantID, before: ReleaseNumber?, limit: Int
+        of channel: ChannelName,
+        tenant: TenantID,
+        before: ReleaseNumber?,
+        limit: Int
     ) async throws -> [StoredRelease] {
         let page = try await base.releases(
-            of: channel, tenant: tenant, before: before, limit: limit)
+            of: channel,
+            tenant: tenant,
+            before: before,
+            limit: limit
+        )
         return fault == .pagesOldestFirst ? page.reversed() : page
     }
 
     func channels(
-        of tenant: TenantID, after: ChannelName?, limit: Int
+        of tenant: TenantID,
+        after: ChannelName?,
+        limit: Int
     ) async throws -> [ChannelName] {
         try await base.channels(of: tenant, after: after, limit: limit)
     }
 
     func record(
-        _ acknowledgement: AppliedRelease, tenant: TenantID, epoch: Epoch
+        _ acknowledgement: AppliedRelease,
+        tenant: TenantID,
+        epoch: Epoch
     ) async throws -> Revision {
         var word = acknowledgement
         if fault == .keepsStaleWords {
             word = AppliedRelease(
-                node: word.node, channel: word.channel, number: ReleaseNumber(99), root: word.root,
-                state: word.state, errorCode: word.errorCode, errorMessage: word.errorMessage,
-                at: Timestamp(milliseconds: 99), floorRecord: word.floorRecord)
+                node: word.node,
+                channel: word.channel,
+                number: ReleaseNumber(99),
+                root: word.root,
+                state: word.state,
+                errorCode: word.errorCode,
+                errorMessage: word.errorMessage,
+                at: Timestamp(milliseconds: 99),
+                floorRecord: word.floorRecord
+            )
         }
         return try await base.record(word, tenant: tenant, epoch: self.epoch(epoch))
     }
 
     func acknowledgements(
-        of channel: ChannelName, tenant: TenantID
+        of channel: ChannelName,
+        tenant: TenantID
     ) async throws -> [AppliedRelease] {
         try await base.acknowledgements(of: channel, tenant: tenant)
     }

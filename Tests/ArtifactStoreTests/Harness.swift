@@ -10,7 +10,8 @@ final class TemporaryDirectory {
     let path: String
 
     init() throws {
-        path = FileManager.default.temporaryDirectory
+        path =
+            FileManager.default.temporaryDirectory
             .appendingPathComponent("reeve-tests-\(UUID().uuidString)").path
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
@@ -26,7 +27,9 @@ final class TemporaryDirectory {
         for (name, text) in files {
             let url = URL(fileURLWithPath: "\(root)/\(name)")
             try FileManager.default.createDirectory(
-                at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+                at: url.deletingLastPathComponent(),
+                withIntermediateDirectories: true
+            )
             try Data(text.utf8).write(to: url)
         }
         return root
@@ -100,7 +103,8 @@ final class TamperingSource: ReleaseSource {
 
     private let base: any ReleaseSource
     private let state = Mutex<(full: Fault?, update: Fault?, release: Fault?, opened: [String])>(
-        (nil, nil, nil, []))
+        (nil, nil, nil, [])
+    )
 
     init(_ base: any ReleaseSource) { self.base = base }
 
@@ -111,7 +115,9 @@ final class TamperingSource: ReleaseSource {
     var opened: [String] { state.withLock { $0.opened } }
 
     func latestRelease(
-        of channel: ChannelName, tenant: TenantID, unlessAt revision: Revision?
+        of channel: ChannelName,
+        tenant: TenantID,
+        unlessAt revision: Revision?
     ) async throws -> ReleaseAnswer {
         let answer = try await base.latestRelease(of: channel, tenant: tenant, unlessAt: revision)
         switch state.withLock({ $0.release }) {
@@ -120,13 +126,17 @@ final class TamperingSource: ReleaseSource {
             guard case .release(let stored) = answer else { return answer }
             return .release(
                 StoredRelease(
-                    published: try replace(stored.published), revision: stored.revision))
+                    published: try replace(stored.published),
+                    revision: stored.revision
+                )
+            )
         default: return answer
         }
     }
 
     func bundle(
-        _ bundle: BundleDescription, from offset: Int64
+        _ bundle: BundleDescription,
+        from offset: Int64
     ) async throws -> ByteChunks {
         let fault = state.withLock { state in
             state.opened.append(bundle.from == nil ? "full" : "update")
@@ -180,7 +190,8 @@ struct Harness {
             configuration: configuration
         )
         source = TamperingSource(
-            InProcessReleaseSource(storage: releases, objects: objects, capability: capability))
+            InProcessReleaseSource(storage: releases, objects: objects, capability: capability)
+        )
     }
 
     func sync(
@@ -225,7 +236,8 @@ struct Harness {
 
 /// Waits until `condition` holds, yielding to whatever makes it so.
 func eventually(
-    _ what: String, _ condition: () async throws -> Bool
+    _ what: String,
+    _ condition: () async throws -> Bool
 ) async throws {
     let deadline = ContinuousClock.now + .seconds(60)
     while try await !condition() {

@@ -14,7 +14,8 @@ final class PublishTests: XCTestCase {
         XCTAssertEqual(first.bundles.map(\.from), [nil])
         XCTAssertEqual(first.bundles[0].name, "full-\(first.release.release.root)")
         XCTAssertNoThrow(
-            try TrustedKeys(harness.signer.publicKey).verify(first.release.published.signed))
+            try TrustedKeys(harness.signer.publicKey).verify(first.release.published.signed)
+        )
         let second = try await harness.publish(["index.html": "two", "css/site.css": "body {}"])
         XCTAssertEqual(second.release.release.number, ReleaseNumber(2))
         XCTAssertEqual(second.release.release.previousRoot, first.release.release.root)
@@ -63,7 +64,9 @@ final class PublishTests: XCTestCase {
         let harness = try Harness()
         let path = try harness.directory.write(["a/b": "1"])
         try FileManager.default.createSymbolicLink(
-            atPath: "\(path)/a/hosts", withDestinationPath: "/etc/hosts")
+            atPath: "\(path)/a/hosts",
+            withDestinationPath: "/etc/hosts"
+        )
         let publisher = harness.publisher
         let error = await assertThrows(.unsafeLink) {
             _ = try await publisher.publish(path, to: Harness.channel)
@@ -165,5 +168,39 @@ final class PublishTests: XCTestCase {
         await assertThrows(.invalidName) {
             _ = try await publisher.publish(path, to: "../escape")
         }
+    }
+
+    func test_leftoversOfAKilledProcess_areRemoved_andWorkInProgressIsNot() async throws {
+        let harness = try Harness()
+        let scratch = harness.directory.path("reeve-publish-dead")
+        try FileManager.default.createDirectory(
+            atPath: "\(scratch)/deep",
+            withIntermediateDirectories: true
+        )
+        _ = try await harness.publish(["a": "1"])
+        XCTAssertFalse(FileManager.default.fileExists(atPath: scratch))
+        let left = try FileManager.default.contentsOfDirectory(atPath: harness.directory.path)
+        XCTAssertEqual(left.filter { $0.hasPrefix("reeve-publish-") }, [])
+
+        let path = harness.directory.path("objects")
+        let objects = try DirectoryObjectStorage(path: path)
+        try Data("half".utf8).write(to: URL(fileURLWithPath: "\(path)/incoming/dead"))
+        let stored = try await objects.put(
+            ByteChunks(reading: {
+                var isFirst = true
+                return {
+                    defer { isFirst = false }
+                    guard isFirst else { return nil }
+                    _ = try DirectoryObjectStorage(path: path)
+                    return [1, 2, 3]
+                }
+            })
+        )
+        XCTAssertEqual(
+            try FileManager.default.contentsOfDirectory(atPath: "\(path)/incoming"),
+            []
+        )
+        let bytes = try await objects.read(stored.digest, from: 0).collect(upTo: 10)
+        XCTAssertEqual(bytes, [1, 2, 3])
     }
 }

@@ -13,7 +13,8 @@ final class RealTreesTests: XCTestCase {
         let path = ProcessInfo.processInfo.environment["REEVE_TEST_DATA"] ?? beside
         try XCTSkipUnless(
             FileManager.default.fileExists(atPath: "\(path)/unpack"),
-            "The real trees are not at \(path); set REEVE_TEST_DATA to where they are.")
+            "The real trees are not at \(path); set REEVE_TEST_DATA to where they are."
+        )
         return path
     }
 
@@ -45,7 +46,10 @@ final class RealTreesTests: XCTestCase {
             var publication: Publication?
             let publishing = try await clock.measure {
                 publication = try await publisher.publish(
-                    "\(trees)/\(version)", to: Harness.channel, options: options)
+                    "\(trees)/\(version)",
+                    to: Harness.channel,
+                    options: options
+                )
             }
             var report: SyncReport?
             let syncing = try await clock.measure { report = try await sync.syncOnce() }
@@ -53,7 +57,8 @@ final class RealTreesTests: XCTestCase {
                 "\(version): published \(publication?.fileCount ?? 0) files in \(publishing), bundles "
                     + "\(publication?.bundles.map(\.byteCount) ?? []); synced "
                     + "\(report?.bytesReceived ?? 0) bytes, \(report?.filesChanged ?? 0) changed, "
-                    + "in \(syncing)")
+                    + "in \(syncing)"
+            )
             XCTAssertEqual(report?.transfer, version == "v1" ? .full : .incremental)
             let current = try XCTUnwrap(sync.active).directory
             let status = try run(

@@ -1,6 +1,7 @@
 import ArtifactStore
 import ClusterRole
 import Foundation
+import Synchronization
 import XCTest
 
 final class RefusalTests: XCTestCase {
@@ -23,7 +24,8 @@ final class RefusalTests: XCTestCase {
         XCTAssertEqual(sync.active?.release.number, .first, line: line)
         XCTAssertEqual(harness.current("a"), "old", line: line)
         let staging = try? FileManager.default.contentsOfDirectory(
-            atPath: harness.directory.path("worker-1/staging"))
+            atPath: harness.directory.path("worker-1/staging")
+        )
         XCTAssertEqual(staging, [], line: line)
     }
 
@@ -86,8 +88,11 @@ final class RefusalTests: XCTestCase {
         _ = try await harness.publish(["a": "1"])
         let breaking = BreakingSource(
             InProcessReleaseSource(
-                storage: harness.releases, objects: harness.objects,
-                capability: harness.capability))
+                storage: harness.releases,
+                objects: harness.objects,
+                capability: harness.capability
+            )
+        )
         let resumed = ArtifactSync(
             channel: Harness.channel,
             source: breaking,
@@ -110,9 +115,14 @@ final class RefusalTests: XCTestCase {
                 var signature = published.signed.signature
                 signature[5] ^= 4
                 return PublishedRelease(
-                    signed: try SignedRelease(record: published.signed.record, signature: signature),
-                    bundles: published.bundles)
-            })
+                    signed: try SignedRelease(
+                        record: published.signed.record,
+                        signature: signature
+                    ),
+                    bundles: published.bundles
+                )
+            }
+        )
         let report = try await sync.syncOnce()
         guard case .refused(let error) = report.outcome else { return XCTFail("\(report)") }
         XCTAssertEqual(error.code, .untrustedSignature)
@@ -154,7 +164,9 @@ final class RefusalTests: XCTestCase {
         XCTAssertEqual(error.code, .belowFloor)
         XCTAssertEqual(harness.current("a"), "new")
         let applied = try await harness.releases.acknowledgements(
-            of: Harness.channel, tenant: .standard)
+            of: Harness.channel,
+            tenant: .standard
+        )
         // The word about release 1 is older than the one about release 2 and is not kept over it.
         XCTAssertEqual(applied.first?.number, ReleaseNumber(2))
         harness.source.damage()
@@ -203,6 +215,21 @@ final class RefusalTests: XCTestCase {
         }
     }
 
+    func test_deployerThatIsCancelled_refusesNothing_andIsAskedAgain() async throws {
+        let deployer = CancelledOnce()
+        let (harness, sync) = try await standing(deployer: deployer)
+        deployer.isArmed.store(true, ordering: .relaxed)
+        do {
+            try await sync.syncOnce()
+            XCTFail("nothing was thrown")
+        } catch is CancellationError {}
+        XCTAssertEqual(sync.active?.release.number, .first)
+        let report = try await sync.syncOnce()
+        XCTAssertEqual(report.transfer, .none)
+        XCTAssertEqual(sync.active?.release.number, ReleaseNumber(2))
+        XCTAssertEqual(harness.current("a"), "new")
+    }
+
     func test_sourceThatFails_isAnError_andTheOldReleaseStays() async throws {
         let (harness, sync) = try await standing()
         harness.source.damage(release: .refuse)
@@ -223,6 +250,16 @@ final class RefusalTests: XCTestCase {
     }
 }
 
+/// Its first activation after it was armed is cancelled.
+private final class CancelledOnce: Deployer {
+    let kind: ArtifactKind = .files
+    let isArmed = Atomic<Bool>(false)
+
+    func activate(_ new: ActiveRelease) async throws {
+        if isArmed.exchange(false, ordering: .relaxed) { throw CancellationError() }
+    }
+}
+
 /// Ends its first answer after a third of the bundle.
 private struct BreakingSource: ReleaseSource {
     private let base: any ReleaseSource
@@ -230,7 +267,9 @@ private struct BreakingSource: ReleaseSource {
     init(_ base: any ReleaseSource) { self.base = base }
 
     func latestRelease(
-        of channel: ChannelName, tenant: TenantID, unlessAt revision: Revision?
+        of channel: ChannelName,
+        tenant: TenantID,
+        unlessAt revision: Revision?
     ) async throws -> ReleaseAnswer {
         try await base.latestRelease(of: channel, tenant: tenant, unlessAt: revision)
     }

@@ -12,8 +12,47 @@ final class ReleaseTests: XCTestCase {
         XCTAssertEqual(try SignedRelease(decoding: sample.signed.encoded), sample.signed)
         for length in 0..<sample.encoded.count {
             XCTAssertThrowsError(
-                try PublishedRelease(decoding: Array(sample.encoded[..<length])))
+                try PublishedRelease(decoding: Array(sample.encoded[..<length]))
+            )
         }
+    }
+
+    func test_acknowledgement_encodedAndDecoded_isTheSame() throws {
+        let release = try ReleaseStorageConformance.sample(7).release
+        let error = ArtifactStoreError(
+            .deploymentFailed,
+            "x" + String(repeating: "é", count: 1_000)
+        )
+        for word in [
+            AppliedRelease(
+                node: NodeID(rawValue: "w"),
+                release: release,
+                at: Timestamp(milliseconds: 5)
+            ),
+            AppliedRelease(
+                node: NodeID(rawValue: "w"),
+                release: release,
+                error: error,
+                at: Timestamp(milliseconds: 5),
+                floorRecord: [1, 2]
+            ),
+        ] {
+            XCTAssertEqual(try AppliedRelease(decoding: word.encoded), word)
+            XCTAssertLessThanOrEqual(word.errorMessage?.utf8.count ?? 0, 1_024)
+            for length in 0..<word.encoded.count {
+                XCTAssertThrowsError(
+                    try AppliedRelease(decoding: Array(word.encoded[..<length]))
+                )
+            }
+        }
+    }
+
+    func test_signer_printed_doesNotShowItsSecret() throws {
+        let signer = try Ed25519Signer()
+        var text = "\(signer) \(String(reflecting: signer))"
+        dump(signer, to: &text)
+        XCTAssertFalse(text.contains("seed"))
+        XCTAssertTrue(text.contains(signer.publicKey.id.rawValue))
     }
 
     func test_record_hasTheDocumentedBeginning() throws {
@@ -29,9 +68,17 @@ final class ReleaseTests: XCTestCase {
         let release = try Release(decoding: sample.encoded)
         let tree = try TreeManifest(entries: [])
         let mine = Release(
-            tenant: release.tenant, channel: release.channel, kind: release.kind, number: .first,
-            tree: tree, previousRoot: nil, created: release.created, expires: nil,
-            key: signer.publicKey.id, links: .insideTree)
+            tenant: release.tenant,
+            channel: release.channel,
+            kind: release.kind,
+            number: .first,
+            tree: tree,
+            previousRoot: nil,
+            created: release.created,
+            expires: nil,
+            key: signer.publicKey.id,
+            links: .insideTree
+        )
         let signed = try await signer.sign(mine)
         XCTAssertNoThrow(try TrustedKeys(signer.publicKey, other.publicKey).verify(signed))
         await assertThrows(.untrustedSignature) { try TrustedKeys(other.publicKey).verify(signed) }
@@ -44,9 +91,12 @@ final class ReleaseTests: XCTestCase {
                 try TrustedKeys(signer.publicKey).verify(forged)
             }
         }
-        // The bare record's signature is no release's signature: the message begins with a fixed text.
+        // The bare record's signature is no release's signature: the message begins with a fixed
+        // text.
         let bare = try SignedRelease(
-            record: signed.record, signature: try await signer.signature(for: signed.record))
+            record: signed.record,
+            signature: try await signer.signature(for: signed.record)
+        )
         await assertThrows(.untrustedSignature) { try TrustedKeys(signer.publicKey).verify(bare) }
     }
 
@@ -58,7 +108,9 @@ final class ReleaseTests: XCTestCase {
         XCTAssertEqual((mode as? NSNumber)?.intValue, 0o600)
         XCTAssertEqual(try Ed25519Signer(file: path).publicKey, made.publicKey)
         XCTAssertEqual(
-            try ReleasePublicKey(parsing: made.publicKey.description), made.publicKey)
+            try ReleasePublicKey(parsing: made.publicKey.description),
+            made.publicKey
+        )
         try FileManager.default.setAttributes([.posixPermissions: 0o640], ofItemAtPath: path)
         await assertThrows(.fileSystem) { _ = try Ed25519Signer(file: path) }
     }
@@ -67,7 +119,10 @@ final class ReleaseTests: XCTestCase {
         for good in ["web", "web/site", "a/b/c-1.2"] {
             XCTAssertNoThrow(try ChannelName(validating: good))
         }
-        for bad in ["", "/a", "a/", "a//b", "../a", "a/./b", "a b", "a\u{7}", String(repeating: "x", count: 256)] {
+        for bad in [
+            "", "/a", "a/", "a//b", "../a", "a/./b", "a b", "a\u{7}",
+            String(repeating: "x", count: 256),
+        ] {
             XCTAssertThrowsError(try ChannelName(validating: bad), bad)
         }
     }
@@ -75,7 +130,9 @@ final class ReleaseTests: XCTestCase {
     func test_digest_isParsedStrictly() throws {
         let text = String(repeating: "0f", count: 32)
         XCTAssertEqual(try ContentDigest(parsing: text).description, text)
-        for bad in ["", "+" + text.dropFirst(), text.uppercased(), text + "0", " " + text.dropFirst()] {
+        for bad in [
+            "", "+" + text.dropFirst(), text.uppercased(), text + "0", " " + text.dropFirst(),
+        ] {
             XCTAssertThrowsError(try ContentDigest(parsing: bad), bad)
         }
     }

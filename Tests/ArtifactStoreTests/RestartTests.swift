@@ -44,16 +44,22 @@ final class RestartTests: XCTestCase {
         let harness = try await published()
         let staging = harness.directory.path("worker-1/staging/leftover/deep")
         try FileManager.default.createDirectory(
-            atPath: staging, withIntermediateDirectories: true)
+            atPath: staging,
+            withIntermediateDirectories: true
+        )
         let worker = harness.directory.path("worker-1")
         try FileManager.default.removeItem(atPath: "\(worker)/current")
         try FileManager.default.createSymbolicLink(
-            atPath: "\(worker)/current", withDestinationPath: "releases/half")
+            atPath: "\(worker)/current",
+            withDestinationPath: "releases/half"
+        )
         let sync = harness.sync()
         try await sync.start()
         XCTAssertEqual(harness.current("a"), "1")
         XCTAssertEqual(
-            try FileManager.default.contentsOfDirectory(atPath: "\(worker)/staging"), [])
+            try FileManager.default.contentsOfDirectory(atPath: "\(worker)/staging"),
+            []
+        )
     }
 
     func test_restart_withADamagedTree_servesNothingOfIt_andFetchesItAgain() async throws {
@@ -67,6 +73,20 @@ final class RestartTests: XCTestCase {
         XCTAssertEqual(report.transfer, .full)
         XCTAssertEqual(sync.active?.release.number, .first)
         XCTAssertEqual(harness.current("b"), "kept")
+    }
+
+    func test_restart_withADeployerThatThrows_triesAgainAtEachLook() async throws {
+        let harness = try await published()
+        let deployer = RecordingDeployer()
+        deployer.refuse(.first, at: .prepare)
+        let sync = harness.sync(deployer: deployer)
+        try await sync.start()
+        XCTAssertNil(sync.active)
+        let report = try await sync.syncOnce()
+        guard case .refused(let error) = report.outcome else { return XCTFail("\(report)") }
+        XCTAssertEqual(error.code, .deploymentFailed)
+        XCTAssertEqual(report.transfer, .none)
+        XCTAssertEqual(deployer.events.count, 2)
     }
 
     func test_restart_withADamagedState_beginsAnew() async throws {

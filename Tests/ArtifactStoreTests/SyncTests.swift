@@ -1,6 +1,7 @@
 import ArtifactStore
 import ClusterRole
 import Foundation
+import Logging
 import ServiceLifecycle
 import XCTest
 
@@ -25,9 +26,13 @@ final class SyncTests: XCTestCase {
         chmod("\(source)/index.html", 0o640)
         chmod("\(source)/deep/er", 0o550)
         try FileManager.default.createSymbolicLink(
-            atPath: "\(source)/latest", withDestinationPath: "deep/er")
+            atPath: "\(source)/latest",
+            withDestinationPath: "deep/er"
+        )
         try FileManager.default.createDirectory(
-            atPath: "\(source)/nothing", withIntermediateDirectories: false)
+            atPath: "\(source)/nothing",
+            withIntermediateDirectories: false
+        )
         _ = try await harness.publisher.publish(source, to: Harness.channel)
         let sync = harness.sync()
         let first = try await sync.syncOnce()
@@ -104,10 +109,12 @@ final class SyncTests: XCTestCase {
             [
                 .prepared(one, replacing: nil), .healthChecked(one), .activated(one),
                 .prepared(two, replacing: one), .healthChecked(two), .activated(two), .drained(one),
-            ])
+            ]
+        )
         XCTAssertTrue(deployer.events.contains(.removed(two)))
         let kept = try FileManager.default.contentsOfDirectory(
-            atPath: harness.directory.path("worker-1/releases"))
+            atPath: harness.directory.path("worker-1/releases")
+        )
         XCTAssertEqual(kept.count, 2)
     }
 
@@ -157,7 +164,9 @@ final class SyncTests: XCTestCase {
             }
             XCTAssertEqual(text, "2")
             XCTAssertEqual(
-                try String(contentsOfFile: lease.release.path(of: "a"), encoding: .utf8), "1")
+                try String(contentsOfFile: lease.release.path(of: "a"), encoding: .utf8),
+                "1"
+            )
             XCTAssertFalse(deployer.events.contains(.drained(.first)))
             lease.end()
             try await group.waitForAll()
@@ -180,7 +189,41 @@ final class SyncTests: XCTestCase {
             try await group.waitForAll()
         }
         XCTAssertEqual(sync.active?.release.number, ReleaseNumber(2))
-        XCTAssertEqual(lease?.release.release.number, .first)
+        for text in ["3", "4"] {
+            _ = try await harness.publish(["a": text])
+            try await sync.syncOnce()
+        }
+        let old = try XCTUnwrap(lease?.release)
+        XCTAssertEqual(try String(contentsOfFile: old.path(of: "a"), encoding: .utf8), "1")
+        lease?.end()
+        _ = try await harness.publish(["a": "5"])
+        try await sync.syncOnce()
+        XCTAssertFalse(FileManager.default.fileExists(atPath: old.directory))
+    }
+
+    func test_run_endsWell_whenItsGroupShutsDown() async throws {
+        let harness = try Harness()
+        let sync = harness.sync()
+        _ = try await harness.publish(["a": "1"])
+        let group = ServiceGroup(
+            services: [sync],
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        )
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await group.run() }
+            try await eventually("release 1") { sync.active != nil }
+            await group.triggerGracefulShutdown()
+            try await tasks.waitForAll()
+        }
+        XCTAssertEqual(harness.current("a"), "1")
+    }
+
+    func test_sync_beforeTheFirstRelease_hasNothingToServe() async throws {
+        let harness = try Harness()
+        let sync = harness.sync()
+        XCTAssertNil(sync.active)
+        XCTAssertNil(sync.lease())
+        await assertThrows(.notFound) { try await sync.withActiveRelease { _ in } }
     }
 
     func test_run_looksOnAHintAndAfterTheInterval_andStopsOnCancellation() async throws {

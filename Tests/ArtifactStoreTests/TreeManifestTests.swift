@@ -27,7 +27,9 @@ final class TreeManifestTests: XCTestCase {
         XCTAssertEqual(manifest.encoded, expected)
         XCTAssertEqual(manifest.id.digest, ContentDigest(of: expected))
         XCTAssertEqual(
-            abc.description, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad")
+            abc.description,
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        )
         XCTAssertEqual(manifest.fileCount, 1)
         XCTAssertEqual(manifest.totalBytes, 3)
     }
@@ -59,11 +61,15 @@ final class TreeManifestTests: XCTestCase {
     }
 
     private func assertRefused(
-        _ code: ArtifactStoreError.Code, _ entries: [TreeEntry], links: LinkPolicy = .insideTree,
-        limits: TreeLimits = TreeLimits(), line: UInt = #line
+        _ code: ArtifactStoreError.Code,
+        _ entries: [TreeEntry],
+        links: LinkPolicy = .insideTree,
+        limits: TreeLimits = TreeLimits(),
+        line: UInt = #line
     ) {
         XCTAssertThrowsError(
-            try TreeManifest(entries: entries, limits: limits, links: links), line: line
+            try TreeManifest(entries: entries, limits: limits, links: links),
+            line: line
         ) { error in
             XCTAssertEqual((error as? ArtifactStoreError)?.code, code, "\(error)", line: line)
         }
@@ -156,7 +162,8 @@ final class TreeManifestTests: XCTestCase {
 
     func test_manifest_thatDeclaresAHugeCount_isRefusedBeforeAllocating() {
         XCTAssertThrowsError(
-            try TreeManifest(decoding: [1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F]))
+            try TreeManifest(decoding: [1, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F])
+        )
     }
 
     func test_difference_namesWhatChanged() throws {

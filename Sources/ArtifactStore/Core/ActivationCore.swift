@@ -48,7 +48,9 @@ struct ActivationCore {
         if let expires = release.expires, now >= expires {
             return .refuse(
                 ArtifactStoreError(
-                    .expired, "Release \(release.number) expired at \(expires). Publish a new release.")
+                    .expired,
+                    "Release \(release.number) expired at \(expires). Publish a new release."
+                )
             )
         }
         return release.root == state.active?.release.root ? .adopt : .fetch
@@ -62,7 +64,8 @@ struct ActivationCore {
         case keepRefused(ActivationState.Refusal)
         /// Acknowledge the refusal; nothing else changes.
         case refuse(ArtifactStoreError)
-        /// The tree is active already under an older number: call ``onAdopted(_:)``, reload nothing.
+        /// The tree is active already under an older number: call ``onAdopted(_:)``, reload
+        /// nothing.
         case adopt
         /// Fetch it, lay it out and prepare it; then ``onPrepared(_:)`` or ``onRefused(_:_:)``.
         case fetch
@@ -81,14 +84,17 @@ struct ActivationCore {
         if let old { state.previous = old }
         state.active = signed
         state.floor = signed
-        var directives: [ActivationDirective] = [.pointCurrent(signed), .persist, .activate(signed)]
+        var directives: [ActivationDirective] = [
+            .pointCurrent(signed), .persist, .activate(signed),
+        ]
         if let old { directives.append(.drain(old)) }
         return directives + [.removeOthers, .acknowledge(signed, nil)]
     }
 
     /// The release was verified but cannot be loaded here; what is active stays.
     mutating func onRefused(
-        _ signed: SignedRelease, _ error: ArtifactStoreError
+        _ signed: SignedRelease,
+        _ error: ArtifactStoreError
     ) -> [ActivationDirective] {
         remember(signed, error)
         return [.persist, .removeOthers, .acknowledge(signed, error)]
@@ -96,7 +102,9 @@ struct ActivationCore {
 
     /// Activation failed after the switch: back to what was active before.
     mutating func onActivationFailed(
-        _ signed: SignedRelease, before old: ActivationState, _ error: ArtifactStoreError
+        _ signed: SignedRelease,
+        before old: ActivationState,
+        _ error: ArtifactStoreError
     ) -> [ActivationDirective] {
         state = old
         remember(signed, error)
@@ -106,6 +114,9 @@ struct ActivationCore {
         if let active = old.active { directives.append(.activate(active)) }
         return directives + [.removeOthers, .acknowledge(signed, error)]
     }
+
+    /// The directives could not be carried out, for reasons that are not the release's.
+    mutating func forget(backTo old: ActivationState) { state = old }
 
     private mutating func remember(_ signed: SignedRelease, _ error: ArtifactStoreError) {
         state.floor = signed

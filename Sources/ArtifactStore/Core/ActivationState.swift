@@ -1,28 +1,28 @@
 internal import ClusterRole
 
 /// What a node remembers of one channel, across restarts.
-public struct ActivationState: Hashable, Sendable {
+struct ActivationState: Hashable, Sendable {
     /// A release this node will not try again, and why.
-    public struct Refusal: Hashable, Sendable {
-        public let number: ReleaseNumber
-        public let root: TreeID
-        public let code: String
-        public let message: String
+    struct Refusal: Hashable, Sendable {
+        let number: ReleaseNumber
+        let root: TreeID
+        let code: String
+        let message: String
     }
 
     /// The release that is served.
-    public internal(set) var active: SignedRelease?
+    var active: SignedRelease?
     /// The release that was served before; its tree stays on the disk, so that going back is quick.
-    public internal(set) var previous: SignedRelease?
+    var previous: SignedRelease?
     /// The newest release this node accepted or refused for good. Older ones are refused.
-    public internal(set) var floor: SignedRelease?
+    var floor: SignedRelease?
     /// The newest refusals, oldest first, at most ``maximumRefusals``.
-    public internal(set) var refused: [Refusal] = []
+    var refused: [Refusal] = []
 
     /// 32: only numbers at the floor are looked up, older ones are evidence for people.
-    public static let maximumRefusals = 32
+    static let maximumRefusals = 32
 
-    public init() {}
+    init() {}
 
     static let version: UInt8 = 1
 
@@ -49,7 +49,9 @@ public struct ActivationState: Hashable, Sendable {
     /// - Throws: ``ArtifactStoreError`` with code `malformed` for a flipped bit or a cut end,
     ///   `wrongChannel` for the state of another channel.
     init(
-        decoding bytes: [UInt8], tenant: TenantID, channel: ChannelName
+        decoding bytes: [UInt8],
+        tenant: TenantID,
+        channel: ChannelName
     ) throws(ArtifactStoreError) {
         let length = bytes.count - ContentDigest.byteCount
         guard length > 0,

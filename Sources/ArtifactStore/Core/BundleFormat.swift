@@ -7,13 +7,14 @@ internal import ClusterRole
 //   frame    length of the frame's header (1 byte), that header, and for a data frame its payload
 //
 // All frames together spell one stream of bytes: the manifest of the new tree, then the content of
-// every file the receiver lacks, in the manifest's order, without gaps. A frame says how to make the
-// next bytes of the stream:
+// every file the receiver lacks, in the manifest's order, without gaps. A frame says how to make
+// the next bytes of the stream:
 //   data     kind 1, codec, raw length (≤ 8 MiB), payload length, whether there is a base, and the
 //            base's digest, offset and length (≤ 16 MiB): the codec's prefix
 //   copy     kind 2, raw length, the base's digest and offset: those bytes as they are
 //   end      kind 255, length of the stream
-// A base is a file of the old tree, named by its digest, or the old manifest, named by the old root.
+// A base is a file of the old tree, named by its digest, or the old manifest, named by the old
+// root.
 
 /// How the payload of a frame is compressed.
 public enum BundleCodec: UInt8, Hashable, Sendable, CaseIterable, CustomStringConvertible {
@@ -166,7 +167,9 @@ enum BundleFrame: Hashable {
     }
 
     private static func readLength(
-        _ reader: inout ByteReader, from low: Int = 1, upTo high: Int
+        _ reader: inout ByteReader,
+        from low: Int = 1,
+        upTo high: Int
     ) throws(ClusterRoleError) -> Int {
         let value = try reader.readVariable()
         guard value >= UInt64(low), value <= UInt64(high) else {

@@ -25,7 +25,9 @@ extension TreeManifest {
     /// - Throws: ``ArtifactStoreError`` with code `unsafePath`, `unsafeLink`, `unsupportedEntry` or
     ///   `limitExceeded`, and the path it is about.
     public init(
-        entries: [TreeEntry], limits: TreeLimits = TreeLimits(), links: LinkPolicy = .insideTree
+        entries: [TreeEntry],
+        limits: TreeLimits = TreeLimits(),
+        links: LinkPolicy = .insideTree
     ) throws(ArtifactStoreError) {
         let sorted = entries.sorted { $0.path < $1.path }
         var rules = TreeRules(limits: limits, links: links, count: sorted.count)
@@ -38,10 +40,12 @@ extension TreeManifest {
 
     /// Decodes ``encoded``, which came from outside: nothing in it is trusted.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `malformed` for anything but a canonical manifest,
-    ///   or as ``init(entries:limits:links:)``.
+    /// - Throws: ``ArtifactStoreError`` with code `malformed` for anything but a canonical
+    ///   manifest, or as ``init(entries:limits:links:)``.
     public init(
-        decoding bytes: [UInt8], limits: TreeLimits = TreeLimits(), links: LinkPolicy = .insideTree
+        decoding bytes: [UInt8],
+        limits: TreeLimits = TreeLimits(),
+        links: LinkPolicy = .insideTree
     ) throws(ArtifactStoreError) {
         var reader = ByteReader(bytes)
         var rules = TreeRules(limits: limits, links: links, count: 0)
@@ -93,7 +97,9 @@ extension TreeManifest {
     private static func readEntry(from reader: inout ByteReader) throws -> TreeEntry {
         guard let kind = EntryKind(rawValue: try reader.readByte()) else {
             throw ArtifactStoreError(
-                .unsupportedEntry, "The manifest holds an entry that is no file, directory or link.")
+                .unsupportedEntry,
+                "The manifest holds an entry that is no file, directory or link."
+            )
         }
         let path = TreePath(bytes: try reader.readBytes())
         let mode = try reader.readVariable()

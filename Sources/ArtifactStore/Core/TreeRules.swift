@@ -1,7 +1,7 @@
 /// What makes a list of entries a tree that is safe to lay out.
 ///
-/// Entries are checked one by one, in order, before anything is made of them: a name that is refused
-/// never reaches the file system.
+/// Entries are checked one by one, in order, before anything is made of them: a name that is
+/// refused never reaches the file system.
 struct TreeRules {
     private let limits: TreeLimits
     private let links: LinkPolicy
@@ -27,7 +27,9 @@ struct TreeRules {
     func checkManifest(bytes: Int) throws(ArtifactStoreError) {
         guard Int64(bytes) <= limits.manifestBytes else {
             throw exceeded(
-                "The manifest has \(bytes) bytes; the limit is \(limits.manifestBytes).", nil)
+                "The manifest has \(bytes) bytes; the limit is \(limits.manifestBytes).",
+                nil
+            )
         }
     }
 
@@ -70,7 +72,9 @@ struct TreeRules {
         let bytes = path.bytes
         guard bytes.count <= limits.pathBytes else {
             throw exceeded(
-                "A path has \(bytes.count) bytes; the limit is \(limits.pathBytes).", path)
+                "A path has \(bytes.count) bytes; the limit is \(limits.pathBytes).",
+                path
+            )
         }
         guard !bytes.contains(0) else { throw unsafe("A path holds a NUL byte.", path) }
         guard bytes.first != UInt8(ascii: "/") else {
@@ -82,7 +86,9 @@ struct TreeRules {
             }
             guard part.count <= limits.nameBytes else {
                 throw exceeded(
-                    "A name has \(part.count) bytes; the limit is \(limits.nameBytes).", path)
+                    "A name has \(part.count) bytes; the limit is \(limits.nameBytes).",
+                    path
+                )
             }
         }
         if let parent = path.parent, !directories.contains(parent) {
@@ -91,21 +97,27 @@ struct TreeRules {
     }
 
     private mutating func checkFile(
-        _ path: TreePath, size: Int64
+        _ path: TreePath,
+        size: Int64
     ) throws(ArtifactStoreError) {
         guard size >= 0, size <= limits.fileBytes else {
             throw exceeded(
-                "\(path) has \(size) bytes; the limit of a file is \(limits.fileBytes).", path)
+                "\(path) has \(size) bytes; the limit of a file is \(limits.fileBytes).",
+                path
+            )
         }
         guard size <= limits.totalBytes - totalBytes else {
             throw exceeded(
-                "The files have more than \(limits.totalBytes) bytes, the limit of a tree.", path)
+                "The files have more than \(limits.totalBytes) bytes, the limit of a tree.",
+                path
+            )
         }
         totalBytes += size
     }
 
     private func checkTarget(
-        _ target: TreePath, of entry: TreeEntry
+        _ target: TreePath,
+        of entry: TreeEntry
     ) throws(ArtifactStoreError) {
         guard !target.bytes.isEmpty, !target.bytes.contains(0), entry.mode == 0o777 else {
             throw unsafe("\(entry.path) is a link without a target, or with a mode.", entry.path)

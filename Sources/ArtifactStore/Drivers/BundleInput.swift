@@ -24,10 +24,12 @@ final class BundleInput {
 
     /// Fills `target` with exactly `count` bytes.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `unavailable` when the bundle ends too early, even
-    ///   after it was opened again.
+    /// - Throws: ``ArtifactStoreError`` with code `unavailable` when the bundle ends too early,
+    ///   even after it was opened again.
     func read(
-        _ count: Int, into target: WorkBuffer, isolation: isolated (any Actor)? = #isolation
+        _ count: Int,
+        into target: WorkBuffer,
+        isolation: isolated (any Actor)? = #isolation
     ) async throws {
         target.count = 0
         target.reserve(count)
@@ -38,7 +40,8 @@ final class BundleInput {
             let part = min(count - target.count, chunk.count - position)
             chunk.withUnsafeBytes {
                 target.append(
-                    UnsafeRawBufferPointer(rebasing: $0[position..<position + part]))
+                    UnsafeRawBufferPointer(rebasing: $0[position..<position + part])
+                )
             }
             position += part
             consumed += Int64(part)
@@ -46,7 +49,8 @@ final class BundleInput {
     }
 
     func bytes(
-        _ count: Int, isolation: isolated (any Actor)? = #isolation
+        _ count: Int,
+        isolation: isolated (any Actor)? = #isolation
     ) async throws -> [UInt8] {
         let buffer = WorkBuffer(capacity: count)
         try await read(count, into: buffer, isolation: isolation)
@@ -79,7 +83,9 @@ final class BundleInput {
                     continue
                 }
                 throw ArtifactStoreError(
-                    .unavailable, "The bundle ended after \(consumed) bytes. It is fetched again.")
+                    .unavailable,
+                    "The bundle ended after \(consumed) bytes. It is fetched again."
+                )
             } catch let error as CancellationError {
                 throw error
             } catch {

@@ -26,10 +26,11 @@ final class BundleReceiver {
 
     /// Receives everything and lays it out in `directory`, which is empty.
     ///
-    /// - Returns: the manifest, whose id is the release's root. The tree in `directory` is that tree;
-    ///   it is not durable yet.
+    /// - Returns: the manifest, whose id is the release's root. The tree in `directory` is that
+    ///   tree; it is not durable yet.
     func receive(
-        into directory: OpenFile, isolation: isolated (any Actor)? = #isolation
+        into directory: OpenFile,
+        isolation: isolated (any Actor)? = #isolation
     ) async throws -> TreeManifest {
         try await readHeader(isolation: isolation)
         let manifest = try await readManifest(isolation: isolation)
@@ -60,7 +61,9 @@ final class BundleReceiver {
     private func readHeader(isolation: isolated (any Actor)?) async throws {
         let lead = try await input.bytes(BundleHeader.leadBytes, isolation: isolation)
         let rest = try await input.bytes(
-            BundleHeader.restBytes(lead: lead), isolation: isolation)
+            BundleHeader.restBytes(lead: lead),
+            isolation: isolation
+        )
         let header = try BundleHeader(decoding: lead + rest)
         guard header.to == release.root, header.from == old?.manifest.id,
             header.manifestBytes == release.manifestBytes
@@ -103,7 +106,8 @@ final class BundleReceiver {
     private func readFrame(isolation: isolated (any Actor)?) async throws -> BundleFrame {
         let length = try await input.bytes(1, isolation: isolation)[0]
         return try BundleFrame(
-            decoding: await input.bytes(Int(length), isolation: isolation))
+            decoding: await input.bytes(Int(length), isolation: isolation)
+        )
     }
 
     /// Makes the bytes a frame stands for and hands them on, in pieces of at most 8 MiB.
@@ -121,8 +125,12 @@ final class BundleReceiver {
                 try readBase(frameBase.digest, offset: frameBase.offset, count: frameBase.length)
             }
             try decompressor.decompress(
-                payload.used, codec: codec, base: frameBase == nil ? nil : base.used,
-                rawBytes: rawBytes, into: raw)
+                payload.used,
+                codec: codec,
+                base: frameBase == nil ? nil : base.used,
+                rawBytes: rawBytes,
+                into: raw
+            )
             try use(raw.used)
         case .copy(let digest, var offset, var length):
             guard length <= limit else { throw tooMuch() }
@@ -143,7 +151,9 @@ final class BundleReceiver {
 
     /// Reads a part of the old tree, or of its manifest, into `base`.
     private func readBase(
-        _ digest: ContentDigest, offset: Int64, count: Int
+        _ digest: ContentDigest,
+        offset: Int64,
+        count: Int
     ) throws(ArtifactStoreError) {
         base.count = 0
         base.reserve(count)
@@ -157,7 +167,8 @@ final class BundleReceiver {
             }
             bytes.withUnsafeBytes {
                 base.append(
-                    UnsafeRawBufferPointer(rebasing: $0[Int(offset)..<Int(offset) + count]))
+                    UnsafeRawBufferPointer(rebasing: $0[Int(offset)..<Int(offset) + count])
+                )
             }
             return
         }
@@ -169,7 +180,9 @@ final class BundleReceiver {
             throw .malformed("A frame refers beyond the end of an older file.")
         }
         let filled = try old.open(index).read(
-            into: UnsafeMutableRawBufferPointer(rebasing: base.memory[..<count]), at: offset)
+            into: UnsafeMutableRawBufferPointer(rebasing: base.memory[..<count]),
+            at: offset
+        )
         guard filled == count else {
             throw ArtifactStoreError(
                 .digestMismatch,

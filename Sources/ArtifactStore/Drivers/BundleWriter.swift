@@ -36,7 +36,10 @@ final class BundleWriter {
     func write() throws {
         let manifest = new.manifest
         let header = BundleHeader(
-            from: old?.manifest.id, to: manifest.id, manifestBytes: Int64(manifest.encoded.count))
+            from: old?.manifest.id,
+            to: manifest.id,
+            manifestBytes: Int64(manifest.encoded.count)
+        )
         try emit(header.encoded)
         try writeManifest()
         let plan = BundlePlan(from: old?.manifest, to: manifest)
@@ -74,7 +77,10 @@ final class BundleWriter {
                         piece,
                         base: UnsafeRawBufferPointer(rebasing: oldBytes[range]),
                         frameBase: BundleFrame.Base(
-                            digest: old.manifest.id.digest, offset: window.lowerBound, length: range.count)
+                            digest: old.manifest.id.digest,
+                            offset: window.lowerBound,
+                            length: range.count
+                        )
                     )
                 }
                 offset += count
@@ -93,7 +99,8 @@ final class BundleWriter {
             if pending.count == BundleFormat.maximumFrameBytes { try flushPending() }
             let count = try file.read(
                 into: UnsafeMutableRawBufferPointer(
-                    rebasing: pending.memory[pending.count..<BundleFormat.maximumFrameBytes]),
+                    rebasing: pending.memory[pending.count..<BundleFormat.maximumFrameBytes]
+                ),
                 at: offset
             )
             if count == 0 { break }
@@ -127,7 +134,9 @@ final class BundleWriter {
             raw.count = 0
             raw.reserve(wanted)
             raw.count = try file.read(
-                into: UnsafeMutableRawBufferPointer(rebasing: raw.memory[..<wanted]), at: offset)
+                into: UnsafeMutableRawBufferPointer(rebasing: raw.memory[..<wanted]),
+                at: offset
+            )
             hasher.update(raw.used)
             guard raw.count == wanted else { break }
             let window = Self.window(at: offset, of: baseSize)
@@ -143,17 +152,23 @@ final class BundleWriter {
         try requireUnchanged(index, read: offset, hasher)
     }
 
-    /// Writes `raw`: a run equal to the base at the same offset, one equal at the same distance from
-    /// the end, and what is between them.
+    /// Writes `raw`: a run equal to the base at the same offset, one equal at the same distance
+    /// from the end, and what is between them.
     private func writeChunk(
-        at offset: Int64, _ digest: ContentDigest, baseSize shift: Int64, _ windowStart: Int64
+        at offset: Int64,
+        _ digest: ContentDigest,
+        baseSize shift: Int64,
+        _ windowStart: Int64
     ) throws {
         var middle = 0..<raw.count
         let ahead = Int(offset - windowStart)
         let comparable = min(raw.count, base.count - ahead)
         if comparable >= BundleFormat.copyRunMinimum {
             let run = reeve_common_prefix(
-                raw.memory.baseAddress, base.memory.baseAddress! + ahead, comparable)
+                raw.memory.baseAddress,
+                base.memory.baseAddress! + ahead,
+                comparable
+            )
             if run >= BundleFormat.copyRunMinimum {
                 try writeCopy(digest, offset: offset, count: run)
                 middle = run..<raw.count
@@ -163,8 +178,10 @@ final class BundleWriter {
         var tail = 0
         if middle.count >= BundleFormat.copyRunMinimum, endInBase >= 0, endInBase <= base.count {
             let run = reeve_common_suffix(
-                raw.memory.baseAddress! + raw.count, base.memory.baseAddress! + endInBase,
-                min(middle.count, endInBase))
+                raw.memory.baseAddress! + raw.count,
+                base.memory.baseAddress! + endInBase,
+                min(middle.count, endInBase)
+            )
             if run >= BundleFormat.copyRunMinimum { tail = run }
         }
         middle = middle.lowerBound..<middle.upperBound - tail
@@ -179,7 +196,10 @@ final class BundleWriter {
         }
         if tail > 0 {
             try writeCopy(
-                digest, offset: windowStart + Int64(endInBase - tail), count: tail)
+                digest,
+                offset: windowStart + Int64(endInBase - tail),
+                count: tail
+            )
         }
     }
 
@@ -202,8 +222,11 @@ final class BundleWriter {
         let codec = compressor.compress(bytes, base: base, level: level, into: payload)
         let body = codec == .plain ? bytes : payload.used
         let frame = BundleFrame.data(
-            codec: codec, rawBytes: bytes.count, payloadBytes: body.count,
-            base: codec == .plain ? nil : frameBase)
+            codec: codec,
+            rawBytes: bytes.count,
+            payloadBytes: body.count,
+            base: codec == .plain ? nil : frameBase
+        )
         try emit(frame.encoded)
         try output(body)
         streamBytes += Int64(bytes.count)

@@ -2,10 +2,12 @@ internal import Synchronization
 
 /// A release whose tree lies on this node's disk.
 public struct ActiveRelease: Hashable, Sendable {
+    /// The verified record.
     public let release: Release
     /// The absolute path of the tree. It stays as it is for as long as a lease on it is held.
     public let directory: String
 
+    /// A tree that is there; tests of deployers make their own.
     public init(release: Release, directory: String) {
         self.release = release
         self.directory = directory
@@ -17,9 +19,10 @@ public struct ActiveRelease: Hashable, Sendable {
 
 /// User code that loads releases of one kind on a worker.
 ///
-/// Only ``kind`` must be written; everything else does nothing unless it is. ``ArtifactSync`` calls one
-/// method at a time:
-/// `prepare`, `checkHealth`, (the switch), `activate`, `drain` of the old one, later `remove` of it.
+/// Only ``kind`` must be written; everything else does nothing unless it is. ``ArtifactSync`` calls
+/// one method at a time:
+/// `prepare`, `checkHealth`, (the switch), `activate`, `drain` of the old one, later `remove` of
+/// it.
 public protocol Deployer: Sendable {
     /// The kind of artifact it loads. Releases of other kinds are refused.
     var kind: ArtifactKind { get }
@@ -60,6 +63,7 @@ extension Deployer {
 public struct DirectoryDeployer: Deployer {
     public let kind: ArtifactKind
 
+    /// - Parameter kind: the kind of releases it takes.
     public init(kind: ArtifactKind = .files) { self.kind = kind }
 }
 
@@ -83,7 +87,9 @@ public final class RecordingDeployer: Deployer {
 
     /// What it throws.
     public struct Refusal: Error, Hashable, Sendable, CustomStringConvertible {
+        /// Where.
         public let step: Step
+        /// Which release.
         public let number: ReleaseNumber
         public var description: String { "refused release \(number) at \(step)" }
     }
@@ -96,6 +102,7 @@ public final class RecordingDeployer: Deployer {
     public let kind: ArtifactKind
     private let state = Mutex(State())
 
+    /// - Parameter kind: the kind of releases it takes.
     public init(kind: ArtifactKind = .files) { self.kind = kind }
 
     /// All calls so far, in order.
@@ -117,7 +124,9 @@ public final class RecordingDeployer: Deployer {
     private func record(_ event: Event, _ step: Step? = nil, _ number: ReleaseNumber) throws {
         try state.withLock { state in
             state.events.append(event)
-            if let step, state.refusals[number] == step { throw Refusal(step: step, number: number) }
+            if let step, state.refusals[number] == step {
+                throw Refusal(step: step, number: number)
+            }
         }
     }
 

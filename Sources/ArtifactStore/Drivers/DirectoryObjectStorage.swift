@@ -1,11 +1,11 @@
-public import ClusterRole
 internal import CReeveSystem
+public import ClusterRole
 
 /// Objects as files of a directory: `ab/abcdef…`, where any web server can serve them from.
 ///
-/// A file is written beside under a temporary name, made durable, and renamed; the directory is made
-/// durable too. So a power cut leaves an object whole or not at all. Several processes may share the
-/// directory.
+/// A file is written beside under a temporary name, made durable, and renamed; the directory is
+/// made durable too. So a power cut leaves an object whole or not at all. Several processes may
+/// share the directory; what a killed one was writing is removed when the next one opens it.
 public struct DirectoryObjectStorage: ObjectStorage {
     private let root: OpenFile
     private let random: any RandomSource
@@ -15,21 +15,27 @@ public struct DirectoryObjectStorage: ObjectStorage {
     ///   - random: for temporary names.
     /// - Throws: ``ArtifactStoreError`` with code `fileSystem`.
     public init(
-        path: String, random: any RandomSource = SystemRandomSource()
+        path: String,
+        random: any RandomSource = SystemRandomSource()
     ) throws(ArtifactStoreError) {
         let made = reeve_make_directory(reeve_current_directory, path, 0o755)
-        if made != -reeve_error_exists { try check(made, "make the directory", path) }
+        if made != -reeve_error_exists {
+            try check(made, "make the directory", path)
+            try OpenFile.directory(TreePath(path).parentPath).sync()
+        }
         root = try OpenFile.directory(path)
         self.random = random
         try root.makeDirectory(Self.incoming)
+        try root.directory(beneath: Self.incoming).removeUnclaimed(prefix: "")
     }
 
     private static let incoming: TreePath = "incoming"
 
     public func put(_ chunks: ByteChunks) async throws -> StoredObject {
         let incoming = try root.directory(beneath: Self.incoming)
-        let name = TreePath(IncarnationID(from: random).description)
-        let file = try incoming.create(name, mode: 0o644)
+        let (name, file) = try incoming.makeClaimed(prefix: "", random: random) {
+            (name) throws(ArtifactStoreError) in try incoming.create(name, mode: 0o644)
+        }
         do {
             var hasher = ContentHasher()
             var byteCount: Int64 = 0
@@ -50,7 +56,9 @@ public struct DirectoryObjectStorage: ObjectStorage {
     }
 
     private func place(
-        _ name: TreePath, in incoming: OpenFile, as digest: ContentDigest
+        _ name: TreePath,
+        in incoming: OpenFile,
+        as digest: ContentDigest
     ) throws(ArtifactStoreError) {
         let (shelf, final) = Self.place(of: digest)
         try root.makeDirectory(shelf)
@@ -108,7 +116,9 @@ extension ByteChunks {
                 let chunk = [UInt8](unsafeUninitializedCapacity: 256 << 10) { memory, count in
                     do throws(ArtifactStoreError) {
                         count = try file.read(
-                            into: UnsafeMutableRawBufferPointer(memory), at: position)
+                            into: UnsafeMutableRawBufferPointer(memory),
+                            at: position
+                        )
                     } catch {
                         failure = error
                     }

@@ -46,8 +46,15 @@ final class FrameCompressor {
         target.reserve(bound)
         let reach = source.count + (base?.count ?? 0)
         let size = reeve_zstd_compress(
-            context, target.memory.baseAddress, target.memory.count, source.baseAddress, source.count,
-            base?.baseAddress, base?.count ?? 0, level, base == nil ? 0 : Self.windowLog(reach),
+            context,
+            target.memory.baseAddress,
+            target.memory.count,
+            source.baseAddress,
+            source.count,
+            base?.baseAddress,
+            base?.count ?? 0,
+            level,
+            base == nil ? 0 : Self.windowLog(reach),
             reach > Self.longDistance ? 1 : 0
         )
         guard size > 0, size < source.count, size <= BundleFormat.maximumPayloadBytes else {
@@ -104,8 +111,14 @@ final class FrameDecompressor {
             if context == nil { context = reeve_zstd_decompressor() }
             target.reserve(rawBytes)
             let size = reeve_zstd_decompress(
-                context, target.memory.baseAddress, rawBytes, payload.baseAddress, payload.count,
-                base?.baseAddress, base?.count ?? 0, Self.windowLogLimit
+                context,
+                target.memory.baseAddress,
+                rawBytes,
+                payload.baseAddress,
+                payload.count,
+                base?.baseAddress,
+                base?.count ?? 0,
+                Self.windowLogLimit
             )
             guard size == rawBytes else {
                 throw .malformed("A frame does not decompress to its declared length.")

@@ -17,10 +17,13 @@ public final class InMemoryReleaseStorage: ReleaseStorage {
     private let ledger: InMemoryLedger
     private let state = Mutex(State())
 
+    /// - Parameter ledger: gives epoch and revisions; share it with the other in-memory drivers.
     public init(ledger: InMemoryLedger) { self.ledger = ledger }
 
     public func append(
-        _ release: PublishedRelease, after previous: ReleaseNumber?, epoch: Epoch
+        _ release: PublishedRelease,
+        after previous: ReleaseNumber?,
+        epoch: Epoch
     ) async throws -> Revision {
         let record = release.release
         let line = Line(tenant: record.tenant, channel: record.channel)
@@ -31,7 +34,10 @@ public final class InMemoryReleaseStorage: ReleaseStorage {
                 let newest = state.releases[line]?.last?.release.number
                 guard newest == previous, record.number == previous?.next ?? .first else {
                     throw ArtifactStoreError.conflict(
-                        channel: record.channel, expected: previous, actual: newest)
+                        channel: record.channel,
+                        expected: previous,
+                        actual: newest
+                    )
                 }
                 state.releases[line, default: []].append(
                     StoredRelease(
@@ -45,23 +51,31 @@ public final class InMemoryReleaseStorage: ReleaseStorage {
     }
 
     public func latest(
-        of channel: ChannelName, tenant: TenantID
+        of channel: ChannelName,
+        tenant: TenantID
     ) async throws -> StoredRelease? {
         state.withLock { $0.releases[Line(tenant: tenant, channel: channel)]?.last }
     }
 
     public func releases(
-        of channel: ChannelName, tenant: TenantID, before: ReleaseNumber?, limit: Int
+        of channel: ChannelName,
+        tenant: TenantID,
+        before: ReleaseNumber?,
+        limit: Int
     ) async throws -> [StoredRelease] {
         state.withLock { state in
             let all = state.releases[Line(tenant: tenant, channel: channel)] ?? []
-            let older = all.reversed().drop { before.map { $0.rawValue } ?? .max <= $0.release.number.rawValue }
+            let older = all.reversed().drop {
+                before.map { $0.rawValue } ?? .max <= $0.release.number.rawValue
+            }
             return Array(older.prefix(max(1, limit)))
         }
     }
 
     public func channels(
-        of tenant: TenantID, after: ChannelName?, limit: Int
+        of tenant: TenantID,
+        after: ChannelName?,
+        limit: Int
     ) async throws -> [ChannelName] {
         state.withLock { state in
             let names = state.releases.keys.filter { $0.tenant == tenant }.map(\.channel).sorted()
@@ -71,14 +85,17 @@ public final class InMemoryReleaseStorage: ReleaseStorage {
     }
 
     public func record(
-        _ acknowledgement: AppliedRelease, tenant: TenantID, epoch: Epoch
+        _ acknowledgement: AppliedRelease,
+        tenant: TenantID,
+        epoch: Epoch
     ) async throws -> Revision {
         try ledger.guarded(epoch: epoch) { _ in
             state.withLock { state in
                 let line = Line(tenant: tenant, channel: acknowledgement.channel)
                 let earlier = state.acknowledgements[line]?[acknowledgement.node]
                 if earlier.map(acknowledgement.supersedes) ?? true {
-                    state.acknowledgements[line, default: [:]][acknowledgement.node] = acknowledgement
+                    state.acknowledgements[line, default: [:]][acknowledgement.node] =
+                        acknowledgement
                 }
             }
             return ([], ())
@@ -86,7 +103,8 @@ public final class InMemoryReleaseStorage: ReleaseStorage {
     }
 
     public func acknowledgements(
-        of channel: ChannelName, tenant: TenantID
+        of channel: ChannelName,
+        tenant: TenantID
     ) async throws -> [AppliedRelease] {
         state.withLock { state in
             let line = Line(tenant: tenant, channel: channel)
@@ -98,7 +116,9 @@ public final class InMemoryReleaseStorage: ReleaseStorage {
 extension ArtifactStoreError {
     /// Another publisher was faster. Drivers of ``ReleaseStorage`` throw it.
     public static func conflict(
-        channel: ChannelName, expected: ReleaseNumber?, actual: ReleaseNumber?
+        channel: ChannelName,
+        expected: ReleaseNumber?,
+        actual: ReleaseNumber?
     ) -> ArtifactStoreError {
         ArtifactStoreError(
             .conflict,

@@ -2,9 +2,12 @@ internal import Synchronization
 
 /// What was stored: its name and its length.
 public struct StoredObject: Hashable, Sendable {
+    /// Its name.
     public let digest: ContentDigest
+    /// Its length.
     public let byteCount: Int64
 
+    /// What a driver returns.
     public init(digest: ContentDigest, byteCount: Int64) {
         self.digest = digest
         self.byteCount = byteCount
@@ -14,12 +17,13 @@ public struct StoredObject: Hashable, Sendable {
 /// Where bytes lie that are named by their SHA-256. A driver for a directory and one in memory are
 /// part of this module; a bucket of an object store fits as well.
 ///
-/// Drivers hold the same object once, whoever stores it. They need no index: the name is the content.
+/// Drivers hold the same object once, whoever stores it. They need no index: the name is the
+/// content.
 public protocol ObjectStorage: Sendable {
     /// Stores bytes and returns their name. When it returns, they survive a power cut.
     ///
-    /// Storing what is there already is fine and changes nothing. If `chunks` throws, or the task is
-    /// cancelled, nothing is stored.
+    /// Storing what is there already is fine and changes nothing. If `chunks` throws, or the task
+    /// is cancelled, nothing is stored.
     func put(_ chunks: ByteChunks) async throws -> StoredObject
 
     /// The object's length, or `nil` if there is none.
@@ -38,12 +42,16 @@ public protocol ObjectStorage: Sendable {
 extension ArtifactStoreError {
     static func noObject(_ digest: ContentDigest) -> ArtifactStoreError {
         ArtifactStoreError(
-            .notFound, "There is no object \(digest). Publish the release again with option .again.")
+            .notFound,
+            "There is no object \(digest). Publish the release again with repetition set to .publishAgain."
+        )
     }
 
     static func beyondEnd(_ digest: ContentDigest, _ offset: Int64) -> ArtifactStoreError {
         ArtifactStoreError(
-            .limitExceeded, "Object \(digest) ends before byte \(offset). Begin again at 0.")
+            .limitExceeded,
+            "Object \(digest) ends before byte \(offset). Begin again at 0."
+        )
     }
 }
 
@@ -51,6 +59,7 @@ extension ArtifactStoreError {
 public final class InMemoryObjectStorage: ObjectStorage {
     private let objects = Mutex<[ContentDigest: [UInt8]]>([:])
 
+    /// An empty storage.
     public init() {}
 
     /// The names of all objects, sorted.

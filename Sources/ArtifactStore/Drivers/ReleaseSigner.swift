@@ -21,9 +21,11 @@ extension ReleaseSigner {
 
 /// The public half of a signing key: 32 bytes, written as 64 hexadecimal digits.
 public struct ReleasePublicKey: Hashable, Sendable, CustomStringConvertible {
+    /// The 32 bytes of the point (RFC 8032, 5.1.2).
     public let bytes: [UInt8]
 
-    /// - Throws: ``ArtifactStoreError`` with code `invalidName` for anything but an Ed25519 public key.
+    /// - Throws: ``ArtifactStoreError`` with code `invalidName` for anything but an Ed25519 public
+    ///   key.
     public init(bytes: [UInt8]) throws(ArtifactStoreError) {
         guard (try? Curve25519.Signing.PublicKey(rawRepresentation: bytes)) != nil else {
             throw ArtifactStoreError(.invalidName, "An Ed25519 public key has 32 bytes.")
@@ -55,8 +57,9 @@ public struct ReleasePublicKey: Hashable, Sendable, CustomStringConvertible {
 }
 
 /// A signing key whose secret half lies in this process.
-public struct Ed25519Signer: ReleaseSigner {
+public struct Ed25519Signer: ReleaseSigner, CustomStringConvertible, CustomReflectable {
     private let seed: [UInt8]
+    /// What workers are given.
     public let publicKey: ReleasePublicKey
 
     /// A new key that is not stored: for tests and examples.
@@ -71,7 +74,8 @@ public struct Ed25519Signer: ReleaseSigner {
     ///
     /// - Throws: ``ArtifactStoreError`` with code `fileSystem` or `malformed`.
     public init(
-        file path: String, random: any RandomSource = SystemRandomSource()
+        file path: String,
+        random: any RandomSource = SystemRandomSource()
     ) throws(ArtifactStoreError) {
         let directory = try OpenFile.directory(TreePath(path).parentPath)
         let name = TreePath(path).name
@@ -95,14 +99,22 @@ public struct Ed25519Signer: ReleaseSigner {
         let key: [UInt8]
         do {
             key = Array(
-                try Curve25519.Signing.PrivateKey(rawRepresentation: seed).publicKey.rawRepresentation)
+                try Curve25519.Signing.PrivateKey(rawRepresentation: seed).publicKey
+                    .rawRepresentation
+            )
         } catch {
             throw ArtifactStoreError(
-                .malformed, "A signing key has 32 bytes, not \(seed.count). Restore it from a backup.")
+                .malformed,
+                "A signing key has 32 bytes, not \(seed.count). Restore it from a backup."
+            )
         }
         self.seed = seed
         publicKey = try ReleasePublicKey(bytes: key)
     }
+
+    /// Only the key's name: the secret half never gets into a log.
+    public var description: String { "Ed25519Signer(\(publicKey.id))" }
+    public var customMirror: Mirror { Mirror(self, children: []) }
 
     public func signature(for message: [UInt8]) async throws -> [UInt8] {
         Array(try Curve25519.Signing.PrivateKey(rawRepresentation: seed).signature(for: message))
@@ -113,10 +125,12 @@ public struct Ed25519Signer: ReleaseSigner {
 public struct TrustedKeys: Hashable, Sendable {
     private let keys: [SigningKeyID: ReleasePublicKey]
 
+    /// No key at all trusts nothing.
     public init(_ keys: [ReleasePublicKey]) {
         self.keys = Dictionary(keys.map { ($0.id, $0) }) { first, _ in first }
     }
 
+    /// The same, listed.
     public init(_ keys: ReleasePublicKey...) { self.init(keys) }
 
     /// Checks that one of these keys signed the record.

@@ -15,9 +15,12 @@ public enum ReleaseAnswer: Hashable, Sendable {
 public protocol ReleaseSource: Sendable {
     /// The newest release of a channel.
     ///
-    /// - Parameter revision: what the caller has seen; ``ReleaseAnswer/unchanged`` if nothing is newer.
+    /// - Parameter revision: what the caller has seen; ``ReleaseAnswer/unchanged`` if nothing is
+    ///   newer.
     func latestRelease(
-        of channel: ChannelName, tenant: TenantID, unlessAt revision: Revision?
+        of channel: ChannelName,
+        tenant: TenantID,
+        unlessAt revision: Revision?
     ) async throws -> ReleaseAnswer
 
     /// The bytes of a bundle from `offset` on. It is asked again, further on, when they break off.
@@ -33,10 +36,12 @@ public struct InProcessReleaseSource: ReleaseSource {
     private let objects: any ObjectStorage
     private let capability: WriteCapability
 
-    /// - Parameter capability: acknowledgements are written with its epoch; the manager's half of the
-    ///   process holds it.
+    /// - Parameter capability: acknowledgements are written with its epoch; the manager's half of
+    ///   the process holds it.
     public init(
-        storage: any ReleaseStorage, objects: any ObjectStorage, capability: WriteCapability
+        storage: any ReleaseStorage,
+        objects: any ObjectStorage,
+        capability: WriteCapability
     ) {
         self.storage = storage
         self.objects = objects
@@ -44,7 +49,9 @@ public struct InProcessReleaseSource: ReleaseSource {
     }
 
     public func latestRelease(
-        of channel: ChannelName, tenant: TenantID, unlessAt revision: Revision?
+        of channel: ChannelName,
+        tenant: TenantID,
+        unlessAt revision: Revision?
     ) async throws -> ReleaseAnswer {
         guard let latest = try await storage.latest(of: channel, tenant: tenant) else {
             return .empty
@@ -53,13 +60,17 @@ public struct InProcessReleaseSource: ReleaseSource {
     }
 
     public func bundle(
-        _ bundle: BundleDescription, from offset: Int64
+        _ bundle: BundleDescription,
+        from offset: Int64
     ) async throws -> ByteChunks {
         try await objects.read(bundle.object, from: offset)
     }
 
     public func acknowledge(_ applied: AppliedRelease, tenant: TenantID) async throws {
         _ = try await storage.record(
-            applied, tenant: tenant, epoch: try capability.requireEpoch())
+            applied,
+            tenant: tenant,
+            epoch: try capability.requireEpoch()
+        )
     }
 }

@@ -17,7 +17,8 @@ final class OpenFile: Sendable {
         let path = path ?? TreePath(bytes: [])
         let result = path.withCPath { reeve_open_directory_beneath(descriptor, $0) }
         return OpenFile(
-            descriptor: try check(result, "open the directory", path.description))
+            descriptor: try check(result, "open the directory", path.description)
+        )
     }
 
     /// Opens a file of this directory for reading. A link is refused.
@@ -68,24 +69,30 @@ final class OpenFile: Sendable {
             guard let name else { break }
             guard names.count < limit else {
                 throw ArtifactStoreError(
-                    .limitExceeded, "A directory has more than \(limit) entries. Make it smaller.")
+                    .limitExceeded,
+                    "A directory has more than \(limit) entries. Make it smaller."
+                )
             }
             var length = 0
             while name[length] != 0 { length += 1 }
             names.append(
-                TreePath(bytes: Array(UnsafeRawBufferPointer(start: name, count: length))))
+                TreePath(bytes: Array(UnsafeRawBufferPointer(start: name, count: length)))
+            )
         }
         return names
     }
 
     /// Reads up to the buffer's size from `offset`; 0 at the end.
     func read(
-        into buffer: UnsafeMutableRawBufferPointer, at offset: Int64
+        into buffer: UnsafeMutableRawBufferPointer,
+        at offset: Int64
     ) throws(ArtifactStoreError) -> Int {
         var filled = 0
         while filled < buffer.count {
             let count = reeve_read_at(
-                descriptor, buffer.baseAddress! + filled, buffer.count - filled,
+                descriptor,
+                buffer.baseAddress! + filled,
+                buffer.count - filled,
                 offset + Int64(filled)
             )
             try check(Int32(clamping: min(count, 0)), "read", nil)
@@ -154,7 +161,9 @@ final class OpenFile: Sendable {
     /// Writes a file so that after a power cut either the old or the new content is there: beside,
     /// fsync, rename, fsync of the directory.
     func replaceFile(
-        _ name: TreePath, with bytes: [UInt8], mode: UInt16 = 0o644
+        _ name: TreePath,
+        with bytes: [UInt8],
+        mode: UInt16 = 0o644
     ) throws(ArtifactStoreError) {
         let beside = TreePath(bytes: name.bytes + Array(".new".utf8))
         try removeFile(beside)
@@ -169,7 +178,9 @@ final class OpenFile: Sendable {
 /// Turns a `-errno` into an error that names the file.
 @discardableResult
 func check(
-    _ result: Int32, _ action: String, _ path: String?
+    _ result: Int32,
+    _ action: String,
+    _ path: String?
 ) throws(ArtifactStoreError) -> Int32 {
     guard result < 0 else { return result }
     throw systemError(-result, action, path)

@@ -1,8 +1,8 @@
 internal import CReeveSystem
 
 extension OpenFile {
-    /// Removes what `name` is, with all beneath it. Links are removed, never followed. What does not
-    /// exist is fine.
+    /// Removes what `name` is, with all beneath it. Links are removed, never followed. What does
+    /// not exist is fine.
     func removeTree(_ name: TreePath) throws(ArtifactStoreError) {
         guard let status = try status(of: name) else { return }
         guard Int(status.kind) == Int(REEVE_KIND_DIRECTORY) else {

@@ -16,7 +16,9 @@ struct TreeScanner {
     /// - Throws: ``ArtifactStoreError``: `unsupportedEntry` for what is no file, directory or link,
     ///   `sourceChanged` if a file changes meanwhile, or as ``TreeManifest``'s initialisers.
     static func scan(
-        _ root: OpenFile, limits: TreeLimits, links: LinkPolicy
+        _ root: OpenFile,
+        limits: TreeLimits,
+        links: LinkPolicy
     ) throws(ArtifactStoreError) -> TreeManifest {
         var scanner = TreeScanner(limits: limits, links: links)
         try scanner.scan(root, at: TreePath(bytes: []))
@@ -24,7 +26,8 @@ struct TreeScanner {
     }
 
     private mutating func scan(
-        _ directory: OpenFile, at path: TreePath
+        _ directory: OpenFile,
+        at path: TreePath
     ) throws(ArtifactStoreError) {
         for name in try directory.names(limit: limits.entries) {
             let childPath = path.appending(name.bytes)
@@ -42,7 +45,10 @@ struct TreeScanner {
     }
 
     private mutating func scan(
-        _ name: TreePath, _ status: reeve_status, in directory: OpenFile, at path: TreePath
+        _ name: TreePath,
+        _ status: reeve_status,
+        in directory: OpenFile,
+        at path: TreePath
     ) throws(ArtifactStoreError) {
         let mode = UInt16(status.mode)
         switch Int(status.kind) {
@@ -52,7 +58,8 @@ struct TreeScanner {
             try scan(directory.directory(beneath: name), at: path)
         case Int(REEVE_KIND_FILE):
             entries.append(
-                TreeEntry(path: path, mode: mode, content: try readFile(name, directory, path)))
+                TreeEntry(path: path, mode: mode, content: try readFile(name, directory, path))
+            )
         case Int(REEVE_KIND_LINK):
             let target = try readTarget(name, directory, path)
             entries.append(TreeEntry(path: path, mode: 0o777, content: .link(target: target)))
@@ -66,7 +73,9 @@ struct TreeScanner {
     }
 
     private mutating func readFile(
-        _ name: TreePath, _ directory: OpenFile, _ path: TreePath
+        _ name: TreePath,
+        _ directory: OpenFile,
+        _ path: TreePath
     ) throws(ArtifactStoreError) -> TreeEntry.Content {
         let file = try directory.file(name)
         let status = try file.status()
@@ -88,7 +97,9 @@ struct TreeScanner {
 
     /// The digest of a file of exactly `size` bytes; `nil` if it has more or fewer.
     static func digest(
-        of file: OpenFile, size: Int64, buffer: WorkBuffer
+        of file: OpenFile,
+        size: Int64,
+        buffer: WorkBuffer
     ) throws(ArtifactStoreError) -> ContentDigest? {
         var hasher = ContentHasher()
         var offset: Int64 = 0
@@ -103,14 +114,18 @@ struct TreeScanner {
     }
 
     private func readTarget(
-        _ name: TreePath, _ directory: OpenFile, _ path: TreePath
+        _ name: TreePath,
+        _ directory: OpenFile,
+        _ path: TreePath
     ) throws(ArtifactStoreError) -> TreePath {
         let capacity = limits.linkTargetBytes + 1
         let length = name.withCPath {
             reeve_read_link(
-                directory.descriptor, $0,
+                directory.descriptor,
+                $0,
                 buffer.memory.baseAddress!.assumingMemoryBound(to: CChar.self),
-                min(capacity, buffer.memory.count))
+                min(capacity, buffer.memory.count)
+            )
         }
         try check(Int32(clamping: min(length, 0)), "read the link", path.description)
         return TreePath(bytes: Array(buffer.memory[..<Int(length)]))

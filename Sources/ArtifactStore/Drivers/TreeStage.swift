@@ -32,8 +32,8 @@ final class TreeStage {
 
     /// Makes directories, and links the files the old tree has.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `digestMismatch` for a file of the old tree that is
-    ///   not what it should be: a full bundle mends that.
+    /// - Throws: ``ArtifactStoreError`` with code `digestMismatch` for a file of the old tree that
+    ///   is not what it should be: a full bundle mends that.
     func begin() throws(ArtifactStoreError) {
         for entry in entries where entry.content == .directory {
             try reader.parent(of: entry.path).makeDirectory(entry.path.name, mode: 0o700)
@@ -64,13 +64,21 @@ final class TreeStage {
         }
         let directory = try old.parent(of: oldEntry.path)
         try link(
-            oldEntry.path.name, of: directory, file, isSameMode: UInt16(status.mode) == entries[index].mode,
-            to: index)
+            oldEntry.path.name,
+            of: directory,
+            file,
+            isSameMode: UInt16(status.mode) == entries[index].mode,
+            to: index
+        )
     }
 
     /// Links a finished file, or copies it where a link cannot be.
     private func link(
-        _ name: TreePath, of directory: OpenFile, _ file: OpenFile, isSameMode: Bool, to index: Int
+        _ name: TreePath,
+        of directory: OpenFile,
+        _ file: OpenFile,
+        isSameMode: Bool,
+        to index: Int
     ) throws(ArtifactStoreError) {
         let entry = entries[index]
         let parent = try reader.parent(of: entry.path)
@@ -81,7 +89,8 @@ final class TreeStage {
                 }
             }
             if result == 0 { return }
-            guard result == -reeve_error_too_many_links || result == -reeve_error_cross_device else {
+            guard result == -reeve_error_too_many_links || result == -reeve_error_cross_device
+            else {
                 throw systemError(-result, "link", entry.path.description)
             }
         }
@@ -141,8 +150,12 @@ final class TreeStage {
             let path = entries[first].path
             let file = try reader.open(first)
             try link(
-                path.name, of: root.directory(beneath: path.parent), file,
-                isSameMode: entries[first].mode == entries[index].mode, to: index)
+                path.name,
+                of: root.directory(beneath: path.parent),
+                file,
+                isSameMode: entries[first].mode == entries[index].mode,
+                to: index
+            )
         }
         for entry in entries {
             guard case .link(let target) = entry.content else { continue }

@@ -30,7 +30,8 @@ final class WorkerDirectory {
         if made != -reeve_error_exists { try check(made, "make the directory", path) }
         root = try OpenFile.directory(path)
         let lock = OpenFile(
-            descriptor: try check(reeve_open_lock(root.descriptor, "lock"), "open", "\(path)/lock"))
+            descriptor: try check(reeve_open_lock(root.descriptor, "lock"), "open", "\(path)/lock")
+        )
         let locked = reeve_lock_exclusive(lock.descriptor)
         if locked == -reeve_error_would_block {
             let holder = (try? lock.contents(limit: 64)) ?? []
@@ -46,7 +47,10 @@ final class WorkerDirectory {
         try check(
             process.withUnsafeBytes {
                 reeve_replace_content(lock.descriptor, $0.baseAddress, $0.count)
-            }, "write", "\(path)/lock")
+            },
+            "write",
+            "\(path)/lock"
+        )
         self.lock = lock
         for name in ["releases", "manifests", "staging"] as [TreePath] {
             try root.makeDirectory(name)
@@ -64,13 +68,14 @@ final class WorkerDirectory {
     ///
     /// - Returns: the state, and the error if it was damaged: then the node begins anew.
     func loadState(
-        tenant: TenantID, channel: ChannelName
+        tenant: TenantID,
+        channel: ChannelName
     ) throws(ArtifactStoreError) -> (ActivationState, damage: ArtifactStoreError?) {
         guard try root.status(of: Self.state) != nil else { return (ActivationState(), nil) }
         let bytes = try root.file(Self.state).contents(limit: Self.maximumStateBytes)
         do {
             return (try ActivationState(decoding: bytes, tenant: tenant, channel: channel), nil)
-        } catch where error.code == .malformed {
+        } catch  where error.code == .malformed {
             try root.rename(Self.state, to: "state.damaged")
             try root.sync()
             return (ActivationState(), error)
@@ -78,7 +83,9 @@ final class WorkerDirectory {
     }
 
     func saveState(
-        _ state: ActivationState, tenant: TenantID, channel: ChannelName
+        _ state: ActivationState,
+        tenant: TenantID,
+        channel: ChannelName
     ) throws(ArtifactStoreError) {
         try root.replaceFile(Self.state, with: state.encoded(tenant: tenant, channel: channel))
     }
@@ -136,17 +143,30 @@ final class WorkerDirectory {
         let name = Self.name(manifest.id)
         try manifests.replaceFile(name, with: manifest.encoded)
         try root.syncFileSystem()
-        let isThere = try releases.status(of: name) != nil
-        let result = stage.name.withCPath { from in
-            name.withCPath {
-                isThere
-                    ? reeve_rename_exchange(staging.descriptor, from, releases.descriptor, $0)
-                    : reeve_rename_new(staging.descriptor, from, releases.descriptor, $0)
-            }
+        var isThere = try releases.status(of: name) != nil
+        if isThere, exchange(stage.name, name) < 0 {
+            // A file system that cannot exchange: the damaged tree goes first.
+            try releases.removeTree(name)
+            isThere = false
         }
-        try check(result, "rename", name.description)
+        if !isThere {
+            let result = stage.name.withCPath { from in
+                name.withCPath {
+                    reeve_rename_new(staging.descriptor, from, releases.descriptor, $0)
+                }
+            }
+            try check(result, "rename", name.description)
+        }
         try releases.sync()
         if isThere { discard(stage) }
+    }
+
+    private func exchange(_ staged: TreePath, _ name: TreePath) -> Int32 {
+        staged.withCPath { from in
+            name.withCPath {
+                reeve_rename_exchange(staging.descriptor, from, releases.descriptor, $0)
+            }
+        }
     }
 
     /// Points `current` at a release's tree: a link under another name, then a rename.
@@ -155,7 +175,9 @@ final class WorkerDirectory {
         try root.removeFile(beside)
         try check(
             reeve_make_link("releases/\(release.root)", root.descriptor, "current.new"),
-            "make the link", "current")
+            "make the link",
+            "current"
+        )
         try root.rename(beside, to: "current")
         try root.sync()
     }

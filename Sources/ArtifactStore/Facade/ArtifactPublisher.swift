@@ -12,8 +12,8 @@ internal import Tracing
 /// ```
 ///
 /// When a call returns, the release and every byte it names survive a power cut. Errors are
-/// ``ArtifactStoreError``; a `ClusterRoleError` with code `revoked` or `fenced` when this node is no
-/// longer the coordinator; or what a driver throws.
+/// ``ArtifactStoreError``; a `ClusterRoleError` with code `revoked` or `fenced` when this node is
+/// no longer the coordinator; or what a driver throws.
 public actor ArtifactPublisher: ReleaseWriter {
     private let storage: any ReleaseStorage
     private let objects: any ObjectStorage
@@ -23,6 +23,7 @@ public actor ArtifactPublisher: ReleaseWriter {
     private let catalog: ReleaseCatalog
     private let executor = FileWorkExecutor(label: "reeve.artifacts.publish")
 
+    /// A thread of its own: the work blocks on files.
     public nonisolated var unownedExecutor: UnownedSerialExecutor {
         executor.asUnownedSerialExecutor()
     }
@@ -77,16 +78,25 @@ public actor ArtifactPublisher: ReleaseWriter {
 
     /// Publishes the tree of an older release again, under the next number: history is kept.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `notFound` for a number the channel does not have.
+    /// - Throws: ``ArtifactStoreError`` with code `notFound` for a number the channel does not
+    ///   have.
     public func rollback(
-        _ channel: ChannelName, to number: ReleaseNumber, tenant: TenantID = .standard
+        _ channel: ChannelName,
+        to number: ReleaseNumber,
+        tenant: TenantID = .standard
     ) async throws -> Publication {
         try await measured("rollback", channel, tenant) {
             let found = try await storage.releases(
-                of: channel, tenant: tenant, before: number.next, limit: 1)
+                of: channel,
+                tenant: tenant,
+                before: number.next,
+                limit: 1
+            )
             guard let old = found.first, old.release.number == number else {
                 throw ArtifactStoreError(
-                    .notFound, "Channel \(channel) has no release \(number). Choose one of its history.")
+                    .notFound,
+                    "Channel \(channel) has no release \(number). Choose one of its history."
+                )
             }
             let latest = try await storage.latest(of: channel, tenant: tenant)
             let scratch = try makeScratch()
@@ -138,7 +148,10 @@ public actor ArtifactPublisher: ReleaseWriter {
             )
         }
         let manifest = try TreeScanner.scan(
-            directory, limits: configuration.limits, links: options.links)
+            directory,
+            limits: configuration.limits,
+            links: options.links
+        )
         guard manifest.fileCount > 0 || options.emptySource == .publish else {
             throw ArtifactStoreError(
                 .emptySource,
@@ -160,7 +173,10 @@ public actor ArtifactPublisher: ReleaseWriter {
     ///
     /// - Parameter known: a release of the same tree, whose full bundle is used again.
     private func release(
-        _ source: Source, on line: Line, _ options: PublishOptions, known: StoredRelease?
+        _ source: Source,
+        on line: Line,
+        _ options: PublishOptions,
+        known: StoredRelease?
     ) async throws -> Publication {
         let scratch = try makeScratch()
         let full: BundleDescription
@@ -192,7 +208,10 @@ public actor ArtifactPublisher: ReleaseWriter {
         )
         let published = PublishedRelease(signed: try await signer.sign(record), bundles: bundles)
         let revision = try await storage.append(
-            published, after: line.latest?.release.number, epoch: try capability.requireEpoch())
+            published,
+            after: line.latest?.release.number,
+            epoch: try capability.requireEpoch()
+        )
         return publication(.published, StoredRelease(published: published, revision: revision))
     }
 
@@ -205,7 +224,9 @@ public actor ArtifactPublisher: ReleaseWriter {
 
     /// The bundle from the channel's newest tree; `nil` if that tree cannot be had any more.
     private func buildUpdate(
-        _ source: Source, from latest: StoredRelease, in scratch: Scratch
+        _ source: Source,
+        from latest: StoredRelease,
+        in scratch: Scratch
     ) async throws -> BundleDescription? {
         let old: Source
         do {
@@ -226,35 +247,51 @@ public actor ArtifactPublisher: ReleaseWriter {
     }
 
     private func build(
-        _ source: Source, from old: Source?, in scratch: Scratch
+        _ source: Source,
+        from old: Source?,
+        in scratch: Scratch
     ) async throws -> BundleDescription {
         let name: TreePath = old == nil ? "full" : "update"
         let file = try scratch.directory.create(name)
         let writer = BundleWriter(
-            new: source.reader, old: old?.reader, codec: configuration.codec, levels: BundleLevels()
+            new: source.reader,
+            old: old?.reader,
+            codec: configuration.codec,
+            levels: BundleLevels()
         ) { try file.write($0) }
         try writer.write()
         let stored = try await objects.put(ByteChunks(file: file, from: 0))
         try scratch.directory.removeFile(name)
         return BundleDescription(
-            from: old?.manifest.id, to: source.manifest.id, object: stored.digest,
-            byteCount: stored.byteCount)
+            from: old?.manifest.id,
+            to: source.manifest.id,
+            object: stored.digest,
+            byteCount: stored.byteCount
+        )
     }
 
     /// Lays out a published tree from its full bundle.
     private func unpack(
-        _ stored: StoredRelease, in scratch: Scratch, as name: TreePath
+        _ stored: StoredRelease,
+        in scratch: Scratch,
+        as name: TreePath
     ) async throws -> Source {
         guard let full = stored.published.bundle(from: nil) else {
             throw ArtifactStoreError(
-                .notFound, "Release \(stored.release.number) has no full bundle any more.")
+                .notFound,
+                "Release \(stored.release.number) has no full bundle any more."
+            )
         }
         let directory = try scratch.makeDirectory(name)
         let input = BundleInput(attempts: 1) { [objects] offset, _ in
             try await objects.read(full.object, from: offset)
         }
         let receiver = BundleReceiver(
-            stored.release, limits: configuration.limits, old: nil, input: input)
+            stored.release,
+            limits: configuration.limits,
+            old: nil,
+            input: input
+        )
         let manifest = try await receiver.receive(into: directory)
         return Source(manifest, in: directory, scratch: scratch)
     }
@@ -262,7 +299,8 @@ public actor ArtifactPublisher: ReleaseWriter {
     // MARK: - Observing
 
     private func publication(
-        _ outcome: Publication.Outcome, _ stored: StoredRelease
+        _ outcome: Publication.Outcome,
+        _ stored: StoredRelease
     ) -> Publication {
         Publication(
             outcome: outcome,
@@ -275,7 +313,9 @@ public actor ArtifactPublisher: ReleaseWriter {
     }
 
     private func measured(
-        _ action: String, _ channel: ChannelName, _ tenant: TenantID,
+        _ action: String,
+        _ channel: ChannelName,
+        _ tenant: TenantID,
         _ body: () async throws -> Publication
     ) async throws -> Publication {
         _ = try ChannelName(validating: channel.rawValue)
@@ -284,14 +324,14 @@ public actor ArtifactPublisher: ReleaseWriter {
         return try await withSpan("artifacts.\(action)", ofKind: .internal) { span in
             span.attributes["reeve.channel"] = channel.rawValue
             span.attributes["reeve.tenant"] = tenant.rawValue
-            let result: Publication
+            var publication: Publication
             do {
-                result = try await body()
+                publication = try await body()
             } catch {
                 Counter(label: "reeve_artifact_publish_failures_total").increment()
                 throw error
             }
-            let publication = result.taking(configuration.time.monotonic() - began)
+            publication.duration = configuration.time.monotonic() - began
             observe(publication, span)
             return publication
         }
@@ -302,7 +342,8 @@ public actor ArtifactPublisher: ReleaseWriter {
         span.attributes["reeve.release"] = release.number.rawValue
         Counter(label: "reeve_artifact_publishes_total").increment()
         Metrics.Timer(label: "reeve_artifact_publish_seconds").recordMilliseconds(
-            publication.duration.milliseconds)
+            publication.duration.milliseconds
+        )
         configuration.logger.info(
             "A release is published.",
             metadata: [
@@ -318,40 +359,33 @@ public actor ArtifactPublisher: ReleaseWriter {
 
 extension ArtifactPublisher {
     public nonisolated func latest(
-        of channel: ChannelName, tenant: TenantID = .standard
+        of channel: ChannelName,
+        tenant: TenantID = .standard
     ) async throws -> StoredRelease? {
         try await catalog.latest(of: channel, tenant: tenant)
     }
 
     public nonisolated func releases(
-        of channel: ChannelName, tenant: TenantID = .standard, before: ReleaseNumber? = nil,
+        of channel: ChannelName,
+        tenant: TenantID = .standard,
+        before: ReleaseNumber? = nil,
         limit: Int = 100
     ) async throws -> [StoredRelease] {
         try await catalog.releases(of: channel, tenant: tenant, before: before, limit: limit)
     }
 
     public nonisolated func channels(
-        of tenant: TenantID = .standard, after: ChannelName? = nil, limit: Int = 100
+        of tenant: TenantID = .standard,
+        after: ChannelName? = nil,
+        limit: Int = 100
     ) async throws -> [ChannelName] {
         try await catalog.channels(of: tenant, after: after, limit: limit)
     }
 
     public nonisolated func acknowledgements(
-        of channel: ChannelName, tenant: TenantID = .standard
+        of channel: ChannelName,
+        tenant: TenantID = .standard
     ) async throws -> [AppliedRelease] {
         try await catalog.acknowledgements(of: channel, tenant: tenant)
-    }
-}
-
-extension Publication {
-    fileprivate func taking(_ duration: Duration) -> Publication {
-        Publication(
-            outcome: outcome,
-            release: release,
-            fileCount: fileCount,
-            totalBytes: totalBytes,
-            bundles: bundles,
-            duration: duration
-        )
     }
 }

@@ -19,15 +19,21 @@ public struct PublishOptions: Hashable, Sendable {
         case publish
     }
 
+    /// Which deployers load it.
     public var kind: ArtifactKind = .files
+    /// What links the tree may have; signed with the release.
     public var links: LinkPolicy = .insideTree
     /// How long nodes may accept the release; `nil` is for ever.
     public var expiresAfter: Duration?
+    /// Publishing the same tree twice is harmless by default.
     public var repetition: Repetition = .returnExisting
+    /// A source without files is refused by default.
     public var emptySource: EmptySource = .refuse
 
+    /// The defaults.
     public init() {}
 
+    /// Another kind, or other links; the rest as by default.
     public init(kind: ArtifactKind, links: LinkPolicy = .insideTree) {
         self.kind = kind
         self.links = links
@@ -36,16 +42,21 @@ public struct PublishOptions: Hashable, Sendable {
 
 /// What a publisher needs beside its stores; the defaults work.
 public struct PublisherConfiguration: Sendable {
+    /// The largest tree that is published.
     public var limits = TreeLimits()
     /// How bundles are compressed. The best this machine has.
     public var codec = BundleCodec.preferred
-    /// Where bundles are built, in a directory of their own that is removed afterwards. It must hold
-    /// the unpacked tree of the previous release, and the bundles.
+    /// Where bundles are built, in a directory of their own that is removed afterwards. It must
+    /// hold the unpacked tree of the previous release, and the bundles.
     public var scratchDirectory = "/var/tmp"
+    /// The clock of records and durations.
     public var time: any TimeSource = SystemTimeSource()
+    /// For temporary names.
     public var random: any RandomSource = SystemRandomSource()
+    /// Where news and failures go.
     public var logger = Logger(label: "reeve.artifacts.publish")
 
+    /// The defaults.
     public init() {}
 }
 
@@ -58,12 +69,16 @@ public struct Publication: Hashable, Sendable {
         case unchanged
     }
 
+    /// Whether it is new.
     public let outcome: Outcome
+    /// The release, with the revision that appended it.
     public let release: StoredRelease
     /// How many files the tree has, and their bytes.
     public let fileCount: Int
+    /// The bytes of those files.
     public let totalBytes: Int64
     /// The bundles workers can fetch, full first.
     public let bundles: [BundleDescription]
-    public let duration: Duration
+    /// From reading the directory to the durable record.
+    public internal(set) var duration: Duration
 }

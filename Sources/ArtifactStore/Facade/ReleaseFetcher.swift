@@ -10,7 +10,9 @@ final class ReleaseFetcher {
     private(set) var bytesReceived: Int64 = 0
 
     init(
-        source: any ReleaseSource, directory: WorkerDirectory, configuration: SyncConfiguration
+        source: any ReleaseSource,
+        directory: WorkerDirectory,
+        configuration: SyncConfiguration
     ) {
         self.source = source
         self.directory = directory
@@ -54,7 +56,9 @@ final class ReleaseFetcher {
         }
         guard let full = published.bundle(from: nil) else {
             throw ArtifactStoreError(
-                .notFound, "Release \(release.number) has no full bundle. Publish it again.")
+                .notFound,
+                "Release \(release.number) has no full bundle. Publish it again."
+            )
         }
         let manifest = try await receive(full, release, onto: nil, isolation: isolation)
         return Obtained(manifest: manifest, transfer: .full)
@@ -91,7 +95,11 @@ final class ReleaseFetcher {
         defer { bytesReceived += input.received }
         do {
             let receiver = BundleReceiver(
-                release, limits: configuration.limits, old: old, input: input)
+                release,
+                limits: configuration.limits,
+                old: old,
+                input: input
+            )
             let manifest = try await receiver.receive(into: stage.directory, isolation: isolation)
             try directory.keep(stage, as: manifest)
             return manifest

@@ -7,17 +7,23 @@ public protocol ReleaseReader: Sendable {
 
     /// Releases of a channel with numbers below `before`, newest first, at most `limit`.
     func releases(
-        of channel: ChannelName, tenant: TenantID, before: ReleaseNumber?, limit: Int
+        of channel: ChannelName,
+        tenant: TenantID,
+        before: ReleaseNumber?,
+        limit: Int
     ) async throws -> [StoredRelease]
 
     /// The channels of a tenant behind `after`, by name, at most `limit`.
     func channels(
-        of tenant: TenantID, after: ChannelName?, limit: Int
+        of tenant: TenantID,
+        after: ChannelName?,
+        limit: Int
     ) async throws -> [ChannelName]
 
     /// What each node last said about a channel.
     func acknowledgements(
-        of channel: ChannelName, tenant: TenantID
+        of channel: ChannelName,
+        tenant: TenantID
     ) async throws -> [AppliedRelease]
 }
 
@@ -25,12 +31,17 @@ public protocol ReleaseReader: Sendable {
 public protocol ReleaseWriter: ReleaseReader {
     /// Publishes the tree of a directory as the next release of a channel.
     func publish(
-        _ directory: String, to channel: ChannelName, tenant: TenantID, options: PublishOptions
+        _ directory: String,
+        to channel: ChannelName,
+        tenant: TenantID,
+        options: PublishOptions
     ) async throws -> Publication
 
     /// Publishes the tree of an older release again, as the next release.
     func rollback(
-        _ channel: ChannelName, to number: ReleaseNumber, tenant: TenantID
+        _ channel: ChannelName,
+        to number: ReleaseNumber,
+        tenant: TenantID
     ) async throws -> Publication
 }
 
@@ -41,29 +52,41 @@ public struct ReleaseCatalog: ReleaseReader {
     /// The most rows one call returns; `limit` is held below it.
     public static let maximumPage = 1_000
 
+    /// A reader of that store; it needs no right to write.
     public init(storage: any ReleaseStorage) { self.storage = storage }
 
     public func latest(
-        of channel: ChannelName, tenant: TenantID
+        of channel: ChannelName,
+        tenant: TenantID
     ) async throws -> StoredRelease? {
         try await storage.latest(of: channel, tenant: tenant)
     }
 
     public func releases(
-        of channel: ChannelName, tenant: TenantID, before: ReleaseNumber? = nil, limit: Int = 100
+        of channel: ChannelName,
+        tenant: TenantID,
+        before: ReleaseNumber? = nil,
+        limit: Int = 100
     ) async throws -> [StoredRelease] {
         try await storage.releases(
-            of: channel, tenant: tenant, before: before, limit: Self.page(limit))
+            of: channel,
+            tenant: tenant,
+            before: before,
+            limit: Self.page(limit)
+        )
     }
 
     public func channels(
-        of tenant: TenantID, after: ChannelName? = nil, limit: Int = 100
+        of tenant: TenantID,
+        after: ChannelName? = nil,
+        limit: Int = 100
     ) async throws -> [ChannelName] {
         try await storage.channels(of: tenant, after: after, limit: Self.page(limit))
     }
 
     public func acknowledgements(
-        of channel: ChannelName, tenant: TenantID
+        of channel: ChannelName,
+        tenant: TenantID
     ) async throws -> [AppliedRelease] {
         try await storage.acknowledgements(of: channel, tenant: tenant)
     }

@@ -1,17 +1,23 @@
-internal import CReeveSystem
 internal import ClusterRole
 
-/// A directory for intermediate files that goes away with the work.
+/// A directory for intermediate files that goes away with the work; if the process is killed, the
+/// next one removes it.
 final class Scratch {
     let directory: OpenFile
     private let parent: OpenFile
     private let name: TreePath
 
+    private static let prefix = "reeve-publish-"
+
     init(in path: String, random: any RandomSource) throws(ArtifactStoreError) {
-        parent = try OpenFile.directory(path)
-        name = TreePath("reeve-publish-\(IncarnationID(from: random))")
-        try parent.makeDirectory(name, mode: 0o700)
-        directory = try parent.directory(beneath: name)
+        let parent = try OpenFile.directory(path)
+        parent.removeUnclaimed(prefix: Self.prefix)
+        (name, directory) = try parent.makeClaimed(prefix: Self.prefix, random: random) {
+            (name) throws(ArtifactStoreError) in
+            try parent.makeDirectory(name, mode: 0o700)
+            return try parent.directory(beneath: name)
+        }
+        self.parent = parent
     }
 
     deinit { try? parent.removeTree(name) }

@@ -38,6 +38,8 @@ final class ServedReleases: Sendable {
 
         init(_ release: ActiveRelease) { self.release = release }
 
+        var isInUse: Bool { use.withLock { $0.leases > 0 } }
+
         func enter() { use.withLock { $0.leases += 1 } }
 
         func leave() {
@@ -77,8 +79,8 @@ final class ServedReleases: Sendable {
 
     var active: ActiveRelease? { current.withLock { $0.release } }
 
-    /// Entering happens under the same lock as the switch: a lease is either on the old release before
-    /// it is retired, or on the new one.
+    /// Entering happens under the same lock as the switch: a lease is either on the old release
+    /// before it is retired, or on the new one.
     func lease() -> ReleaseLease? {
         current.withLock { current in
             guard let slot = current.slot, let release = current.release else { return nil }

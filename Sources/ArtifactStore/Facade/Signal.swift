@@ -18,8 +18,8 @@ final class Signal: Sendable {
         waiter?.resume()
     }
 
-    /// Returns after the next, or the kept, signal; or when the task is cancelled. A cancellation may
-    /// leave a signal behind: callers look at the world again after each return.
+    /// Returns after the next, or the kept, signal; or when the task is cancelled. A cancellation
+    /// may leave a signal behind: callers look at the world again after each return.
     func wait() async {
         await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in

@@ -13,25 +13,36 @@ public struct SyncConfiguration: Sendable {
 
     /// Who acknowledges.
     public var node: NodeID
+    /// Whose channel it is.
     public var tenant: TenantID
     /// How often the source is asked when nobody hints. 30 s: what a missed hint costs at most.
     public var pollInterval: Duration = .seconds(30)
     /// The fraction of the interval by which it varies, so that workers do not ask in step.
     public var pollJitter = 0.2
-    /// The longest pause after failures in a row, which double it. 5 minutes.
+    /// The pause after a failure; each further one in a row doubles it. 1 s.
+    public var retryInterval: Duration = .seconds(1)
+    /// The longest such pause. 5 minutes; while the source does not answer, no longer than the poll
+    /// interval.
     public var maximumRetryInterval: Duration = .seconds(300)
     /// How long requests may go on using the old release after the switch. 10 s.
     public var drainTimeout: Duration = .seconds(10)
-    /// How often one bundle is opened, counting from the first time. 3: a broken connection, and its bad luck.
+    /// How often one bundle is opened, counting from the first time. 3: a broken connection, and
+    /// its bad luck.
     public var bundleAttempts = 3
+    /// The largest tree this node takes.
     public var limits = TreeLimits()
     /// The most a signed release may allow its links on this node.
     public var links: LinkPolicy = .allowAbsolute
+    /// What a start costs, against what a damaged disk may do.
     public var startCheck: StartCheck = .digests
+    /// The clock; tests pass one they move themselves.
     public var time: any TimeSource = SystemTimeSource()
+    /// For jitter and temporary names.
     public var random: any RandomSource = SystemRandomSource()
+    /// Where news and failures go.
     public var logger = Logger(label: "reeve.artifacts.sync")
 
+    /// The defaults for one node.
     public init(node: NodeID, tenant: TenantID = .standard) {
         self.node = node
         self.tenant = tenant
@@ -62,6 +73,7 @@ public struct SyncReport: Sendable {
         case full
     }
 
+    /// What became of it.
     public let outcome: Outcome
     /// The release the outcome is about.
     public let release: Release?
@@ -69,7 +81,9 @@ public struct SyncReport: Sendable {
     public internal(set) var filesChanged = 0
     /// Bytes of bundles that arrived, those of failed attempts included.
     public internal(set) var bytesReceived: Int64 = 0
+    /// How the bytes of the attempt that succeeded came.
     public internal(set) var transfer = Transfer.none
+    /// From asking the source to the acknowledgement.
     public internal(set) var duration = Duration.zero
 
     init(_ outcome: Outcome, _ release: Release? = nil) {

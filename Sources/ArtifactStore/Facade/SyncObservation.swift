@@ -16,7 +16,8 @@ extension ArtifactSync {
         Counter(label: "reeve_artifact_syncs_total", dimensions: [("outcome", label)]).increment()
         Counter(label: "reeve_artifact_sync_bytes_total").increment(by: report.bytesReceived)
         Metrics.Timer(label: "reeve_artifact_sync_seconds").recordMilliseconds(
-            report.duration.milliseconds)
+            report.duration.milliseconds
+        )
         span.attributes["reeve.outcome"] = label
         var metadata: Logger.Metadata = [
             "channel": "\(channel)", "transfer": "\(report.transfer.rawValue)",
@@ -30,7 +31,10 @@ extension ArtifactSync {
         }
         if case .refused(let error) = report.outcome {
             metadata["error"] = "\(error)"
-            configuration.logger.error("A release is refused; the active one stays.", metadata: metadata)
+            configuration.logger.error(
+                "A release is refused; the active one stays.",
+                metadata: metadata
+            )
         } else {
             configuration.logger.info("A release is \(label).", metadata: metadata)
         }

@@ -10,9 +10,12 @@ public struct AppliedRelease: Hashable, Sendable {
         case refused
     }
 
+    /// Who says so.
     public let node: NodeID
     public let channel: ChannelName
+    /// The release it is about; of two words the one about the higher number counts.
     public let number: ReleaseNumber
+    /// That release's tree.
     public let root: TreeID
     public let state: State
     /// For `refused`: a code of ``ArtifactStoreError``, such as `artifacts.deployment-failed`.
@@ -28,6 +31,7 @@ public struct AppliedRelease: Hashable, Sendable {
     /// The longest reason, in bytes of UTF-8: it is kept for each node and shown in a table.
     public static let maximumMessageBytes = 1_024
 
+    /// A node's word: applied without `error`, refused with it.
     public init(
         node: NodeID,
         release: Release,
@@ -66,17 +70,77 @@ public struct AppliedRelease: Hashable, Sendable {
         self.root = root
         self.state = state
         self.errorCode = errorCode
-        self.errorMessage = errorMessage.map {
-            $0.utf8.count <= Self.maximumMessageBytes
-                ? $0 : String(decoding: $0.utf8.prefix(Self.maximumMessageBytes), as: UTF8.self)
-        }
+        self.errorMessage = errorMessage.map(Self.shortened)
         self.at = at
         self.floorRecord = floorRecord
     }
 
-    /// Whether this says something newer than `other` does about the same node and channel: a higher
-    /// release, or the same release later. Drivers keep only the newest.
+    /// The beginning of a long reason, cut between characters.
+    private static func shortened(_ message: String) -> String {
+        guard message.utf8.count > maximumMessageBytes else { return message }
+        var length = maximumMessageBytes
+        while length > 0 {
+            if let text = String(validating: message.utf8.prefix(length), as: UTF8.self) {
+                return text
+            }
+            length -= 1
+        }
+        return ""
+    }
+
+    /// Whether this says something newer than `other` does about the same node and channel: a
+    /// higher release, or the same release later. Drivers keep only the newest.
     public func supersedes(_ other: AppliedRelease) -> Bool {
         number > other.number || (number == other.number && at >= other.at)
+    }
+}
+
+extension AppliedRelease {
+    /// The form it travels in. Version 1: node, channel, number, root, state (0 applied, 1
+    /// refused), error code, error message, time, record at the floor.
+    public var encoded: [UInt8] {
+        var writer = ByteWriter(capacity: 256)
+        writer.write(UInt8(1))
+        writer.write(node.rawValue)
+        writer.write(channel.rawValue)
+        writer.write(number.rawValue)
+        writer.write(root.digest)
+        writer.write(state == .applied ? UInt8(0) : UInt8(1))
+        writer.write(optional: errorCode) { $0.write($1) }
+        writer.write(optional: errorMessage) { $0.write($1) }
+        writer.write(at.rawValue)
+        writer.write(optional: floorRecord) { $0.write($1) }
+        return writer.bytes
+    }
+
+    /// Decodes ``encoded``.
+    ///
+    /// - Throws: ``ArtifactStoreError`` with code `malformed` or `invalidName`.
+    public init(decoding bytes: [UInt8]) throws(ArtifactStoreError) {
+        var reader = ByteReader(bytes)
+        do {
+            try reader.expectVersion(1, of: "acknowledgements")
+            self.init(
+                node: try NodeID(validating: reader.readString()),
+                channel: ChannelName(rawValue: try reader.readString()),
+                number: ReleaseNumber(try reader.readInt64()),
+                root: TreeID(try reader.readDigest()),
+                state: try reader.readBool() ? .refused : .applied,
+                errorCode: try reader.readOptional { (reader) throws(ClusterRoleError) in
+                    try reader.readString()
+                },
+                errorMessage: try reader.readOptional { (reader) throws(ClusterRoleError) in
+                    try reader.readString()
+                },
+                at: Timestamp(rawValue: try reader.readInt64()),
+                floorRecord: try reader.readOptional { (reader) throws(ClusterRoleError) in
+                    try reader.readBytes()
+                }
+            )
+            try reader.expectEnd()
+        } catch {
+            throw .malformed("The acknowledgement cannot be read.", cause: error)
+        }
+        _ = try ChannelName(validating: channel.rawValue)
     }
 }

@@ -7,7 +7,9 @@ public import ClusterRole
 public struct ArtifactStoreError: CodedError, Equatable {
     /// The reason; it may grow.
     public struct Code: RawRepresentable, Hashable, Sendable {
+        /// The dotted code, which is part of the API.
         public let rawValue: String
+        /// A code of a newer version, or of a driver of your own.
         public init(rawValue: String) { self.rawValue = rawValue }
 
         /// A channel, key id or digest is not written as it must be.
@@ -61,20 +63,25 @@ public struct ArtifactStoreError: CodedError, Equatable {
         /// The newest release the channel has.
         public let actual: ReleaseNumber?
 
+        /// Both as the store saw them in one transaction.
         public init(expected: ReleaseNumber?, actual: ReleaseNumber?) {
             self.expected = expected
             self.actual = actual
         }
     }
 
+    /// What to act on.
     public let code: Code
+    /// What a person should do. It is safe to show to a peer.
     public let message: String
     /// The entry of the tree, or the file, this is about.
     public let path: String?
     /// For `conflict`: both releases.
     public let conflict: Conflict?
+    /// What a driver, the system or a deployer threw. It is logged, never sent.
     public let cause: (any Error)?
 
+    /// An error as drivers throw it, too.
     public init(
         _ code: Code,
         _ message: String,

@@ -7,6 +7,7 @@ public struct ByteChunks: AsyncSequence, Sendable {
     public typealias Failure = any Error
     private let begin: @Sendable () -> AsyncIterator
 
+    /// One reading of the bytes.
     public struct AsyncIterator: AsyncIteratorProtocol {
         private let produce: (isolated (any Actor)?) async throws -> [UInt8]?
 
@@ -14,6 +15,7 @@ public struct ByteChunks: AsyncSequence, Sendable {
             self.produce = produce
         }
 
+        /// The next piece; `nil` at the end.
         public mutating func next() async throws -> [UInt8]? { try await produce(nil) }
 
         public mutating func next(

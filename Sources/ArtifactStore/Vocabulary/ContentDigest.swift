@@ -41,7 +41,9 @@ public struct ContentDigest: Hashable, Sendable, Comparable, CustomStringConvert
             let low = UInt128(text.suffix(32), radix: 16)
         else {
             throw ArtifactStoreError(
-                .invalidName, "A digest is written as 64 lower-case hexadecimal digits.")
+                .invalidName,
+                "A digest is written as 64 lower-case hexadecimal digits."
+            )
         }
         self.init(high: high, low: low)
     }
@@ -83,7 +85,9 @@ public struct ContentDigest: Hashable, Sendable, Comparable, CustomStringConvert
 
 /// The digest of a tree's canonical manifest: equal ids, equal trees.
 public struct TreeID: Hashable, Sendable, Comparable, CustomStringConvertible, Codable {
+    /// The SHA-256 of the manifest's canonical form.
     public let digest: ContentDigest
+    /// The tree whose manifest has this digest.
     public init(_ digest: ContentDigest) { self.digest = digest }
 
     /// Parses the 64 hexadecimal digits of ``description``.

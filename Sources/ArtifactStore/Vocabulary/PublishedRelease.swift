@@ -8,8 +8,10 @@ public struct BundleDescription: Hashable, Sendable, Codable {
     public let to: TreeID
     /// The object in ``ObjectStorage`` with the bundle's bytes.
     public let object: ContentDigest
+    /// The bundle's length: what a full transfer costs.
     public let byteCount: Int64
 
+    /// A bundle that was stored.
     public init(from: TreeID?, to: TreeID, object: ContentDigest, byteCount: Int64) {
         self.from = from
         self.to = to
@@ -25,14 +27,18 @@ public struct BundleDescription: Hashable, Sendable, Codable {
 ///
 /// Only the release is signed. Bundles are hints where to find bytes; the signed root proves them.
 public struct PublishedRelease: Hashable, Sendable {
+    /// What workers verify.
     public let signed: SignedRelease
+    /// The full bundle first; then incremental ones that are smaller than it.
     public let bundles: [BundleDescription]
 
+    /// At most ``maximumBundles`` bundles.
     public init(signed: SignedRelease, bundles: [BundleDescription]) {
         self.signed = signed
         self.bundles = bundles
     }
 
+    /// The record, which is worth what its signature is worth.
     public var release: Release { signed.release }
 
     /// The bundle for a node that stands on `root`, if one was made.
@@ -66,7 +72,8 @@ public struct PublishedRelease: Hashable, Sendable {
         do {
             try reader.expectVersion(1, of: "published releases")
             let signed = try reader.readBytes()
-            let bundles = try reader.readArray(elementSize: 66) { (reader) throws(ClusterRoleError) in
+            let bundles = try reader.readArray(elementSize: 66) {
+                (reader) throws(ClusterRoleError) in
                 let from = try reader.readOptional { (reader) throws(ClusterRoleError) in
                     TreeID(try reader.readDigest())
                 }
@@ -89,14 +96,17 @@ public struct PublishedRelease: Hashable, Sendable {
 
 /// A published release and the revision that appended it.
 public struct StoredRelease: Hashable, Sendable {
+    /// The release as it was appended.
     public let published: PublishedRelease
     /// A reader that shows this revision again is told `unchanged` while it is the newest.
     public let revision: Revision
 
+    /// A row that was read back.
     public init(published: PublishedRelease, revision: Revision) {
         self.published = published
         self.revision = revision
     }
 
+    /// The record, which is worth what its signature is worth.
     public var release: Release { published.release }
 }

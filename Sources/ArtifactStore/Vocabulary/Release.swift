@@ -2,9 +2,13 @@ public import ClusterRole
 
 /// A record that names one tree by digest: what a channel consists of, and what is signed.
 public struct Release: Hashable, Sendable {
+    /// Whose channel it is; a node takes releases of its own tenant only.
     public let tenant: TenantID
+    /// The line of releases it belongs to.
     public let channel: ChannelName
+    /// What the tree is, and so which deployer loads it.
     public let kind: ArtifactKind
+    /// Its place in the channel.
     public let number: ReleaseNumber
     /// The tree.
     public let root: TreeID
@@ -15,13 +19,16 @@ public struct Release: Hashable, Sendable {
     public let manifestBytes: Int64
     /// The tree of the release before; `nil` for a channel's first.
     public let previousRoot: TreeID?
+    /// When it was signed, by the publisher's clock.
     public let created: Timestamp
     /// From then on no node accepts it any more. What was accepted before goes on being served.
     public let expires: Timestamp?
+    /// The key it is signed with.
     public let key: SigningKeyID
     /// What links the publisher let into the tree.
     public let links: LinkPolicy
 
+    /// A record to be signed; sizes are taken from the tree.
     public init(
         tenant: TenantID,
         channel: ChannelName,
@@ -50,8 +57,9 @@ public struct Release: Hashable, Sendable {
     }
 
     /// The canonical binary form, which is what is signed. Version 1:
-    /// tenant, channel, kind, number, root, file count, bytes, manifest bytes, previous root, created,
-    /// expires, key, links; integers as LEB128, text and blobs with their length before them.
+    /// tenant, channel, kind, number, root, file count, bytes, manifest bytes, previous root,
+    /// created, expires, key, links; integers as LEB128, text and blobs with their length before
+    /// them.
     public var encoded: [UInt8] {
         var writer = ByteWriter(capacity: 256)
         writer.write(Self.version)
@@ -119,8 +127,11 @@ extension Release {
 ///
 /// The record's own bytes are kept, so that what is verified is what was signed.
 public struct SignedRelease: Hashable, Sendable {
+    /// What the record says.
     public let release: Release
+    /// ``Release/encoded`` as it was signed.
     public let record: [UInt8]
+    /// 64 bytes; whether they match says ``TrustedKeys/verify(_:)``.
     public let signature: [UInt8]
 
     /// - Throws: ``ArtifactStoreError`` with code `malformed` when the record cannot be read. The
@@ -137,8 +148,8 @@ public struct SignedRelease: Hashable, Sendable {
     /// The longest record, in bytes: names of at most 255 bytes and fixed fields fit well.
     public static let maximumRecordBytes = 4_096
 
-    /// The bytes under the signature: a fixed text, so that a signature made for something else never
-    /// passes for one of a release, and the record.
+    /// The bytes under the signature: a fixed text, so that a signature made for something else
+    /// never passes for one of a release, and the record.
     public static func signedBytes(of record: [UInt8]) -> [UInt8] {
         Array("reeve release\0".utf8) + record
     }

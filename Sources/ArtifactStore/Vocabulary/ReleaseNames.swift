@@ -8,16 +8,19 @@ public struct ChannelName: RawRepresentable, Hashable, Sendable, Comparable,
 
     /// Wraps a name that is known to be valid: a literal, or a row read back. Publishing checks it.
     public init(rawValue: String) { self.rawValue = rawValue }
+    /// A name in source code; it is checked where it is used.
     public init(stringLiteral name: String) { self.init(rawValue: name) }
 
     /// Validates a name that came from outside.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `invalidName` unless it has 1 to 255 bytes and every
-    ///   part between slashes is a name as `NameIdentifier` requires it: visible, not `.` or `..`.
+    /// - Throws: ``ArtifactStoreError`` with code `invalidName` unless it has 1 to 255 bytes and
+    ///   every part between slashes is a name as `NameIdentifier` requires it: visible, not `.` or `..`.
     public init(validating name: String) throws(ArtifactStoreError) {
         guard name.utf8.count <= maximumNameLength else {
             throw ArtifactStoreError(
-                .invalidName, "A channel has at most \(maximumNameLength) bytes. Choose a shorter name.")
+                .invalidName,
+                "A channel has at most \(maximumNameLength) bytes. Choose a shorter name."
+            )
         }
         for part in name.split(separator: "/", omittingEmptySubsequences: false) {
             do {
@@ -42,7 +45,9 @@ public struct ReleaseNumber: RawRepresentable, Hashable, Sendable, Comparable,
     CustomStringConvertible, Codable
 {
     public let rawValue: Int64
+    /// A number that was read back; a channel counts them itself.
     public init(rawValue: Int64) { self.rawValue = rawValue }
+    /// The same, shorter.
     public init(_ rawValue: Int64) { self.rawValue = rawValue }
     public var description: String { String(rawValue) }
     public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
@@ -62,8 +67,11 @@ public struct ArtifactKind: NameIdentifier, ExpressibleByStringLiteral, Codable 
 
     /// Files without further meaning.
     public static let files: ArtifactKind = "files"
+    /// An application that is served over HTTP.
     public static let webApplication: ArtifactKind = "web-application"
+    /// A program that runs beside the server.
     public static let service: ArtifactKind = "service"
+    /// Settings that other programs read.
     public static let configuration: ArtifactKind = "configuration"
 }
 

@@ -15,6 +15,7 @@ public struct TreeLimits: Hashable, Sendable {
     /// Bytes of an encoded manifest. 64 MiB: it is held in memory.
     public var manifestBytes: Int64 = 64 << 20
 
+    /// The defaults.
     public init() {}
 }
 
@@ -22,7 +23,7 @@ public struct TreeLimits: Hashable, Sendable {
 public enum LinkPolicy: String, Hashable, Sendable, CaseIterable, Codable {
     /// Only into the tree itself, wherever links on the way lead.
     case insideTree
-    /// Into the tree, or to an absolute path of the machine that serves it. Relative links that leave
-    /// the tree are refused all the same: what they mean depends on where the tree lies.
+    /// Into the tree, or to an absolute path of the machine that serves it. Relative links that
+    /// leave the tree are refused all the same: what they mean depends on where the tree lies.
     case allowAbsolute
 }

@@ -9,11 +9,14 @@ public struct TreeEntry: Hashable, Sendable {
         case link(target: TreePath)
     }
 
+    /// Relative to the tree.
     public let path: TreePath
     /// The permission bits, `0o000` to `0o777`. A link has `0o777`.
     public let mode: UInt16
+    /// What it is.
     public let content: Content
 
+    /// An entry, which is checked when a manifest is made of it.
     public init(path: TreePath, mode: UInt16, content: Content) {
         self.path = path
         self.mode = mode
@@ -36,6 +39,7 @@ public struct TreeEntry: Hashable, Sendable {
 /// Owners and times are not part of a tree. A manifest that exists is valid: it can only be made
 /// through ``init(entries:limits:links:)`` or ``init(decoding:limits:links:)``, which check it.
 public struct TreeManifest: Hashable, Sendable {
+    /// Sorted, unique, each beneath a directory of the tree.
     public let entries: [TreeEntry]
     /// The canonical binary form; its digest is ``id``.
     public let encoded: [UInt8]

@@ -7,9 +7,12 @@ internal import CReeveSystem
 public struct TreePath: Hashable, Sendable, Comparable, CustomStringConvertible,
     ExpressibleByStringLiteral
 {
+    /// Not validated: a path is checked where a tree is made of it.
     public let bytes: [UInt8]
 
+    /// A path as the file system spells it.
     public init(bytes: [UInt8]) { self.bytes = bytes }
+    /// A path in UTF-8.
     public init(_ text: String) { bytes = Array(text.utf8) }
     public init(stringLiteral text: String) { self.init(text) }
 

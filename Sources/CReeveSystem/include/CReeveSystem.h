@@ -76,9 +76,10 @@ int reeve_remove_file(int directory, const char *path);
 int reeve_remove_directory(int directory, const char *path);
 
 int reeve_rename(int from_directory, const char *from, int to_directory, const char *to);
-// renameat2(RENAME_NOREPLACE): fails with EEXIST when `to` exists.
+// renameat2(RENAME_NOREPLACE): fails with EEXIST when `to` exists. On file systems without it the
+// look and the rename are two steps.
 int reeve_rename_new(int from_directory, const char *from, int to_directory, const char *to);
-// renameat2(RENAME_EXCHANGE): swaps the two names in one step.
+// renameat2(RENAME_EXCHANGE): swaps the two names in one step. EINVAL on file systems without it.
 int reeve_rename_exchange(int from_directory, const char *from, int to_directory, const char *to);
 
 // fsync, and syncfs: everything written to the file system that `file` lies on.
@@ -87,7 +88,8 @@ int reeve_sync_file_system(int file);
 
 // Reading a directory. The stream owns `directory` and closes it.
 void *reeve_directory_stream(int directory);
-// 1 and a name, 0 at the end, -errno. "." and ".." are left out. The name is valid until the next call.
+// 1 and a name, 0 at the end, -errno. "." and ".." are left out. The name is valid until the next
+// call.
 int reeve_directory_next(void *stream, const char **name);
 void reeve_directory_close(void *stream);
 

@@ -15,8 +15,8 @@ enum {
     REEVE_ZSTD_FAILED = -2
 };
 
-// The library's version as it gives it (1.5.4 is 10504), or 0. Loads it on the first call; safe from
-// any thread.
+// The library's version as it gives it (1.5.4 is 10504), or 0. Loads it on the first call; safe
+// from any thread.
 unsigned reeve_zstd_version(void);
 
 // An upper bound of the compressed size.
@@ -28,8 +28,8 @@ void reeve_zstd_compressor_free(void *compressor);
 void *reeve_zstd_decompressor(void);
 void reeve_zstd_decompressor_free(void *decompressor);
 
-// Compresses one frame. `prefix` may be NULL; it is used for this frame only. `window_log` 0 leaves the
-// choice to the library. Returns the frame's size, or a negative number.
+// Compresses one frame. `prefix` may be NULL; it is used for this frame only. `window_log` 0 leaves
+// the choice to the library. Returns the frame's size, or a negative number.
 int64_t reeve_zstd_compress(void *compressor, void *target, size_t capacity, const void *source,
                             size_t count, const void *prefix, size_t prefix_count, int level,
                             int window_log, int long_distance);

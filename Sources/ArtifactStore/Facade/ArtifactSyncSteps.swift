@@ -1,0 +1,284 @@
+internal import ClusterRole
+internal import Logging
+
+// What one look at the source leads to. The decisions are ActivationCore's.
+extension ArtifactSync {
+    // MARK: - Looking
+
+    func look() async throws -> SyncReport {
+        let answer = try await source.latestRelease(
+            of: channel,
+            tenant: configuration.tenant,
+            unlessAt: isDamaged ? nil : seen
+        )
+        switch answer {
+        case .unchanged: return SyncReport(.unchanged, served.active?.release)
+        case .empty: return SyncReport(.empty)
+        case .release(let stored):
+            seen = nil
+            let (report, isSettled) = try await consider(stored.published)
+            if isSettled { seen = stored.revision }
+            return report
+        }
+    }
+
+    /// - Returns: the report, and whether looking at the same revision again would be in vain.
+    private func consider(
+        _ published: PublishedRelease
+    ) async throws -> (SyncReport, isSettled: Bool) {
+        guard let (directory, core) = opened else { return (SyncReport(.empty), false) }
+        let signed = published.signed
+        let release = signed.release
+        do {
+            try trusted.verify(signed)
+        } catch {
+            await acknowledge(signed, error)
+            return (SyncReport(.refused(error), release), false)
+        }
+        switch core.onOffer(signed, at: configuration.time.now()) {
+        case .keep:
+            if isDamaged {
+                let report = try await repair(published, in: directory)
+                return (report, isSettled: !isDamaged)
+            }
+            await acknowledge(signed, nil)
+            return (SyncReport(.unchanged, release), true)
+        case .keepRefused(let refusal):
+            let error = ArtifactStoreError(.init(rawValue: refusal.code), refusal.message)
+            await acknowledge(signed, error)
+            return (SyncReport(.refused(error), release), true)
+        case .refuse(let error):
+            await acknowledge(signed, error)
+            return (SyncReport(.refused(error), release), true)
+        case .adopt where !isDamaged:
+            var next = core
+            let directives = next.onAdopted(signed)
+            opened = (directory, next)
+            try await perform(directives, in: directory)
+            if let active = served.active {
+                served.rename(ActiveRelease(release: release, directory: active.directory))
+            }
+            return (SyncReport(.adopted, release), true)
+        case .adopt, .fetch:
+            return try await advance(to: published, in: directory)
+        }
+    }
+
+    /// Fetches, prepares and activates a release, or refuses it.
+    private func advance(
+        to published: PublishedRelease,
+        in directory: WorkerDirectory
+    ) async throws -> (SyncReport, isSettled: Bool) {
+        guard var core = opened?.core else { return (SyncReport(.empty), false) }
+        let signed = published.signed
+        let before = core.state
+        let old = isDamaged ? nil : before.active?.release
+        let fetcher = ReleaseFetcher(
+            source: source,
+            directory: directory,
+            configuration: configuration
+        )
+        do {
+            let tree = try await fetcher.obtain(
+                published,
+                from: [old, before.previous?.release].compactMap { $0 }
+            )
+            try await prepare(handle(signed.release, in: directory))
+            var report = SyncReport(.activated, signed.release)
+            report.transfer = tree.transfer
+            report.bytesReceived = fetcher.bytesReceived
+            let oldTree = old.flatMap { directory.tree($0, limits: configuration.limits) }
+            report.filesChanged =
+                TreeDifference(from: oldTree?.manifest, to: tree.manifest).count
+            let directives = core.onPrepared(signed)
+            opened = (directory, core)
+            do {
+                try await perform(directives, in: directory)
+            } catch let error as DeploymentFailure {
+                let undo = core.onActivationFailed(signed, before: before, error.error)
+                opened = (directory, core)
+                removable.append(handle(signed.release, in: directory))
+                try await perform(undo, in: directory)
+                return (SyncReport(.refused(error.error), signed.release), true)
+            } catch {
+                // Not switched: the next look begins where this one did, and finds the tree there.
+                opened?.core.forget(backTo: before)
+                throw error
+            }
+            isDamaged = false
+            return (report, true)
+        } catch let failure as DeploymentFailure {
+            return (try await refuse(signed, failure.error, fetcher, in: directory), true)
+        } catch let error as ArtifactStoreError where error.isRefusal {
+            guard error.isLasting else {
+                await acknowledge(signed, error)
+                var report = SyncReport(.refused(error), signed.release)
+                report.bytesReceived = fetcher.bytesReceived
+                return (report, false)
+            }
+            return (try await refuse(signed, error, fetcher, in: directory), true)
+        }
+    }
+
+    private func refuse(
+        _ signed: SignedRelease,
+        _ error: ArtifactStoreError,
+        _ fetcher: ReleaseFetcher,
+        in directory: WorkerDirectory
+    ) async throws -> SyncReport {
+        guard var core = opened?.core else { return SyncReport(.empty) }
+        let directives = core.onRefused(signed, error)
+        opened = (directory, core)
+        removable.append(handle(signed.release, in: directory))
+        try await perform(directives, in: directory)
+        var report = SyncReport(.refused(error), signed.release)
+        report.bytesReceived = fetcher.bytesReceived
+        return report
+    }
+
+    /// Fetches the active release once more, whole, because its files were damaged.
+    private func repair(
+        _ published: PublishedRelease,
+        in directory: WorkerDirectory
+    ) async throws -> SyncReport {
+        let fetcher = ReleaseFetcher(
+            source: source,
+            directory: directory,
+            configuration: configuration
+        )
+        let tree = try await fetcher.obtain(published, from: [])
+        try directory.pointCurrent(to: published.release)
+        let error = await restore(handle(published.release, in: directory))
+        isDamaged = error != nil
+        await acknowledge(published.signed, error)
+        var report = SyncReport(error.map { .refused($0) } ?? .activated, published.release)
+        report.transfer = tree.transfer
+        report.bytesReceived = fetcher.bytesReceived
+        return report
+    }
+
+    // MARK: - Directives
+
+    struct DeploymentFailure: Error { let error: ArtifactStoreError }
+
+    func failure(_ step: String, _ cause: any Error) -> DeploymentFailure {
+        DeploymentFailure(
+            error: ArtifactStoreError(
+                .deploymentFailed,
+                "The deployer refused to \(step) the release: \(cause). Mend it and publish again.",
+                cause: cause
+            )
+        )
+    }
+
+    private func prepare(_ new: ActiveRelease) async throws {
+        try await asking("prepare") { try await deployer.prepare(new, replacing: served.active) }
+        try await asking("pass as healthy") { try await deployer.checkHealth(of: new) }
+    }
+
+    /// Calls the deployer. What it throws refuses the release, unless this task is being stopped.
+    private func asking(_ step: String, _ body: () async throws -> Void) async throws {
+        do {
+            try await body()
+        } catch {
+            if error is CancellationError || Task.isCancelled { throw CancellationError() }
+            throw failure(step, error)
+        }
+    }
+
+    private func perform(
+        _ directives: [ActivationDirective],
+        in directory: WorkerDirectory
+    ) async throws {
+        var retired: ServedReleases.Slot?
+        for directive in directives {
+            switch directive {
+            case .pointCurrent(let signed): try directory.pointCurrent(to: signed.release)
+            case .persist: try persist(in: directory)
+            case .activate(let signed):
+                let new = handle(signed.release, in: directory)
+                try await asking("activate") { try await deployer.activate(new) }
+                if served.active != new { retired = served.activate(new) }
+            case .drain:
+                guard let slot = retired else { continue }
+                await drain(slot)
+            case .removeOthers: await removeOthers(in: directory)
+            case .acknowledge(let signed, let error): await acknowledge(signed, error)
+            }
+        }
+    }
+
+    private func persist(in directory: WorkerDirectory) throws {
+        guard let state = opened?.core.state else { return }
+        try directory.saveState(state, tenant: configuration.tenant, channel: channel)
+    }
+
+    private func drain(_ slot: ServedReleases.Slot) async {
+        let isFree = await slot.retire(
+            timeout: configuration.drainTimeout,
+            time: configuration.time
+        )
+        if !isFree {
+            lingering.append(slot)
+            configuration.logger.warning(
+                "Requests still use the old release after the drain timeout.",
+                metadata: ["channel": "\(channel)", "number": "\(slot.release.release.number)"]
+            )
+        }
+        await deployer.drain(slot.release)
+    }
+
+    /// Removes trees that are neither active nor the one before. Failing to is no failure: the next
+    /// release tries again.
+    private func removeOthers(in directory: WorkerDirectory) async {
+        guard let state = opened?.core.state else { return }
+        lingering.removeAll { !$0.isInUse }
+        let kept = Set(
+            [state.active, state.previous].compactMap { $0?.release.root }
+                + lingering.map(\.release.release.root)
+        )
+        for gone in removable where !kept.contains(gone.release.root) {
+            await deployer.remove(gone)
+        }
+        removable = [state.active, state.previous].compactMap {
+            $0.map { handle($0.release, in: directory) }
+        }
+        removable += lingering.map(\.release).filter { !removable.contains($0) }
+        do {
+            try directory.removeTrees(except: kept)
+        } catch {
+            configuration.logger.warning(
+                "Old trees could not be removed.",
+                metadata: ["channel": "\(channel)", "error": "\(error)"]
+            )
+        }
+    }
+
+    // MARK: - Acknowledging
+
+    func acknowledge(_ signed: SignedRelease, _ error: ArtifactStoreError?) async {
+        let floor = error?.code == .belowFloor ? opened?.core.state.floor?.encoded : nil
+        unsent = AppliedRelease(
+            node: configuration.node,
+            release: signed.release,
+            error: error,
+            at: configuration.time.now(),
+            floorRecord: floor
+        )
+        await sendUnsent()
+    }
+
+    /// An acknowledgement that gets lost is sent again with the next look.
+    func sendUnsent() async {
+        guard let applied = unsent else { return }
+        do {
+            try await source.acknowledge(applied, tenant: configuration.tenant)
+            unsent = nil
+        } catch {
+            configuration.logger.debug(
+                "An acknowledgement could not be sent; it is kept.",
+                metadata: ["channel": "\(channel)", "error": "\(error)"]
+            )
+        }
+    }
+}
