@@ -19,16 +19,21 @@ let logging = product("Logging", "swift-log")
 let metrics = product("Metrics", "swift-metrics")
 let tracing = product("Tracing", "swift-distributed-tracing")
 let lifecycle = product("ServiceLifecycle", "swift-service-lifecycle")
-let lifecycleTestKit = product("ServiceLifecycleTestKit", "swift-service-lifecycle")
+let signals = product("UnixSignals", "swift-service-lifecycle")
 let crypto = product("Crypto", "swift-crypto")
 let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
 let sqlite3 = product("GRDBSQLite", "GRDB.swift", trait: "SQLite")
 let httpTypes = product("HTTPTypes", "swift-http-types", trait: "Server")
 let hummingbird = product("Hummingbird", "hummingbird", trait: "Server")
+let hummingbirdCore = product("HummingbirdCore", "hummingbird", trait: "Server")
 let mustache = product("Mustache", "swift-mustache", trait: "Server")
 let configuration = product("Configuration", "swift-configuration", trait: "Server")
 let argumentParser = product("ArgumentParser", "swift-argument-parser", trait: "Server")
 let httpClientForServer = product("AsyncHTTPClient", "async-http-client", trait: "Server")
+let nio = product("NIOCore", "swift-nio", trait: "Server")
+let nioHTTP1 = product("NIOHTTP1", "swift-nio", trait: "Server")
+let nioForPush = product("NIOCore", "swift-nio", trait: "Push")
+let nioHTTP1ForPush = product("NIOHTTP1", "swift-nio", trait: "Push")
 let httpClientForPush = product("AsyncHTTPClient", "async-http-client", trait: "Push")
 
 /// The modules every consumer may link: no Foundation, no NIO, no SQLite.
@@ -107,7 +112,11 @@ let sqliteModules: [Target] = [
 
 /// Traits `Server` and `Push`: everything that speaks HTTP.
 let serverModules: [Target] = [
-    .target(name: "HTTPHandling", dependencies: ["ClusterRole", httpTypes, logging, metrics, tracing], swiftSettings: strict),
+    .target(
+        name: "HTTPHandling",
+        dependencies: ["ClusterRole", httpTypes, crypto, logging, metrics, tracing],
+        swiftSettings: strict
+    ),
     .target(
         name: "DeviceGateway",
         dependencies: ["HTTPHandling", "ClusterRole", "DeviceRegistry", "OperationQueue", httpTypes, logging],
@@ -134,21 +143,24 @@ let serverModules: [Target] = [
         name: "ClusterLink",
         dependencies: [
             "ClusterTransport", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
-            "OperationQueue", httpClientForServer, lifecycle, logging, metrics,
+            "OperationQueue", "HTTPHandling", httpClientForServer, nio, nioHTTP1, lifecycle, logging,
+            metrics,
         ],
         path: "Sources/ClusterTransport/Client",
         swiftSettings: strict
     ),
     .target(
         name: "HummingbirdHosting",
-        dependencies: ["HTTPHandling", httpTypes, hummingbird, lifecycle, logging],
+        dependencies: [
+            "HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle, logging,
+        ],
         swiftSettings: strict
     ),
     .target(
         name: "PushTransports",
         dependencies: [
-            "NotificationDispatch", "ClusterRole", "DeviceRegistry", httpClientForPush, lifecycle,
-            logging,
+            "NotificationDispatch", "DeviceRegistry", "ClusterRole", httpClientForPush, nioForPush,
+            nioHTTP1ForPush, lifecycle, logging,
         ],
         swiftSettings: strict
     ),
@@ -159,8 +171,8 @@ let nodes: [Target] = [
     .target(
         name: "ReeveWorker",
         dependencies: [
-            "ClusterRole", "ArtifactStore", "DeviceRegistry", "OperationQueue", "SQLiteReplica",
-            "HTTPHandling", "DeviceGateway", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
+            "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+            "SQLiteReplica", "HTTPHandling", "DeviceGateway", "ClusterLink", "HummingbirdHosting",
             configuration, lifecycle, logging,
         ],
         swiftSettings: strict
@@ -177,63 +189,26 @@ let nodes: [Target] = [
 ]
 
 let commands: [Target] = [
+    .target(
+        name: "WorkerCommandLine",
+        dependencies: [
+            "ReeveWorker", "ClusterRole", configuration, argumentParser, lifecycle, signals, logging,
+        ],
+        path: "Sources/reeve-worker/CommandLine",
+        swiftSettings: strict
+    ),
+    .executableTarget(
+        name: "reeve-worker", dependencies: ["WorkerCommandLine", argumentParser],
+        path: "Sources/reeve-worker/Main", swiftSettings: strict
+    ),
     .executableTarget(
         name: "reeve",
         dependencies: [
-            "ReeveManager", "ReeveWorker", "PushTransports", "ClusterRole", "HTTPHandling",
-            "HummingbirdHosting", configuration, argumentParser, httpClientForServer, lifecycle,
-            logging,
+            "WorkerCommandLine", "ReeveManager", "PushTransports", "NotificationDispatch",
+            "ClusterRole", "HTTPHandling", "HummingbirdHosting", argumentParser,
+            httpClientForServer, nio, nioHTTP1, lifecycle, signals, logging,
         ],
         swiftSettings: strict
-    ),
-    .executableTarget(
-        name: "reeve-worker",
-        dependencies: ["ReeveWorker", configuration, argumentParser, lifecycle, logging],
-        swiftSettings: strict
-    ),
-]
-
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
-}
-
-let testTargets: [Target] = [
-    tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
-    tests(
-        "ClusterTestKitTests",
-        [
-            "ClusterTestKit", "ClusterRole", "ClusterMembership", "DeviceRegistry",
-            "OperationQueue", "NotificationDispatch",
-        ]
-    ),
-    tests(
-        "ConformanceTests",
-        [
-            "ClusterTestKit", "ClusterRole", "ClusterMembership", "DeviceRegistry",
-            "OperationQueue", "NotificationDispatch",
-        ]
-    ),
-    tests(
-        "ClusterMembershipTests",
-        ["ClusterMembership", "ClusterTestKit", "ClusterRole", lifecycle, lifecycleTestKit]
-    ),
-    tests(
-        "NotificationDispatchTests",
-        [
-            "NotificationDispatch", "ClusterTestKit", "ClusterRole", "DeviceRegistry",
-            "OperationQueue", lifecycle, lifecycleTestKit,
-        ]
-    ),
-    tests(
-        "SQLiteStoreTests",
-        [
-            "SQLiteEngine", "SQLiteStore", "ClusterRole", "ClusterMembership", "ArtifactStore",
-            "DeviceRegistry", "OperationQueue", "NotificationDispatch", "ClusterTestKit",
-        ]
-    ),
-    tests(
-        "PushTransportsTests",
-        ["PushTransports", "NotificationDispatch", "ClusterRole", "DeviceRegistry"]
     ),
 ]
 
@@ -244,6 +219,79 @@ let libraries = [
     "DeviceGateway", "ManagerConsole", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
     "PushTransports", "ReeveManager", "ReeveWorker",
 ]
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+import Foundation
+let existing = Set(
+    (try? FileManager.default.contentsOfDirectory(atPath: Context.packageDirectory + "/Tests")) ?? [])
+let core: [Target.Dependency] = [
+    "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+    "NotificationDispatch", "ClusterTestKit", lifecycle, logging, metrics,
+    product("ServiceLifecycleTestKit", "swift-service-lifecycle"),
+]
+let testTargets: [Target] = [
+    tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
+    tests("ClusterMembershipTests", core),
+    tests("ArtifactStoreTests", core + [crypto, "CZstandard", "CReeveSystem"]),
+    tests("DeviceRegistryTests", core),
+    tests("OperationQueueTests", core),
+    tests("NotificationDispatchTests", core),
+    tests("ClusterTestKitTests", core),
+    tests("ConformanceTests", core + ["SQLiteStore", "SQLiteReplica"]),
+    tests("SQLiteStoreTests", core + ["SQLiteEngine", "SQLiteStore", grdb, sqlite3]),
+    tests("SQLiteReplicaTests", core + ["SQLiteEngine", "SQLiteReplica"]),
+    tests(
+        "HTTPHandlingTests",
+        [
+            "HTTPHandling", "ClusterRole", httpTypes, logging, tracing,
+            product("MetricsTestKit", "swift-metrics", trait: "Server"),
+            product("InMemoryTracing", "swift-distributed-tracing", trait: "Server"),
+        ]
+    ),
+    tests(
+        "HummingbirdHostingTests",
+        [
+            "HummingbirdHosting", "HTTPHandling", "ClusterRole", httpTypes, hummingbird, lifecycle,
+            logging,
+        ]
+    ),
+    .target(
+        name: "HTTPTestSupport",
+        dependencies: ["HTTPHandling", httpTypes, logging],
+        path: "Tests/HTTPTestSupport",
+        swiftSettings: strict
+    ),
+    tests(
+        "DeviceGatewayTests",
+        core + [
+            "HTTPTestSupport",
+            "DeviceGateway", "HTTPHandling", "HummingbirdHosting", httpTypes, httpClientForServer,
+        ]
+    ),
+    tests(
+        "ManagerConsoleTests",
+        core + [
+            "HTTPTestSupport",
+            "ManagerConsole", "HTTPHandling", "HummingbirdHosting", httpTypes, httpClientForServer,
+        ]
+    ),
+    tests(
+        "ClusterTransportTests",
+        core + [
+            "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting", "HTTPHandling",
+            httpTypes, httpClientForServer,
+        ]
+    ),
+    tests("PushTransportsTests", core + ["PushTransports"]),
+    tests(
+        "ProcessTests",
+        core + ["reeve", "reeve-worker", "HTTPHandling", "ReeveManager", "ReeveWorker"]
+    ),
+    tests("HouseTests", core + libraries.map { .target(name: $0) }),
+].filter { existing.contains($0.name) }
 
 /// Documentation is built with `REEVE_DOCUMENTATION=1`; nobody else fetches the plugin.
 let documentation: [Package.Dependency] =
@@ -275,7 +323,11 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0"),
         .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
-        .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(
+            url: "https://github.com/apple/swift-configuration", from: "1.4.0",
+            traits: [.defaults, "CommandLineArguments"]
+        ),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     ] + documentation,
     targets: coreModules + sqliteModules + serverModules + nodes + commands + testTargets,

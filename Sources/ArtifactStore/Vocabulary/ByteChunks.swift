@@ -61,3 +61,7 @@ public struct ByteChunks: AsyncSequence, Sendable {
         return result
     }
 }
+
+/// An iterator belongs to one task.
+@available(*, unavailable)
+extension ByteChunks.AsyncIterator: Sendable {}

@@ -38,8 +38,9 @@ package struct CoordinatorCore: Sendable {
         /// Not the coordinator; asks at the time.
         case standby(askAt: Duration)
         case holding(Holding)
-        /// Lost; the callbacks have not come back yet.
-        case settling(askAt: Duration)
+        /// Lost; the callbacks have not come back yet. The epoch, if any, is still to be given back: a
+        /// renewal was under way when it was lost.
+        case settling(askAt: Duration, release: Epoch?)
         /// Shutting down: callbacks have until the time, then the lease goes back without them.
         case leaving(Epoch?, until: Duration)
         /// The lease is being given back; at the time all ends, whether or not the store answered.
@@ -192,8 +193,8 @@ package struct CoordinatorCore: Sendable {
             callbacks += 1
             phase = .leaving(holding.epoch, until: now + callbackLimit)
             return [.lost(holding.epoch, .shutdown), .scheduleNext(after: callbackLimit)]
-        case .settling:
-            phase = .leaving(nil, until: now + callbackLimit)
+        case .settling(_, let epoch):
+            phase = .leaving(epoch, until: now + callbackLimit)
             return [.scheduleNext(after: callbackLimit)]
         case .leaving, .releasing, .ended:
             return []
@@ -240,20 +241,20 @@ package struct CoordinatorCore: Sendable {
         at now: Duration
     ) -> [Directive] {
         callbacks += 1
-        phase = .settling(askAt: now + timing.retry)
-        var directives: [Directive] = [.lost(holding.epoch, reason)]
         let mayStillHold = reason == .gainFailed || reason == .gainStuck
-        if mayStillHold && call == nil {
-            call = .release
-            directives.append(.release(holding.epoch))
-        }
-        return directives
+        phase = .settling(askAt: now + timing.retry, release: mayStillHold ? holding.epoch : nil)
+        return [.lost(holding.epoch, reason)] + proceed(at: now)
     }
 
     /// A callback or a call has ended: goes on to whatever waited for it.
     private mutating func proceed(at now: Duration) -> [Directive] {
         switch phase {
-        case .settling(let askAt):
+        case .settling(let askAt, let epoch?):
+            if call != nil { return [] }
+            call = .release
+            phase = .settling(askAt: askAt, release: nil)
+            return [.release(epoch)]
+        case .settling(let askAt, nil):
             guard callbacks == 0 else { return [] }
             phase = .standby(askAt: max(now, askAt))
             return onTick(at: now)

@@ -256,7 +256,10 @@ public final class Coordinator: Service {
                 if let refusal = error as? ClusterRoleError, refusal.code == .fenced {
                     sink.yield(.failed(.fenced(current: refusal.currentEpoch ?? .none)))
                 } else {
-                    self.configuration.logger.warning(
+                    // A coordinator that is cancelled cancels its question; that is no trouble.
+                    let level: Logger.Level = Task.isCancelled ? .debug : .warning
+                    self.configuration.logger.log(
+                        level: level,
                         "the lease could not be asked for",
                         metadata: ["error": "\(error)"]
                     )

@@ -97,19 +97,24 @@ package struct DispatchCore: Sendable {
         let transport = registration.transport
         switch outcome {
         case .accepted:
-            health[transport] = nil
+            // An answer that was under way when the rest began does not end it.
+            if let known = health[transport], monotonic >= known.pausedUntil {
+                health[transport] = nil
+            }
             return [.settle(.sent)]
         case .rejected(let reason):
-            return [.settle(.abandon(failure: shortened(reason)))]
+            return [.settle(.abandon(failure: clean(reason, registration)))]
         case .unknown(let reason):
+            let reason = clean(reason, registration)
             return [.settle(retry(wake, after: nil, reason, random: random, at: now))]
         case .retry(let after, .device, let reason):
+            let reason = clean(reason, registration)
             return [.settle(retry(wake, after: after, reason, random: random, at: now))]
         case .retry(let after, .transport, let reason):
             let pause = rest(transport, after: after, random: random, monotonic: monotonic)
             // The transport's trouble is not the device's: it never makes a device be given up.
             return [
-                .settle(.retry(at: now + pause, failure: shortened(reason))),
+                .settle(.retry(at: now + pause, failure: clean(reason, registration))),
                 .reportPause(transport: transport, for: pause),
             ]
         case .deadToken(let since):
@@ -127,10 +132,10 @@ package struct DispatchCore: Sendable {
         at now: Timestamp
     ) -> WakeSettlement.Verdict {
         let failures = Int(wake.attempts) + 1
-        if failures >= backoff.maximumAttempts { return .abandon(failure: shortened(reason)) }
+        if failures >= backoff.maximumAttempts { return .abandon(failure: reason) }
         let pause = backoff.delay(afterFailures: failures, random: random)
         let asked = min(after ?? .zero, DispatchCore.longestRetryAfter)
-        return .retry(at: now + max(pause, asked), failure: shortened(reason))
+        return .retry(at: now + max(pause, asked), failure: reason)
     }
 
     private mutating func rest(
@@ -180,9 +185,18 @@ package struct DispatchCore: Sendable {
         ]
     }
 
+    /// A transport's reason as it may be stored and logged: never with the address.
+    private func clean(_ reason: String, _ registration: PushRegistration) -> String {
+        guard !registration.address.isEmpty else { return shortened(reason) }
+        return shortened(reason.replacing(registration.address, with: "…"))
+    }
+
     private func shortened(_ text: String) -> String {
         guard text.utf8.count > DispatchCore.maximumFailureBytes else { return text }
-        return String(decoding: text.utf8.prefix(DispatchCore.maximumFailureBytes - 3), as: UTF8.self)
+        return String(
+            decoding: text.utf8.prefix(DispatchCore.maximumFailureBytes - 3),
+            as: UTF8.self
+        )
             + "…"
     }
 }

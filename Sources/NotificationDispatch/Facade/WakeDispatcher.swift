@@ -139,7 +139,10 @@ public actor WakeDispatcher: Service {
                     configuration.logger.info("no longer waking devices: not the coordinator")
                     return
                 }
-                configuration.logger.warning("wake dispatch failed", metadata: ["error": "\(error)"])
+                configuration.logger.warning(
+                    "wake dispatch failed",
+                    metadata: ["error": "\(error)"]
+                )
             }
             // After a failure, or while a step is under way.
             let (clock, pause) = (clock, configuration.idleInterval)
@@ -160,7 +163,12 @@ public actor WakeDispatcher: Service {
                 while true {
                     try await refill(&drive, &group)
                     if drive.inFlight.isEmpty {
-                        try await flush(&drive)
+                        if !drive.settled.isEmpty {
+                            // A wish that came during an attempt is due at once.
+                            try await flush(&drive)
+                            drive.isExhausted = false
+                            continue
+                        }
                         if !isEndless || isStopping { break }
                     }
                     if isEndless && !drive.isNudgeWaiting && !isStopping {
@@ -169,7 +177,9 @@ public actor WakeDispatcher: Service {
                     switch try await group.next() {
                     case .attempt(let due, let registration, let outcome):
                         take(outcome, of: due, registration, &drive)
-                        if drive.settled.count >= configuration.batchLimit { try await flush(&drive) }
+                        if drive.settled.count >= configuration.batchLimit {
+                            try await flush(&drive)
+                        }
                     case .nudge:
                         drive.isNudgeWaiting = false
                         drive.isExhausted = false
@@ -308,7 +318,14 @@ public actor WakeDispatcher: Service {
         switch verdict {
         case .sent: drive.report.sent += 1
         case .retry: drive.report.retried += 1
-        case .abandon: drive.report.abandoned += 1
+        case .abandon(let failure):
+            drive.report.abandoned += 1
+            configuration.logger.debug(
+                "wake-up given up; the device is left to polling",
+                metadata: [
+                    "tenant": "\(wake.tenant)", "device": "\(wake.device)", "reason": "\(failure)",
+                ]
+            )
         case .deadToken: drive.report.dead += 1
         }
         drive.settled.append(

@@ -1,0 +1,30 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+let package = Package(
+    name: "reeve-benchmarks",
+    platforms: [.macOS(.v15)],
+    dependencies: [
+        .package(name: "swift-reeve", path: ".."),
+        // Its traits only add allocation counters that read nothing on this platform.
+        .package(url: "https://github.com/ordo-one/benchmark", from: "1.38.0", traits: []),
+    ],
+    targets: [
+        .executableTarget(
+            name: "ReeveBenchmarks",
+            dependencies: [
+                .product(name: "Benchmark", package: "benchmark"),
+                .product(name: "ArtifactStore", package: "swift-reeve"),
+                .product(name: "ClusterRole", package: "swift-reeve"),
+                .product(name: "DeviceRegistry", package: "swift-reeve"),
+                .product(name: "OperationQueue", package: "swift-reeve"),
+                .product(name: "NotificationDispatch", package: "swift-reeve"),
+                .product(name: "SQLiteReplica", package: "swift-reeve"),
+                .product(name: "SQLiteStore", package: "swift-reeve"),
+            ],
+            path: "Benchmarks/ReeveBenchmarks",
+            plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]
+        )
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,374 @@
+public import ArtifactStore
+public import ClusterRole
+
+/// The contract of `ObjectStorage`. Each step gets a fresh, empty storage.
+public struct ObjectStorageConformance: Sendable {
+    private let make: @Sendable () async throws -> any ObjectStorage
+
+    /// - Parameter make: makes an empty storage.
+    public init(_ make: @escaping @Sendable () async throws -> any ObjectStorage) {
+        self.make = make
+    }
+
+    /// Runs every step.
+    ///
+    /// - Throws: ``ConformanceFailure`` for the first broken sentence, or what the driver throws.
+    public func run() async throws {
+        try await returnsWhatWasStored()
+        try await namesByContent()
+        try await readsFromAnOffset()
+        try await saysWhatIsMissing()
+        try await keepsNothingOfAFailedStore()
+        try await removes()
+        try await storesTheSameTwice()
+    }
+
+    private func check(_ condition: Bool, _ step: String, _ message: String) throws {
+        if !condition {
+            throw ConformanceFailure(suite: "ObjectStorage", step: step, message: message)
+        }
+    }
+
+    /// Content that is longer than one piece and has no period.
+    private static let content: [[UInt8]] = (0..<40).map { piece in
+        (0..<16_384).map { UInt8(truncatingIfNeeded: $0 &* 31 &+ $0 >> 8 &+ piece &* 7) }
+    }
+
+    private func returnsWhatWasStored() async throws {
+        let step = "an object reads back as it was stored"
+        let storage = try await make()
+        for chunks in [Self.content, [[1], [], [2, 3]], []] {
+            let stored = try await storage.put(ByteChunks(chunks))
+            let bytes = Array(chunks.joined())
+            try check(stored.byteCount == Int64(bytes.count), step, "length \(stored.byteCount)")
+            let length = try await storage.byteCount(of: stored.digest)
+            try check(length == stored.byteCount, step, "it is said to have \(length ?? -1) bytes")
+            let read = try await storage.read(stored.digest, from: 0).collect(upTo: 1 << 20)
+            try check(read == bytes, step, "\(read.count) other bytes came back")
+        }
+    }
+
+    private func namesByContent() async throws {
+        let step = "an object is named by the SHA-256 of its bytes"
+        let storage = try await make()
+        let stored = try await storage.put(ByteChunks([Array("ab".utf8), Array("c".utf8)]))
+        // FIPS 180-4, the example of one block.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        try check(stored.digest.description == expected, step, "it is named \(stored.digest)")
+    }
+
+    private func readsFromAnOffset() async throws {
+        let step = "reading begins at the offset"
+        let storage = try await make()
+        let stored = try await storage.put(ByteChunks(Self.content))
+        let bytes = Array(Self.content.joined())
+        for offset in [1, 16_384, 300_001, bytes.count - 1, bytes.count] {
+            let read = try await storage.read(stored.digest, from: Int64(offset))
+                .collect(upTo: 1 << 20)
+            try check(read == Array(bytes[offset...]), step, "at \(offset) other bytes came")
+        }
+        do {
+            let beyond = try await storage.read(stored.digest, from: Int64(bytes.count + 1))
+            _ = try await beyond.collect(upTo: 1)
+        } catch let error as ArtifactStoreError where error.code == .limitExceeded {
+            return
+        }
+        throw ConformanceFailure(
+            suite: "ObjectStorage", step: step, message: "beyond the end nothing was thrown")
+    }
+
+    private func saysWhatIsMissing() async throws {
+        let step = "a missing object is told apart"
+        let storage = try await make()
+        let missing = ContentDigest(of: [1, 2, 3])
+        let length = try await storage.byteCount(of: missing)
+        try check(length == nil, step, "it is said to have a length")
+        do {
+            _ = try await storage.read(missing, from: 0).collect(upTo: 16)
+        } catch let error as ArtifactStoreError where error.code == .notFound {
+            return
+        }
+        throw ConformanceFailure(
+            suite: "ObjectStorage", step: step, message: "reading it threw no notFound")
+    }
+
+    private struct Broken: Error {}
+
+    private func keepsNothingOfAFailedStore() async throws {
+        let step = "a store that fails leaves nothing"
+        let storage = try await make()
+        let broken = ByteChunks(reading: {
+            var isFirst = true
+            return {
+                defer { isFirst = false }
+                if isFirst { return [7, 7, 7] }
+                throw Broken()
+            }
+        })
+        do {
+            _ = try await storage.put(broken)
+            throw ConformanceFailure(
+                suite: "ObjectStorage", step: step, message: "the failure was swallowed")
+        } catch is Broken {
+            let length = try await storage.byteCount(of: ContentDigest(of: [7, 7, 7]))
+            try check(length == nil, step, "a part of it is there")
+        }
+    }
+
+    private func removes() async throws {
+        let step = "a removed object is gone, and removing it again is fine"
+        let storage = try await make()
+        let gone = try await storage.put(ByteChunks([[1]])).digest
+        let kept = try await storage.put(ByteChunks([[2]])).digest
+        try await storage.remove(gone)
+        try await storage.remove(gone)
+        let lengths = (
+            try await storage.byteCount(of: gone), try await storage.byteCount(of: kept)
+        )
+        try check(lengths.0 == nil, step, "it is still there")
+        try check(lengths.1 == 1, step, "another object went with it")
+    }
+
+    private func storesTheSameTwice() async throws {
+        let step = "storing the same twice is fine"
+        let storage = try await make()
+        let first = try await storage.put(ByteChunks([[5, 6]]))
+        let second = try await storage.put(ByteChunks([[5], [6]]))
+        try check(first == second, step, "it got two names")
+        let read = try await storage.read(first.digest, from: 0).collect(upTo: 16)
+        try check(read == [5, 6], step, "it reads as \(read)")
+    }
+}
+
+/// The contract of `ReleaseStorage`. Each step gets a fresh, empty storage.
+public struct ReleaseStorageConformance: Sendable {
+    /// A storage under test and what moves its epoch.
+    public struct Subject: Sendable {
+        public let storage: any ReleaseStorage
+        /// Begins a new epoch and returns it, as a new coordinator does.
+        public let raiseEpoch: @Sendable () async throws -> Epoch
+
+        public init(
+            storage: any ReleaseStorage, raiseEpoch: @escaping @Sendable () async throws -> Epoch
+        ) {
+            self.storage = storage
+            self.raiseEpoch = raiseEpoch
+        }
+    }
+
+    private let make: @Sendable () async throws -> Subject
+
+    /// - Parameter make: makes an empty storage.
+    public init(_ make: @escaping @Sendable () async throws -> Subject) { self.make = make }
+
+    /// Runs every step.
+    ///
+    /// - Throws: ``ConformanceFailure`` for the first broken sentence, or what the driver throws.
+    public func run() async throws {
+        try await appendsAndReadsBack()
+        try await comparesThePreviousNumber()
+        try await fencesOldEpochs()
+        try await keepsTenantsApart()
+        try await pagesThroughHistory()
+        try await listsChannels()
+        try await keepsTheNewestAcknowledgement()
+    }
+
+    private func check(_ condition: Bool, _ step: String, _ message: String) throws {
+        if !condition {
+            throw ConformanceFailure(suite: "ReleaseStorage", step: step, message: message)
+        }
+    }
+
+    /// A release of some tree. Its signature is of the right length and of no worth: drivers do not look.
+    public static func sample(
+        _ number: Int64, channel: ChannelName = "web/site", tenant: TenantID = .standard
+    ) throws -> PublishedRelease {
+        let digest = ContentDigest(of: [UInt8(truncatingIfNeeded: number)])
+        let tree = try TreeManifest(
+            entries: [TreeEntry(path: "index.html", mode: 0o644, content: .file(size: 1, digest: digest))])
+        let release = Release(
+            tenant: tenant,
+            channel: channel,
+            kind: .files,
+            number: ReleaseNumber(number),
+            tree: tree,
+            previousRoot: nil,
+            created: Timestamp(milliseconds: 1_000 * number),
+            expires: nil,
+            key: SigningKeyID(rawValue: "00112233445566778899aabbccddeeff"),
+            links: .insideTree
+        )
+        let bundle = BundleDescription(from: nil, to: tree.id, object: digest, byteCount: 100)
+        return PublishedRelease(
+            signed: try SignedRelease(
+                record: release.encoded, signature: [UInt8](repeating: 9, count: 64)),
+            bundles: [bundle]
+        )
+    }
+
+    private func appendsAndReadsBack() async throws {
+        let step = "the newest release reads back with its revision"
+        let subject = try await make()
+        let epoch = try await subject.raiseEpoch()
+        let storage = subject.storage
+        let none = try await storage.latest(of: "web/site", tenant: .standard)
+        try check(none == nil, step, "an empty channel has a release")
+        let one = try Self.sample(1)
+        let two = try Self.sample(2)
+        let first = try await storage.append(one, after: nil, epoch: epoch)
+        let latest = try await storage.latest(of: "web/site", tenant: .standard)
+        try check(latest == StoredRelease(published: one, revision: first), step, "release 1 differs")
+        let second = try await storage.append(two, after: .first, epoch: epoch)
+        try check(second.covers(first) && second != first, step, "the revision did not grow")
+        let newest = try await storage.latest(of: "web/site", tenant: .standard)
+        try check(newest == StoredRelease(published: two, revision: second), step, "release 2 differs")
+    }
+
+    private func comparesThePreviousNumber() async throws {
+        let step = "appending compares the previous number"
+        let subject = try await make()
+        let epoch = try await subject.raiseEpoch()
+        let storage = subject.storage
+        _ = try await storage.append(try Self.sample(1), after: nil, epoch: epoch)
+        let attempts: [(Int64, ReleaseNumber?)] = [
+            (1, nil), (2, ReleaseNumber(2)), (3, ReleaseNumber(2)), (3, .first),
+        ]
+        for (number, previous) in attempts {
+            do {
+                _ = try await storage.append(
+                    try Self.sample(number), after: previous, epoch: epoch)
+            } catch let error as ArtifactStoreError where error.code == .conflict {
+                try check(error.conflict?.actual == .first, step, "the conflict does not name release 1")
+                continue
+            }
+            try check(false, step, "release \(number) after \(previous?.description ?? "none") was taken")
+        }
+        let latest = try await storage.latest(of: "web/site", tenant: .standard)
+        try check(latest?.release.number == .first, step, "a refused release was written")
+    }
+
+    private func fencesOldEpochs() async throws {
+        let step = "an old epoch writes nothing"
+        let subject = try await make()
+        let old = try await subject.raiseEpoch()
+        let new = try await subject.raiseEpoch()
+        let storage = subject.storage
+        let release = try Self.sample(1)
+        let applied = Self.applied("worker-1", release, at: 1)
+        let writes: [@Sendable () async throws -> Void] = [
+            { _ = try await storage.append(release, after: nil, epoch: old) },
+            { _ = try await storage.record(applied, tenant: .standard, epoch: old) },
+        ]
+        for write in writes {
+            do {
+                try await write()
+            } catch let error as ClusterRoleError where error.code == .fenced {
+                try check(error.currentEpoch == new, step, "the error does not name the newest epoch")
+                continue
+            }
+            try check(false, step, "the write was taken")
+        }
+        let latest = try await storage.latest(of: "web/site", tenant: .standard)
+        try check(latest == nil, step, "a fenced release was written")
+        let nodes = try await storage.acknowledgements(of: "web/site", tenant: .standard)
+        try check(nodes.isEmpty, step, "a fenced acknowledgement was written")
+    }
+
+    private func keepsTenantsApart() async throws {
+        let step = "tenants do not see each other"
+        let subject = try await make()
+        let epoch = try await subject.raiseEpoch()
+        let storage = subject.storage
+        let other = TenantID(rawValue: "other")
+        let mine = try Self.sample(1)
+        let theirs = try Self.sample(1, tenant: other)
+        _ = try await storage.append(mine, after: nil, epoch: epoch)
+        let before = try await storage.latest(of: "web/site", tenant: other)
+        try check(before == nil, step, "another tenant's release is shown")
+        _ = try await storage.append(theirs, after: nil, epoch: epoch)
+        _ = try await storage.record(
+            Self.applied("worker-1", theirs, at: 1), tenant: other, epoch: epoch)
+        let latest = try await storage.latest(of: "web/site", tenant: .standard)
+        try check(latest?.published == mine, step, "another tenant's release took the place of ours")
+        let nodes = try await storage.acknowledgements(of: "web/site", tenant: .standard)
+        try check(nodes.isEmpty, step, "another tenant's acknowledgement is shown")
+    }
+
+    private func pagesThroughHistory() async throws {
+        let step = "history is paged, newest first"
+        let subject = try await make()
+        let epoch = try await subject.raiseEpoch()
+        let storage = subject.storage
+        for number in Int64(1)...5 {
+            let previous = number == 1 ? nil : ReleaseNumber(number - 1)
+            _ = try await storage.append(try Self.sample(number), after: previous, epoch: epoch)
+        }
+        var found: [Int64] = []
+        var before: ReleaseNumber?
+        while true {
+            let page = try await storage.releases(
+                of: "web/site", tenant: .standard, before: before, limit: 2)
+            try check(page.count <= 2, step, "a page has \(page.count) rows")
+            guard let last = page.last, found.count < 6 else { break }
+            found += page.map(\.release.number.rawValue)
+            before = last.release.number
+        }
+        try check(found == [5, 4, 3, 2, 1], step, "the pages are \(found)")
+    }
+
+    private func listsChannels() async throws {
+        let step = "channels are listed by name"
+        let subject = try await make()
+        let epoch = try await subject.raiseEpoch()
+        let storage = subject.storage
+        for channel in ["web/site", "api", "web/admin"] as [ChannelName] {
+            _ = try await storage.append(
+                try Self.sample(1, channel: channel), after: nil, epoch: epoch)
+        }
+        let all = try await storage.channels(of: .standard, after: nil, limit: 10)
+        try check(all == ["api", "web/admin", "web/site"], step, "the list is \(all)")
+        let rest = try await storage.channels(of: .standard, after: "api", limit: 1)
+        try check(rest == ["web/admin"], step, "behind api comes \(rest)")
+        let none = try await storage.channels(
+            of: TenantID(rawValue: "other"), after: nil, limit: 10)
+        try check(none.isEmpty, step, "another tenant has \(none)")
+    }
+
+    private static func applied(
+        _ node: String, _ release: PublishedRelease, error: ArtifactStoreError? = nil, at: Int64
+    ) -> AppliedRelease {
+        AppliedRelease(
+            node: NodeID(rawValue: node),
+            release: release.release,
+            error: error,
+            at: Timestamp(milliseconds: at),
+            floorRecord: error == nil ? nil : [1, 2, 3]
+        )
+    }
+
+    private func keepsTheNewestAcknowledgement() async throws {
+        let step = "of each node the newest word is kept"
+        let subject = try await make()
+        let epoch = try await subject.raiseEpoch()
+        let storage = subject.storage
+        let one = try Self.sample(1)
+        let two = try Self.sample(2)
+        let first = try await storage.append(one, after: nil, epoch: epoch)
+        let refusal = ArtifactStoreError(.deploymentFailed, "no")
+        let words = [
+            Self.applied("worker-2", one, at: 5),
+            Self.applied("worker-1", two, error: refusal, at: 7),
+            Self.applied("worker-1", one, at: 9),  // stale: an older release
+            Self.applied("worker-1", two, at: 6),  // stale: an older word
+        ]
+        for word in words {
+            let revision = try await storage.record(word, tenant: .standard, epoch: epoch)
+            try check(revision.covers(first), step, "the revision went back")
+        }
+        let nodes = try await storage.acknowledgements(of: "web/site", tenant: .standard)
+        try check(nodes == [words[1], words[0]], step, "what is kept is \(nodes)")
+        let latest = try await storage.latest(of: "web/site", tenant: .standard)
+        try check(latest?.revision == first, step, "an acknowledgement changed the channel")
+    }
+}

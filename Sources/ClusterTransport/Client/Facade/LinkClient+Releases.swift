@@ -1,0 +1,65 @@
+#if Server
+public import ArtifactStore
+internal import AsyncHTTPClient
+public import ClusterRole
+internal import ClusterTransport
+internal import NIOCore
+internal import NIOHTTP1
+
+/// The manager's releases, pulled over the link.
+extension LinkClient: ReleaseSource {
+    /// Asks for the newest release. With a revision the manager is asked to wait for a newer one, at
+    /// most for ``LinkClientConfiguration/releaseWait``, so that a caller that asks in a loop hears of a
+    /// release at once.
+    public func latestRelease(
+        of channel: ChannelName, tenant: TenantID, unlessAt revision: Revision?
+    ) async throws -> ReleaseAnswer {
+        var path = "/channels/\(percentEncoded(tenant.rawValue))/\(percentEncoded(channel.rawValue))"
+        var request = LinkRequest.get(path)
+        if let revision {
+            let wait = connection.releaseWait
+            path += "?wait=\(wait.components.seconds)"
+            request = .get(path)
+            request.wait = wait
+            request.headers = [("If-None-Match", "\"\(revision)\"")]
+            request.accepted = [304]
+        }
+        let answer = try await connection.send(request)
+        switch answer.status {
+        case 304: return .unchanged
+        case 204: return .empty
+        default: break
+        }
+        guard let tag = answer.headers.first(name: "ETag"), tag.count > 2,
+            let newest = try? Revision(parsing: String(tag.dropFirst().dropLast()))
+        else {
+            throw ClusterLinkError(
+                .badAnswer, "A release came without its revision. Compare versions.")
+        }
+        return .release(
+            StoredRelease(
+                published: try PublishedRelease(decoding: answer.body), revision: newest))
+    }
+
+    /// Fetches a bundle. When the connection breaks off, the reader asks again from where it stood.
+    public func bundle(
+        _ bundle: BundleDescription, from offset: Int64
+    ) async throws -> ByteChunks {
+        var request = LinkRequest.get("/bundles/\(bundle.object)")
+        if offset > 0 { request.headers = [("Range", "bytes=\(offset)-")] }
+        // The time for the head and the bytes: a bundle on a slow line takes minutes.
+        request.wait = connection.bundleTimeout
+        let response = try await connection.open(request)
+        guard offset == 0 || response.status == .partialContent else {
+            throw ClusterLinkError(
+                .badAnswer, "The manager sent a bundle from its beginning instead of byte \(offset).")
+        }
+        return ByteChunks(response.body.map { Array($0.readableBytesView) })
+    }
+
+    public func acknowledge(_ applied: AppliedRelease, tenant: TenantID) async throws {
+        let message = LinkAcknowledgement(tenant: tenant, applied: applied)
+        _ = try await connection.send(try .post("/acknowledgements", json: message))
+    }
+}
+#endif

@@ -1,0 +1,70 @@
+#if Server
+public import AsyncHTTPClient
+public import ClusterRole
+internal import ClusterTransport
+public import Logging
+internal import OperationQueue
+
+/// The worker's calls to its managers: one instance a process.
+///
+/// It fails over between the managers it was given, and throws ``ClusterLinkError`` when none
+/// answers. It keeps no state beside which manager answered last, and it never retries by itself:
+/// ``WorkerLink`` does that for the replica and the spool, callers do for the rest.
+public final class LinkClient: Sendable {
+    let connection: LinkConnection
+    /// The name of this node, as its token has it.
+    public let node: NodeID
+    let logger: Logger
+
+    /// - Parameters:
+    ///   - node: the name the token stands for.
+    ///   - http: shared with others or one's own; whoever made it shuts it down.
+    ///   - random: chooses the first manager.
+    /// - Throws: ``ClusterLinkError`` with code `invalidConfiguration`.
+    public init(
+        node: NodeID,
+        configuration: LinkClientConfiguration,
+        http: HTTPClient = .shared,
+        random: any RandomSource = SystemRandomSource(),
+        logger: Logger = Logger(label: "reeve.link")
+    ) throws(ClusterLinkError) {
+        connection = try LinkConnection(
+            client: http, configuration: configuration, random: random, logger: logger)
+        self.node = node
+        self.logger = logger
+    }
+
+    /// Says hello.
+    func hello(_ hello: LinkHello) async throws -> LinkWelcome {
+        try await connection.send(try .post("/hello", json: hello)).decode()
+    }
+
+    /// Says that this node is still there, or that it leaves.
+    func heartbeat(_ heartbeat: LinkHeartbeat) async throws -> LinkWelcome {
+        try await connection.send(try .post("/heartbeat", json: heartbeat)).decode()
+    }
+
+    /// The next page of what the replica lacks; waits at the manager when there is nothing new.
+    func page(
+        after revision: Revision?, cursor: ReplicaCursor?, limit: Int, wait: Duration
+    ) async throws -> ReplicaPage {
+        var query = "limit=\(limit)&wait=\(wait.components.seconds)"
+        if let revision { query += "&after=\(percentEncoded(revision.description))" }
+        if let cursor { query += "&cursor=\(percentEncoded(cursor.token))" }
+        var request = LinkRequest.get("/replica?\(query)")
+        request.wait = wait
+        let answer = try await connection.send(request)
+        do {
+            return try ReplicaPage(decoding: answer.body)
+        } catch {
+            throw ClusterLinkError(
+                .badAnswer, "A replica page cannot be read. Compare versions.", cause: error)
+        }
+    }
+
+    /// Hands entries on.
+    func upload(_ batch: SpoolBatch) async throws -> LinkMark {
+        try await connection.send(.post("/spool", bytes: batch.encoded())).decode()
+    }
+}
+#endif

@@ -1,0 +1,212 @@
+#if Server
+public import ClusterMembership
+public import ClusterRole
+internal import ClusterTransport
+public import Logging
+internal import Metrics
+public import OperationQueue
+public import ServiceLifecycle
+internal import Synchronization
+
+/// Keeps a worker's replica up to date and its spool empty: the worker's half of the link as a
+/// service.
+///
+/// Three loops run until the service ends: one follows the manager's revisions, one hands the spool
+/// on in order and at least once, one says that this node is there. A manager that is away costs
+/// each of them a jittered, bounded wait; devices go on being served from the replica meanwhile.
+///
+/// Name it **before** what serves devices in a `ServiceGroup`: services stop in reverse order, so the
+/// last reports are in the spool when it is handed on.
+///
+/// On graceful shutdown the loops end, the spool is handed on for at most
+/// ``WorkerLinkConfiguration/flushTimeout``, and the manager is told that the node leaves. On
+/// cancellation everything ends at once; nothing is lost, because the spool is durable.
+public final class WorkerLink: Service {
+    let client: LinkClient
+    let replica: any ReplicaStorage
+    let configuration: WorkerLinkConfiguration
+    let hints: (any HintBus)?
+    let time: any TimeSource
+    let random: any RandomSource
+    let logger: Logger
+    let state = Mutex(LinkStatus())
+
+    /// - Parameters:
+    ///   - client: dials the managers.
+    ///   - replica: what is filled and drained.
+    ///   - hints: told of each revision the replica has reached, so that what else follows the manager
+    ///     (releases, say) need not poll often.
+    public init(
+        client: LinkClient,
+        replica: any ReplicaStorage,
+        configuration: WorkerLinkConfiguration = WorkerLinkConfiguration(),
+        hints: (any HintBus)? = nil,
+        time: any TimeSource = SystemTimeSource(),
+        random: any RandomSource = SystemRandomSource(),
+        logger: Logger = Logger(label: "reeve.link")
+    ) {
+        self.client = client
+        self.replica = replica
+        self.configuration = configuration
+        self.hints = hints
+        self.time = time
+        self.random = random
+        self.logger = logger
+    }
+
+    /// How the link stands.
+    public var status: LinkStatus { state.withLock { $0 } }
+
+    /// Follows, hands on and says that it is there, until graceful shutdown or cancellation.
+    ///
+    /// It throws nothing of the link's failures: those are counted, logged and tried again.
+    public func run() async throws {
+        await cancelWhenGracefulShutdown {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { await self.follow() }
+                group.addTask { await self.drain() }
+                group.addTask { await self.sayAlive() }
+            }
+        }
+        guard !Task.isCancelled else { return }
+        await finish()
+    }
+
+    /// Hands on what is left and says good-bye, in bounded time.
+    private func finish() async {
+        let time = time
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await self.flush() }
+            group.addTask { try? await time.sleep(for: self.configuration.flushTimeout) }
+            _ = await group.next()
+            group.cancelAll()
+        }
+        logger.info("The link has ended", metadata: ["status": "\(status)"])
+    }
+
+    private func flush() async {
+        do {
+            while try await handOnOnce() {}
+            _ = try await client.heartbeat(heartbeat(.left))
+        } catch {
+            logger.notice(
+                "The spool was not emptied at shutdown; it is handed on after the next start",
+                metadata: ["error": "\(error)"]
+            )
+        }
+    }
+
+    /// Hands the next entries on, if there are any.
+    ///
+    /// - Returns: whether there were some.
+    func handOnOnce() async throws -> Bool {
+        let position = replica.position
+        // Without a revision the next page is a snapshot, and its mark says where to begin.
+        guard let revision = position.revision else { return false }
+        let entries = try await replica.pendingEntries(limit: configuration.uploadEntries)
+        guard !entries.isEmpty else { return false }
+        let mark = try await client.upload(
+            SpoolBatch(
+                incarnation: position.incarnation, history: revision.history, entries: entries))
+        try await replica.heard(from: mark.epoch)
+        replica.handedOn(upTo: mark.mark, at: mark.revision)
+        Counter(label: "reeve_link_entries_handed_on").increment(by: entries.count)
+        state.withLock {
+            $0.lastMark = mark.mark
+            $0.latest = mark.revision
+        }
+        return true
+    }
+
+    func hello() async throws {
+        let position = replica.position
+        let welcome = try await client.hello(
+            LinkHello(
+                node: client.node,
+                role: configuration.role,
+                domain: configuration.domain,
+                address: configuration.address,
+                version: configuration.version,
+                applied: position.revision,
+                highestEpoch: position.epoch,
+                properties: configuration.properties
+            ))
+        try await take(welcome)
+    }
+
+    func heartbeat(_ memberState: MemberState) -> LinkHeartbeat {
+        let position = replica.position
+        return LinkHeartbeat(
+            state: memberState,
+            applied: position.revision,
+            highestEpoch: position.epoch,
+            properties: configuration.properties
+        )
+    }
+
+    func take(_ welcome: LinkWelcome) async throws {
+        try await replica.heard(from: welcome.epoch)
+        let applied = replica.position.revision
+        state.withLock { $0.latest = welcome.revision }
+        if let applied, applied.history == welcome.revision.history {
+            Gauge(label: "reeve_link_lag_revisions")
+                .record(max(0, welcome.revision.number - applied.number))
+        }
+    }
+
+    /// Notes a success, and logs that the manager is back.
+    func succeeded() {
+        let now = time.monotonic()
+        let wasAway = state.withLock { state in
+            defer {
+                state.isConnected = true
+                state.lastFailure = nil
+                state.lastSuccess = now
+            }
+            return !state.isConnected
+        }
+        if wasAway { logger.info("The link stands", metadata: ["node": "\(client.node)"]) }
+    }
+
+    /// Notes a failure: loudly once, then quietly.
+    func failed(_ what: String, _ error: any Error) {
+        Counter(label: "reeve_link_failures", dimensions: [("loop", what)]).increment()
+        // A coordinator that was replaced goes on answering; the new one is elsewhere.
+        if (error as? ClusterRoleError)?.code == .fenced { client.connection.moveOn() }
+        let isNew = state.withLock { state in
+            defer {
+                state.isConnected = false
+                state.lastFailure = "\(error)"
+            }
+            return state.isConnected || state.lastFailure == nil
+        }
+        logger.log(
+            level: isNew ? .warning : .debug,
+            "The link failed; devices are served from the replica meanwhile",
+            metadata: ["loop": "\(what)", "error": "\(error)"]
+        )
+    }
+}
+
+/// How a worker's link stands.
+public struct LinkStatus: Hashable, Sendable {
+    /// Whether the last call succeeded.
+    public var isConnected = false
+    /// The manager's newest revision, as far as this node has heard.
+    public var latest: Revision?
+    /// Up to which entry the manager has this node's spool.
+    public var lastMark: Int64?
+    /// When a call last succeeded, on the monotonic clock.
+    public var lastSuccess: Duration?
+    /// Why the last call failed; `nil` after a success.
+    public var lastFailure: String?
+
+    public init() {}
+
+    /// How many revisions `applied` is behind ``latest``; `nil` if that is not known.
+    public func lag(of applied: Revision?) -> Int64? {
+        guard let latest, let applied, latest.history == applied.history else { return nil }
+        return max(0, latest.number - applied.number)
+    }
+}
+#endif

@@ -1,0 +1,41 @@
+#if Server
+
+/// Whom a worker dials, and how patiently.
+public struct LinkClientConfiguration: Sendable {
+    /// The managers' base URLs, such as `http://10.0.0.4:8443`. The link's paths are added.
+    public var addresses: [String]
+    /// The bearer token of this node. A secret; never logged.
+    public var token: String
+    /// How long one request may take beside the time it is asked to wait. 10 s: a store under load
+    /// answers within one.
+    public var requestTimeout: Duration
+    /// How long the manager is asked to wait for a newer release than the one that was shown. None:
+    /// ``WorkerLink`` hears of releases anyway. At most 25 s, for callers without one.
+    public var releaseWait: Duration
+    /// How long one attempt at a bundle may take; what has come by then is kept, and the rest is asked
+    /// for again. 10 minutes.
+    public var bundleTimeout: Duration
+    /// The largest answer that is kept in memory, in bytes. 64 MiB: a replica page of 5,000 rows with
+    /// payloads of 10 kB.
+    public var maximumAnswerBytes: Int
+
+    /// - Parameters:
+    ///   - addresses: at least one.
+    ///   - token: this node's.
+    public init(
+        addresses: [String],
+        token: String,
+        requestTimeout: Duration = .seconds(10),
+        releaseWait: Duration = .zero,
+        bundleTimeout: Duration = .seconds(600),
+        maximumAnswerBytes: Int = 64 << 20
+    ) {
+        self.addresses = addresses
+        self.token = token
+        self.requestTimeout = requestTimeout
+        self.releaseWait = releaseWait
+        self.bundleTimeout = bundleTimeout
+        self.maximumAnswerBytes = maximumAnswerBytes
+    }
+}
+#endif

@@ -1,0 +1,107 @@
+#if Server
+internal import ArtifactStore
+internal import ClusterRole
+internal import HTTPHandling
+internal import HTTPTypes
+
+/// How artifacts move: `channels`, `bundles`, `acknowledgements`.
+extension LinkEndpoint {
+    mutating func addReleaseRoutes() throws {
+        let endpoint = self
+        try on(.get, "/channels/{tenant}/{channel}", operationID: "linkChannel") { request, _ in
+            try await endpoint.latestRelease(request)
+        }
+        try on(.get, "/bundles/{object}", operationID: "linkBundle") { request, _ in
+            try await endpoint.bundle(request)
+        }
+        try on(.post, "/acknowledgements", operationID: "linkAcknowledge") { request, node in
+            try await endpoint.acknowledge(try await request.decode(), from: node)
+        }
+    }
+
+    /// The newest release: 200 with its bytes and its revision as `ETag`; 304 if the caller named that
+    /// in `If-None-Match` and nothing newer came while it waited; 204 for an empty channel.
+    private func latestRelease(_ request: HandlerRequest) async throws -> HandlerResponse {
+        let tenant: TenantID = try request.parameters.require("tenant")
+        let channel = try ChannelName(validating: try request.parameters.require("channel"))
+        let known = request.headerFields[.ifNoneMatch]
+        let storage = services.releases
+        let waiter = RevisionWaiter(hints: services.hints, time: time)
+        let news = try await waiter.first(within: try wait(of: request)) { () -> StoredRelease? in
+            let latest = try await storage.latest(of: channel, tenant: tenant)
+            return latest.flatMap { $0.entityTag == known ? nil : $0 }
+        }
+        guard let news else {
+            return .empty(known == nil ? .noContent : .notModified)
+        }
+        return .bytes(
+            news.published.encoded,
+            contentType: MediaType.bytes,
+            headerFields: [.eTag: news.entityTag, .cacheControl: "no-store"]
+        )
+    }
+
+    /// The bytes of an object, from where `Range: bytes=N-` says. Other ranges get the whole.
+    private func bundle(_ request: HandlerRequest) async throws -> HandlerResponse {
+        let digest = try ContentDigest(parsing: try request.parameters.require("object"))
+        guard let length = try await services.objects.byteCount(of: digest) else {
+            throw ArtifactStoreError(
+                .notFound, "There is no object \(digest). Ask for the channel's newest release again.")
+        }
+        let tag = "\"\(digest)\""
+        var fields: HTTPFields = [
+            .acceptRanges: "bytes", .eTag: tag, .contentType: MediaType.bytes,
+            .cacheControl: "private, immutable, max-age=31536000",
+        ]
+        if request.headerFields[.ifNoneMatch] == tag {
+            return .empty(.notModified, headerFields: [.eTag: tag])
+        }
+        var offset: Int64 = 0
+        var status = HTTPResponse.Status.ok
+        if let start = openRange(request.headerFields[.range]) {
+            guard start < length || (start == 0 && length == 0) else {
+                throw HTTPHandlingError(
+                    .unsatisfiableRange,
+                    "There are \(length) bytes. Ask for a range within them, or for the whole.",
+                    headerFields: [.contentRange: "bytes */\(length)"]
+                )
+            }
+            offset = start
+            status = .partialContent
+            fields[.contentRange] = "bytes \(offset)-\(max(offset, length - 1))/\(length)"
+        }
+        let chunks = try await services.objects.read(digest, from: offset)
+        return HandlerResponse(
+            status: status, headerFields: fields, body: .stream(chunks, length: length - offset))
+    }
+
+    /// `N` of `bytes=N-`; `nil` for anything else, which a server may answer with the whole.
+    private func openRange(_ field: String?) -> Int64? {
+        guard let field, field.hasPrefix("bytes="), field.hasSuffix("-"),
+            let start = Int64(field.dropFirst(6).dropLast()), start >= 0
+        else { return nil }
+        return start
+    }
+
+    private func acknowledge(
+        _ message: LinkAcknowledgement, from node: NodeID
+    ) async throws -> HandlerResponse {
+        let applied = try message.applied()
+        guard applied.node == node else {
+            throw ClusterTransportError(
+                .wrongNode, "\(node) speaks for itself only, not for \(applied.node).")
+        }
+        _ = try await services.releases.record(
+            applied,
+            tenant: try TenantID(validating: message.tenant),
+            epoch: try authority().epoch
+        )
+        return .empty()
+    }
+}
+
+extension StoredRelease {
+    /// Its revision in quotes.
+    fileprivate var entityTag: String { "\"\(revision)\"" }
+}
+#endif

@@ -1,0 +1,104 @@
+#if Server
+internal import ClusterRole
+internal import DeviceRegistry
+internal import HTTPHandling
+internal import HTTPTypes
+internal import Logging
+internal import OperationQueue
+
+/// How state moves: `replica` downwards, `spool` upwards, `credentials` in between.
+extension LinkEndpoint {
+    mutating func addReplicaRoutes() throws {
+        let endpoint = self
+        try on(.get, "/replica", operationID: "linkReplica") { request, node in
+            try await endpoint.page(request, for: node)
+        }
+        try on(
+            .post, "/spool", operationID: "linkSpool", maximumBodyBytes: limits.maximumSpoolBytes
+        ) { request, node in
+            try await endpoint.spool(request, from: node)
+        }
+        try on(.post, "/credentials", operationID: "linkCredential") { request, _ in
+            try await endpoint.credential(try await request.decode())
+        }
+    }
+
+    /// The next page; at the newest revision it waits for another.
+    private func page(
+        _ request: HandlerRequest, for node: NodeID
+    ) async throws -> HandlerResponse {
+        let after = try request.query["after"].map { try Revision(parsing: $0) }
+        let cursor = request.query["cursor"].map { ReplicaCursor(token: $0) }
+        let rows = try request.query.integer("limit", in: 1...limits.maximumPageRows)
+        let limit = rows ?? limits.maximumPageRows
+        let source = services.replicas
+        let next: @Sendable () async throws -> ReplicaPage = {
+            try await source.page(after: after, cursor: cursor, limit: limit, for: node)
+        }
+        let waiter = RevisionWaiter(hints: services.hints, time: time)
+        let wait = cursor == nil ? try wait(of: request) : .zero
+        let news = try await waiter.first(within: wait) { () -> ReplicaPage? in
+            let page = try await next()
+            return page.isNews(after: after) ? page : nil
+        }
+        let page: ReplicaPage
+        if let news { page = news } else { page = try await next() }
+        return .bytes(
+            page.encoded(), contentType: MediaType.bytes, headerFields: [.cacheControl: "no-store"])
+    }
+
+    /// Applies entries and stores the mark in the same transaction.
+    private func spool(
+        _ request: HandlerRequest, from node: NodeID
+    ) async throws -> HandlerResponse {
+        let bytes = try await request.body.collect(upTo: limits.maximumSpoolBytes)
+        let batch = try SpoolBatch(decoding: bytes, maximumEntries: limits.maximumSpoolEntries)
+        let current = try await services.replicas.currentRevision()
+        guard batch.history == current.history else {
+            throw ClusterTransportError(
+                .historyChanged,
+                "The spool was written against history \(batch.history); this manager's is "
+                    + "\(current.history). Take a snapshot, then send from the mark it carries."
+            )
+        }
+        guard let last = batch.entries.last else {
+            throw ClusterTransportError(.malformed, "The spool batch is empty. Send entries.")
+        }
+        let epoch = try authority().epoch
+        let receipt = try await services.operations.apply(
+            batch.entries,
+            from: SpoolMark(node: node, incarnation: batch.incarnation, number: last.number),
+            epoch: epoch,
+            at: time.now()
+        )
+        if receipt.rejected > 0 {
+            request.logger.notice(
+                "Entries of a spool were rejected",
+                metadata: ["node": "\(node)", "rejected": "\(receipt.rejected)"]
+            )
+        }
+        return try .json(
+            LinkMark(
+                mark: receipt.mark?.number ?? last.number,
+                revision: receipt.revision,
+                epoch: epoch
+            ))
+    }
+
+    private func credential(_ query: LinkCredentialQuery) async throws -> HandlerResponse {
+        let digest = try CredentialDigest(hexadecimal: query.digest)
+        guard let row = try await services.devices.device(credential: digest) else {
+            throw ClusterTransportError(
+                .unknownCredential, "No enrolled device has this credential.")
+        }
+        return try .json(LinkDeviceRow(row))
+    }
+}
+
+extension ReplicaPage {
+    /// Whether it brings a replica at `revision` anything.
+    fileprivate func isNews(after revision: Revision?) -> Bool {
+        content != .delta || !rows.isEmpty || self.revision != revision
+    }
+}
+#endif

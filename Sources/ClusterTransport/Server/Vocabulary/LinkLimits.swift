@@ -1,0 +1,37 @@
+#if Server
+/// What the manager's end of the link accepts and gives at most.
+public struct LinkLimits: Hashable, Sendable {
+    /// The most rows of one replica page. 5,000: a page of small rows is half a megabyte, which one
+    /// commit of the worker takes in a few milliseconds.
+    public var maximumPageRows: Int
+    /// The longest a request waits for something new. 25 s: below the 30 s after which proxies give
+    /// up on a silent connection.
+    public var maximumWait: Duration
+    /// The most entries of one spool batch. 1,024: one transaction of the store.
+    public var maximumSpoolEntries: Int
+    /// The largest spool batch, in bytes. 8 MiB: one entry of the largest size a gateway takes, and
+    /// many of the usual ones.
+    public var maximumSpoolBytes: Int
+    /// The most properties a node says about itself.
+    public var maximumProperties: Int
+    /// The most groups of one enrolment.
+    public var maximumGroups: Int
+
+    /// Limits; the defaults suit a hundred workers a manager.
+    public init(
+        maximumPageRows: Int = 5_000,
+        maximumWait: Duration = .seconds(25),
+        maximumSpoolEntries: Int = 1_024,
+        maximumSpoolBytes: Int = 8 << 20,
+        maximumProperties: Int = 64,
+        maximumGroups: Int = 64
+    ) {
+        self.maximumPageRows = maximumPageRows
+        self.maximumWait = maximumWait
+        self.maximumSpoolEntries = maximumSpoolEntries
+        self.maximumSpoolBytes = maximumSpoolBytes
+        self.maximumProperties = maximumProperties
+        self.maximumGroups = maximumGroups
+    }
+}
+#endif

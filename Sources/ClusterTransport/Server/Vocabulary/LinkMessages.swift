@@ -1,0 +1,161 @@
+#if Server
+public import ClusterMembership
+public import ClusterRole
+public import DeviceRegistry
+
+/// The first thing a worker says, after each start and each time it found the manager again.
+public struct LinkHello: Hashable, Sendable, Codable {
+    /// The worker's node id; it must be the one its token names.
+    public var node: String
+    /// What the node is; only roles that serve may speak the worker's half.
+    public var role: NodeRole
+    /// `domain/sub-domain`.
+    public var domain: String
+    /// Where others reach the node; empty if nobody dials it.
+    public var address: String
+    /// The software's version.
+    public var version: String
+    /// The version of the link's formats the worker speaks; see ``LinkFormat/version``.
+    public var format: Int
+    /// The revision its replica stands on.
+    public var applied: Revision?
+    /// The highest epoch it has ever seen.
+    public var highestEpoch: Epoch
+    /// What the product adds: zone, capacity.
+    public var properties: [String: String]
+
+    public init(
+        node: NodeID,
+        role: NodeRole = .worker,
+        domain: ClusterDomain = .standard(for: .worker),
+        address: String = "",
+        version: String = "",
+        applied: Revision?,
+        highestEpoch: Epoch,
+        properties: [String: String] = [:]
+    ) {
+        self.node = node.rawValue
+        self.role = role
+        self.domain = domain.description
+        self.address = address
+        self.version = version
+        format = LinkFormat.version
+        self.applied = applied
+        self.highestEpoch = highestEpoch
+        self.properties = properties
+    }
+}
+
+/// The version of the link's messages. It grows when an older side could not understand a newer one.
+public enum LinkFormat: Sendable {
+    public static let version = 1
+}
+
+/// What the manager answers to ``LinkHello`` and ``LinkHeartbeat``.
+public struct LinkWelcome: Hashable, Sendable, Codable {
+    /// The epoch of the coordinator that answered.
+    public var epoch: Epoch
+    /// The newest revision; its history tells whether the worker's replica is of the same one.
+    public var revision: Revision
+
+    public init(epoch: Epoch, revision: Revision) {
+        self.epoch = epoch
+        self.revision = revision
+    }
+}
+
+/// What a worker says about itself from time to time.
+public struct LinkHeartbeat: Hashable, Sendable, Codable {
+    public var state: MemberState
+    public var applied: Revision?
+    public var highestEpoch: Epoch
+    public var properties: [String: String]
+
+    public init(
+        state: MemberState,
+        applied: Revision?,
+        highestEpoch: Epoch,
+        properties: [String: String] = [:]
+    ) {
+        self.state = state
+        self.applied = applied
+        self.highestEpoch = highestEpoch
+        self.properties = properties
+    }
+}
+
+/// How far a spool has been taken: the answer to a ``SpoolBatch``.
+public struct LinkMark: Hashable, Sendable, Codable {
+    /// Entries up to this number are applied or rejected, and durable.
+    public var mark: Int64
+    /// The revision of the transaction that stored the mark.
+    public var revision: Revision
+    public var epoch: Epoch
+
+    public init(mark: Int64, revision: Revision, epoch: Epoch) {
+        self.mark = mark
+        self.revision = revision
+        self.epoch = epoch
+    }
+}
+
+/// Asks which device has a credential, by its digest.
+public struct LinkCredentialQuery: Hashable, Sendable, Codable {
+    /// 64 hexadecimal digits.
+    public var digest: String
+
+    public init(_ digest: CredentialDigest) {
+        self.digest = digest.hexadecimal
+    }
+}
+
+/// A device's row, as JSON.
+public struct LinkDeviceRow: Hashable, Sendable, Codable {
+    public var tenant: String
+    public var device: String
+    public var incarnation: IncarnationID
+    public var isEnrolled: Bool
+    public var credential: String
+    public var pollingMilliseconds: Int64?
+
+    public init(_ row: DeviceRow) {
+        tenant = row.tenant.rawValue
+        device = row.id.rawValue
+        incarnation = row.incarnation
+        isEnrolled = row.state == .enrolled
+        credential = row.credential.hexadecimal
+        pollingMilliseconds = row.pollingFrequency?.milliseconds
+    }
+
+    /// The row.
+    ///
+    /// - Throws: ``ClusterTransportError`` with code `malformed`.
+    public func row() throws -> DeviceRow {
+        DeviceRow(
+            tenant: try TenantID(validating: tenant),
+            id: try DeviceID(validating: device),
+            incarnation: incarnation,
+            state: isEnrolled ? .enrolled : .removed,
+            credential: try CredentialDigest(hexadecimal: credential),
+            pollingFrequency: pollingMilliseconds.map { .milliseconds(max(0, $0)) }
+        )
+    }
+}
+
+extension CredentialDigest {
+    /// 64 lower-case hexadecimal digits, for the link only: digests are not shown to people.
+    package var hexadecimal: String {
+        IncarnationID(bits: high).description + IncarnationID(bits: low).description
+    }
+
+    package init(hexadecimal text: String) throws(ClusterTransportError) {
+        guard text.utf8.count == 64,
+            let high = try? IncarnationID(parsing: String(text.prefix(32))),
+            let low = try? IncarnationID(parsing: String(text.suffix(32)))
+        else {
+            throw ClusterTransportError(.malformed, "A digest is 64 hexadecimal digits.")
+        }
+        self.init(high: high.bits, low: low.bits)
+    }
+}
+#endif

@@ -1,0 +1,42 @@
+#if Server
+public import ClusterRole
+
+/// Who is calling, as an authenticator established it.
+///
+/// An identity belongs to one tenant; a handler takes the tenant from here, never from the request.
+public struct Identity: Hashable, Sendable {
+    /// A name for logs and audit entries.
+    public let name: String
+    /// Whose devices, operations and channels the caller sees.
+    public let tenant: TenantID
+    /// What the caller may do.
+    public let permissions: Set<Permission>
+
+    public init(name: String, tenant: TenantID = .standard, permissions: Set<Permission>) {
+        self.name = name
+        self.tenant = tenant
+        self.permissions = permissions
+    }
+
+    /// Whether the caller holds `permission`.
+    public func may(_ permission: Permission) -> Bool { permissions.contains(permission) }
+}
+
+/// What a route asks of its caller.
+public enum RouteAccess: Hashable, Sendable, CustomStringConvertible {
+    /// Anybody: health, or a handler that authenticates by itself.
+    case open
+    /// Any known caller.
+    case authenticated
+    /// A known caller with this permission.
+    case permission(Permission)
+
+    public var description: String {
+        switch self {
+        case .open: "open"
+        case .authenticated: "authenticated"
+        case .permission(let permission): "permission:\(permission)"
+        }
+    }
+}
+#endif

@@ -1,0 +1,70 @@
+#if Server
+internal import ClusterRole
+public import HTTPHandling
+internal import HTTPTypes
+
+/// The admin API: devices, groups, operations, activities, channels, nodes, tasks and status over
+/// HTTP, as `Documentation/OpenAPI/admin-v1.json` describes it.
+///
+/// Mount it under ``prefix``. Every route names the permission its caller must hold, and every call
+/// sees the tenant of the caller's `Identity` and no other; the host sets the identity, or the
+/// authenticator finds it by the bearer token.
+///
+/// ```swift
+/// let admin = try AdminEndpoint(services, authenticator: tokens)
+/// let server = try ReeveServer(
+///     mounts: [HandlerMount(AdminEndpoint.prefix, admin)], logger: logger)
+/// ```
+public struct AdminEndpoint: HTTPHandler, RouteListing {
+    /// Where the paths of the document begin.
+    public static let prefix = "/admin/v1"
+
+    private let table: RouteTable
+
+    /// - Parameters:
+    ///   - services: what it shows and changes.
+    ///   - authenticator: asked for requests whose host set no identity; `nil` if the host always does.
+    ///   - limits: of bodies and their nesting; those of the request if `nil`.
+    /// - Throws: `HTTPHandlingError` with code `invalidRoute`; it does not happen for this table.
+    public init(
+        _ services: AdminServices,
+        authenticator: (any BearerAuthenticator)?,
+        limits: HandlerLimits? = nil
+    ) throws {
+        var table = RouteTable(authenticator: authenticator, limits: limits)
+        try DeviceRoutes(services: services.devices, time: services.time).add(to: &table)
+        try OperationRoutes(services: services.operations).add(to: &table)
+        try TaskRoutes(
+            tasks: services.operations.tasks, capability: services.cluster.capability,
+            time: services.time
+        ).add(to: &table)
+        try ClusterRoutes(services: services).add(to: &table)
+        if let releases = services.releases {
+            try ReleaseRoutes(publisher: releases.publisher, roots: releases.roots).add(to: &table)
+        }
+        self.table = table
+    }
+
+    public var routes: [RouteDescription] { table.routes }
+
+    public func handle(_ request: HandlerRequest) async throws -> HandlerResponse {
+        try await table.handle(request)
+    }
+}
+
+extension HandlerResponse {
+    /// An answer that no cache keeps: it is one caller's, and true only now.
+    static func fresh(
+        _ value: some Encodable, status: HTTPResponse.Status = .ok
+    ) throws -> HandlerResponse {
+        try .json(value, status: status, headerFields: [.cacheControl: "no-store"])
+    }
+}
+
+extension HandlerRequest {
+    /// Whose devices, operations and channels the caller sees.
+    var tenant: TenantID {
+        get throws { try requireIdentity().tenant }
+    }
+}
+#endif

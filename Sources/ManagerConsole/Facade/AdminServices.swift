@@ -1,0 +1,128 @@
+#if Server
+public import ArtifactStore
+public import ClusterMembership
+public import ClusterRole
+public import DeviceRegistry
+public import NotificationDispatch
+public import OperationQueue
+
+/// What the console shows and changes: the façades of one manager.
+///
+/// The writing façades are minted from the coordinator's capability. When it is revoked they refuse,
+/// and the console answers 503; a node that gains the lease again makes new services and a new
+/// endpoint.
+public struct AdminServices: Sendable {
+    /// Devices and groups.
+    public struct Devices: Sendable {
+        public var directory: DeviceDirectory
+        public var administration: DeviceAdministration
+        /// From when on a silent device is shown as unreachable or inactive.
+        public var liveness: LivenessRule
+
+        public init(
+            directory: DeviceDirectory,
+            administration: DeviceAdministration,
+            liveness: LivenessRule = LivenessRule()
+        ) {
+            self.directory = directory
+            self.administration = administration
+            self.liveness = liveness
+        }
+    }
+
+    /// Operations, activities and periodic tasks.
+    public struct Operations: Sendable {
+        public var enqueuer: OperationEnqueuer
+        public var activities: ActivityBrowser
+        public var tasks: any PeriodicTaskStorage
+
+        public init(
+            enqueuer: OperationEnqueuer,
+            activities: ActivityBrowser,
+            tasks: any PeriodicTaskStorage
+        ) {
+            self.enqueuer = enqueuer
+            self.activities = activities
+            self.tasks = tasks
+        }
+    }
+
+    /// The cluster this node belongs to.
+    public struct Cluster: Sendable {
+        public var node: NodeID
+        public var role: NodeRole
+        public var capability: WriteCapability
+        public var members: ClusterMembers
+        public var revisions: any RevisionLog
+        /// Counts of wake-ups; `nil` for a product that wakes nobody.
+        public var wakes: (any WakeStorage)?
+
+        public init(
+            node: NodeID,
+            role: NodeRole,
+            capability: WriteCapability,
+            members: ClusterMembers,
+            revisions: any RevisionLog,
+            wakes: (any WakeStorage)? = nil
+        ) {
+            self.node = node
+            self.role = role
+            self.capability = capability
+            self.members = members
+            self.revisions = revisions
+            self.wakes = wakes
+        }
+    }
+
+    /// Channels and releases.
+    public struct Releases: Sendable {
+        public var publisher: any ReleaseWriter
+        /// From where the admin API may publish; ``PublishRoots/none`` unless said.
+        public var roots: PublishRoots
+
+        public init(publisher: any ReleaseWriter, roots: PublishRoots = .none) {
+            self.publisher = publisher
+            self.roots = roots
+        }
+    }
+
+    public var devices: Devices
+    public var operations: Operations
+    public var cluster: Cluster
+    /// `nil` for a product that deploys by other means: the routes of channels are then not there.
+    public var releases: Releases?
+    public var time: any TimeSource
+
+    public init(
+        devices: Devices,
+        operations: Operations,
+        cluster: Cluster,
+        releases: Releases? = nil,
+        time: any TimeSource = SystemTimeSource()
+    ) {
+        self.devices = devices
+        self.operations = operations
+        self.cluster = cluster
+        self.releases = releases
+        self.time = time
+    }
+}
+
+extension AdminServices {
+    /// How the cluster stands, as this node knows it.
+    func status(of tenant: TenantID) async throws -> AdminMessages.StatusAnswer {
+        let newest = try await cluster.revisions.current()
+        let groups = try await devices.directory.groups(tenant: tenant)
+        let members = try await cluster.members.all()
+        return AdminMessages.StatusAnswer(
+            node: cluster.node.rawValue,
+            role: cluster.role.rawValue,
+            epoch: cluster.capability.isRevoked ? nil : cluster.capability.epoch.rawValue,
+            revision: newest.description,
+            devices: groups.first { $0.group == .everyone }?.members ?? 0,
+            wakes: try await cluster.wakes?.counters(),
+            nodes: members.map { AdminMessages.NodeStatus($0, newest: newest) }
+        )
+    }
+}
+#endif

@@ -1,0 +1,140 @@
+#if Server
+internal import ClusterRole
+internal import DeviceRegistry
+internal import HTTPHandling
+internal import HTTPTypes
+internal import OperationQueue
+
+/// `/operations` and `/activities`.
+struct OperationRoutes: Sendable {
+    let services: AdminServices.Operations
+
+    func add(to table: inout RouteTable) throws {
+        let read = RouteAccess.permission(.read)
+        let operate = RouteAccess.permission(.operate)
+        try table.post(
+            "/operations", operationID: "enqueueOperation", access: operate, perform: enqueue)
+        try table.get("/activities", operationID: "listActivities", access: read, perform: list)
+        try table.get(
+            "/activities/{activity}", operationID: "getActivity", access: read, perform: show)
+        try table.get(
+            "/activities/{activity}/executions", operationID: "listExecutions", access: read,
+            perform: listExecutions)
+        try table.post(
+            "/activities/{activity}/cancel", operationID: "cancelActivity", access: operate,
+            perform: cancel)
+    }
+
+    @Sendable private func enqueue(_ request: HandlerRequest) async throws -> HandlerResponse {
+        let key = try request.idempotencyKey()
+        let identity = try request.requireIdentity()
+        let body = try await request.decode(AdminMessages.OperationRequest.self)
+        var wished = try body.request()
+        wished.idempotencyKey = key
+        wished.initiator = identity.name
+        let receipt = try await services.enqueuer.enqueue(wished, tenant: identity.tenant)
+        return try .fresh(
+            AdminMessages.EnqueueAnswer(
+                activity: receipt.activity.description,
+                number: receipt.number,
+                revision: receipt.revision.description,
+                addressed: receipt.addressed,
+                unknown: receipt.unknown,
+                repeated: receipt.wasRepeated
+            ),
+            status: .accepted
+        )
+    }
+
+    @Sendable private func list(_ request: HandlerRequest) async throws -> HandlerResponse {
+        let page = try await services.activities.activities(
+            before: request.queryNumber("before"),
+            limit: request.pageLimit(upTo: maximumPageSize),
+            tenant: request.tenant
+        )
+        return try .fresh(
+            AdminMessages.ActivityList(
+                activities: page.activities.map { AdminMessages.ActivityView($0) },
+                next: page.next.map(String.init)
+            ))
+    }
+
+    @Sendable private func show(_ request: HandlerRequest) async throws -> HandlerResponse {
+        let id = try request.parameters.require("activity", as: ActivityID.self)
+        let activity = try await services.activities.activity(id, tenant: request.tenant)
+        return try .fresh(AdminMessages.ActivityView(activity))
+    }
+
+    @Sendable private func listExecutions(
+        _ request: HandlerRequest
+    ) async throws -> HandlerResponse {
+        let page = try await services.activities.executions(
+            of: request.parameters.require("activity", as: ActivityID.self),
+            after: request.queryName("after", as: DeviceID.self),
+            limit: request.pageLimit(upTo: maximumPageSize),
+            tenant: request.tenant
+        )
+        return try .fresh(
+            AdminMessages.ExecutionList(
+                executions: page.executions.map { AdminMessages.ExecutionView($0) },
+                next: page.next?.rawValue
+            ))
+    }
+
+    @Sendable private func cancel(_ request: HandlerRequest) async throws -> HandlerResponse {
+        let id = try request.parameters.require("activity", as: ActivityID.self)
+        let activity = try await services.enqueuer.cancel(id, tenant: request.tenant)
+        return try .fresh(AdminMessages.ActivityView(activity))
+    }
+}
+
+extension AdminMessages.OperationRequest {
+    /// The request of this body.
+    ///
+    /// - Throws: ``ManagerConsoleError`` with code `invalidField`; `ClusterRoleError` with code
+    ///   `invalidName`.
+    fileprivate func request() throws -> EnqueueRequest {
+        let limits = EnqueueLimits()
+        var result = EnqueueRequest(
+            try OperationCode(validating: code),
+            to: try target.resolved(),
+            payload: try payloadBytes(payload, base64: payloadBase64)
+        )
+        if let type {
+            guard let known = OperationType(rawValue: type) else {
+                let names = OperationType.allCases.map(\.rawValue).joined(separator: ", ")
+                throw ManagerConsoleError(.invalidField, "The field type is one of \(names).")
+            }
+            result.type = known
+        }
+        result.priority = priority ?? 0
+        result.order = order == .strict ? .strict : .skipsWaiting
+        result.wake = wake == AdminMessages.OperationRequest.Wake.none ? .none : .push
+        result.expiresAfter = try expiresAfter.map {
+            try Duration(
+                seconds: $0, of: "expiresAfter", in: .milliseconds(1)...limits.expiresAfter)
+        }
+        if let deliveryLease {
+            result.deliveryLease = try Duration(
+                seconds: deliveryLease, of: "deliveryLease",
+                in: .milliseconds(1)...limits.deliveryLease)
+        }
+        return result
+    }
+}
+
+extension AdminMessages.OperationRequest.Target {
+    fileprivate func resolved() throws -> OperationTarget {
+        switch (devices, group) {
+        case (let names?, nil):
+            return .devices(try names.map { try DeviceID(validating: $0) })
+        case (nil, let name?):
+            return .group(try GroupID(validating: name))
+        default:
+            throw ManagerConsoleError(
+                .invalidField, "The field target has either devices or group."
+            )
+        }
+    }
+}
+#endif

@@ -1,0 +1,122 @@
+#if Server && SQLite
+public import ClusterRole
+public import Configuration
+internal import DeviceRegistry
+internal import Foundation
+public import HTTPHandling
+public import HummingbirdHosting
+public import Logging
+public import NotificationDispatch
+
+/// What a ``ManagerNode`` needs to know; everything but the node's name and directory has a default.
+public struct ManagerConfiguration: Sendable {
+    /// The node's name, stable across restarts.
+    public var node: NodeID
+    /// An absolute path. The node keeps its store, its objects and its keys here and shares it with
+    /// nobody; it is made if it is missing.
+    public var directory: String
+    /// Whose devices, operations and channels the node's interfaces serve.
+    public var tenant = TenantID.standard
+    /// Where the admin API and the link listen. Workers dial it; it belongs into a private network.
+    public var address = ServerAddress.loopback(port: 8_180)
+    /// Who may call the admin API and the link, by bearer token. Workers hold ``Permission/link`` and are
+    /// named like their node.
+    public var identities: [String: Identity] = [:]
+    /// What a device must present to enrol; `nil` lets none enrol.
+    public var enrolmentSecret: String?
+    /// How often devices poll unless their row says otherwise.
+    public var pollingFrequency = Duration.seconds(60)
+    /// Directories below which the admin API may publish.
+    public var publishRoots: [String] = []
+    /// How devices are woken, by the name in their registration.
+    public var transports = TransportTable()
+    /// How often devices are asked for their information; `nil` for never.
+    public var informationFrequency: Duration?
+    /// What the node starts: ``Profile/manager``, or one of the product's own.
+    public var profile = Profile.manager
+    /// Components of the product's own, started with the node's.
+    public var components: [NodeComponent] = []
+    public var time: any TimeSource = SystemTimeSource()
+    public var random: any RandomSource = SystemRandomSource()
+    public var logger = Logger(label: "reeve.manager")
+
+    public init(node: NodeID, directory: String) {
+        self.node = node
+        self.directory = directory
+    }
+
+    /// Reads the configuration: file, environment, arguments, in the order of the reader's providers.
+    ///
+    /// | key | meaning |
+    /// |--|--|
+    /// | `node.id`, `node.directory` | required |
+    /// | `tenant` | default `default` |
+    /// | `listen.host`, `listen.port` | default `127.0.0.1`, `8180` |
+    /// | `admin.token` | the bearer token of an administrator with every permission |
+    /// | `link.tokens` | one `node=token` for each worker |
+    /// | `enrolment.secret` | what devices present to enrol |
+    /// | `polling.frequency` | seconds, default 60 |
+    /// | `publish.roots` | directories below which the admin API may publish |
+    /// | `tasks.information.frequency` | seconds; without it devices are not asked |
+    ///
+    /// - Throws: ``ClusterRoleError`` with `invalidName`, ``ManagerConfigurationError``, or what the
+    ///   reader throws for a missing key.
+    public init(reading config: ConfigReader) throws {
+        self.init(
+            node: try NodeID(validating: try config.requiredString(forKey: "node.id")),
+            directory: try config.requiredString(forKey: "node.directory")
+        )
+        if let name = config.string(forKey: "tenant") { tenant = try TenantID(validating: name) }
+        address = ServerAddress(
+            host: config.string(forKey: "listen.host", default: "127.0.0.1"),
+            port: config.int(forKey: "listen.port", default: 8_180)
+        )
+        if let token = config.string(forKey: "admin.token", isSecret: true) {
+            identities[token] = Identity(
+                name: "admin", tenant: tenant, permissions: Permission.everything
+            )
+        }
+        for pair in config.stringArray(forKey: "link.tokens", isSecret: true) ?? [] {
+            guard let separator = pair.firstIndex(of: "=") else {
+                throw ManagerConfigurationError(
+                    "Each entry of link.tokens is written node=token; one has no equals sign."
+                )
+            }
+            let worker = try NodeID(validating: String(pair[..<separator]))
+            identities[String(pair[pair.index(after: separator)...])] = Identity(
+                name: worker.rawValue, tenant: tenant, permissions: [.link]
+            )
+        }
+        enrolmentSecret = config.string(forKey: "enrolment.secret", isSecret: true)
+        pollingFrequency = .seconds(config.double(forKey: "polling.frequency", default: 60))
+        publishRoots = config.stringArray(forKey: "publish.roots") ?? []
+        informationFrequency = config.double(forKey: "tasks.information.frequency")
+            .map { .seconds($0) }
+    }
+
+    /// Refuses what cannot work, before anything is opened.
+    func validate() throws {
+        guard directory.hasPrefix("/") else {
+            throw ManagerConfigurationError("node.directory is an absolute path, not \(directory).")
+        }
+        guard (0...65_535).contains(address.port) else {
+            throw ManagerConfigurationError("listen.port is 0 to 65535, not \(address.port).")
+        }
+        guard pollingFrequency >= .milliseconds(100) else {
+            throw ManagerConfigurationError("polling.frequency is at least 0.1 seconds.")
+        }
+        for token in identities.keys where token.utf8.count < 16 {
+            throw ManagerConfigurationError("A token has at least 16 characters; use 32 random bytes.")
+        }
+    }
+}
+
+/// A configuration that cannot work.
+public struct ManagerConfigurationError: CodedError {
+    public let codeName = "manager.invalid-configuration"
+    public let message: String
+    public let category = ErrorCategory.invalid
+
+    public init(_ message: String) { self.message = message }
+}
+#endif

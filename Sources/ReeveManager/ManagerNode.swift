@@ -1,0 +1,253 @@
+#if Server && SQLite
+public import ArtifactStore
+internal import ClusterMembership
+public import ClusterRole
+internal import ClusterTransport
+public import DeviceRegistry
+internal import Foundation
+public import HTTPHandling
+internal import HummingbirdHosting
+internal import Logging
+public import ManagerConsole
+internal import NotificationDispatch
+public import OperationQueue
+internal import SQLiteStore
+public import ServiceLifecycle
+
+/// A whole manager on the embedded store: opened, used from code, and run as one service.
+///
+/// ```swift
+/// let manager = try await ManagerNode.open(configuration)
+/// _ = try await manager.publisher.publish("/srv/site", to: "site")
+/// _ = try await manager.operations.enqueue(
+///     EnqueueRequest(target: .group("tills"), code: "reload"))
+/// try await manager.run()          // or add it to the application's ServiceGroup
+/// ```
+///
+/// Opening it takes the lock of its file and begins a new epoch, so every writer here was minted for
+/// that epoch. ``run()`` serves the admin API and the link, sends wake-ups, closes what expired and runs
+/// periodic tasks, until graceful shutdown; then it revokes its writers and closes the store. An
+/// application that serves HTTP itself mounts ``adminAPI`` and ``link`` and runs ``background`` instead.
+public final class ManagerNode: Service {
+    public let configuration: ManagerConfiguration
+    /// Enqueues and cancels operations.
+    public let operations: OperationEnqueuer
+    /// Reads activities and executions.
+    public let activities: ActivityBrowser
+    /// Reads devices and groups.
+    public let devices: DeviceDirectory
+    /// Changes devices and groups.
+    public let administration: DeviceAdministration
+    /// Publishes releases.
+    public let publisher: ArtifactPublisher
+    /// The public half of the key that signs releases: what workers trust.
+    public let publicKey: ReleasePublicKey
+    /// Keeps periodic tasks.
+    public let tasks: PeriodicTaskRunner
+    /// The admin API; mount it at `/admin/v1`.
+    public let adminAPI: AdminEndpoint
+    /// The status page; mount it at `/`.
+    public let statusPage: StatusPage
+    /// What workers dial; mount it at `/link/v1`.
+    public let link: any HTTPHandler
+
+    private let store: EmbeddedStore
+    private let capability: WriteCapability
+    private let members: ClusterMembersWriter
+    private let dispatcher: WakeDispatcher
+
+    /// Opens the node's directory and everything in it. Nothing runs or listens yet.
+    ///
+    /// - Throws: ``ManagerConfigurationError``; `SQLiteStorageError` with `locked` naming the process
+    ///   that has the directory.
+    public static func open(_ configuration: ManagerConfiguration) async throws -> ManagerNode {
+        try configuration.validate()
+        let files = NodeDirectory(configuration.directory)
+        try files.make()
+        let secrets = try SecretBox(
+            key: try files.key("secrets-key", random: configuration.random)
+        )
+        let store = try await EmbeddedStore.open(
+            path: files.path("store.db"), node: configuration.node,
+            secrets: secrets, random: configuration.random
+        )
+        do {
+            return try await ManagerNode(configuration, files: files, store: store)
+        } catch {
+            try? await store.close()
+            throw error
+        }
+    }
+
+    private init(
+        _ configuration: ManagerConfiguration, files: NodeDirectory, store: EmbeddedStore
+    ) async throws {
+        let (time, random) = (configuration.time, configuration.random)
+        self.configuration = configuration
+        self.store = store
+        let lease = try await store.acquire(
+            holder: configuration.node, duration: .seconds(15)
+        )
+        capability = WriteCapability(epoch: lease.epoch)
+        operations = OperationEnqueuer(
+            storage: store, capability: capability, clock: time, random: random
+        )
+        activities = ActivityBrowser(reader: store)
+        devices = DeviceDirectory(reader: store)
+        administration = DeviceAdministration(
+            storage: store, capability: capability, clock: time, random: random
+        )
+        let signer = try Ed25519Signer(file: files.path("signing-key"), random: random)
+        publicKey = signer.publicKey
+        try files.write("\(signer.publicKey)\n", to: "signing-key.pub")
+        let objects = try DirectoryObjectStorage(path: files.path("objects"), random: random)
+        var publishing = PublisherConfiguration()
+        publishing.scratchDirectory = files.path("scratch")
+        publishing.time = time
+        publishing.random = random
+        publisher = ArtifactPublisher(
+            storage: store, objects: objects, signer: signer, capability: capability,
+            configuration: publishing
+        )
+        tasks = PeriodicTaskRunner(
+            tasks: store, enqueuer: operations, capability: capability,
+            settings: PeriodicTaskRunner.Settings(clock: time)
+        )
+        dispatcher = WakeDispatcher(
+            storage: store, transports: configuration.transports, capability: capability,
+            clock: time, random: random
+        )
+        let clusterMembers = ClusterMembers(registry: store)
+        members = clusterMembers.writer(for: capability, clock: time)
+
+        let tokens = InMemoryTokens(configuration.identities)
+        let services = AdminServices(
+            devices: AdminServices.Devices(directory: devices, administration: administration),
+            operations: AdminServices.Operations(
+                enqueuer: operations, activities: activities, tasks: store
+            ),
+            cluster: AdminServices.Cluster(
+                node: configuration.node, role: .manager, capability: capability,
+                members: clusterMembers, revisions: store, wakes: store
+            ),
+            releases: AdminServices.Releases(
+                publisher: publisher, roots: try PublishRoots(configuration.publishRoots)
+            ),
+            time: time
+        )
+        adminAPI = try AdminEndpoint(services, authenticator: tokens)
+        statusPage = try StatusPage(services, authenticator: tokens)
+        link = try LinkEndpoint(
+            services: LinkServices(
+                replicas: store, operations: store, devices: store,
+                enrolment: EnrolmentDesk(
+                    administration: administration,
+                    policy: configuration.enrolmentSecret.map {
+                        SharedSecretPolicy(secret: $0) as any EnrolmentPolicy
+                    } ?? NobodyEnrols()
+                ),
+                hints: store, releases: store, objects: objects,
+                authority: { [capability, members] in
+                    LinkAuthority(capability: capability, members: members)
+                }
+            ),
+            authenticator: tokens, time: time
+        )
+    }
+
+    /// The node's right to write. Revoked when ``run()`` ends.
+    public var epoch: Epoch { capability.epoch }
+
+    /// Runs the whole node until graceful shutdown, then closes it. It runs once.
+    public func run() async throws {
+        let server = try ReeveServer(
+            configuration: ReeveServerConfiguration(address: configuration.address),
+            mounts: try mounts(), time: configuration.time, logger: configuration.logger
+        )
+        let node = try ReeveNode(
+            id: configuration.node, profile: configuration.profile,
+            components: configuration.components + background + [
+                NodeComponent("http", roles: [.manager]) { server }
+            ],
+            logger: configuration.logger
+        )
+        do {
+            try await scheduleInformation()
+            try await node.run()
+        } catch {
+            try? await close()
+            throw error
+        }
+        try await close()
+    }
+
+    /// What runs beside the HTTP server: waking, expiry, periodic tasks, watching members.
+    public var background: [NodeComponent] {
+        let expiry = ExpiryTask(
+            storage: store, capability: capability, clock: configuration.time
+        )
+        return [
+            NodeComponent("members", roles: [.manager]) { [members] in members },
+            NodeComponent("wake-dispatch", roles: [.manager]) { [dispatcher] in dispatcher },
+            NodeComponent("wake-hints", roles: [.manager]) { [store, dispatcher] in
+                WakeHints(hints: store.hints(), dispatcher: dispatcher)
+            },
+            NodeComponent("expiry", roles: [.manager]) { expiry },
+            NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
+        ]
+    }
+
+    /// Ends the right to write and gives the file back. Harmless when repeated.
+    public func close() async throws {
+        capability.revoke()
+        try await store.close()
+    }
+
+    private func mounts() throws -> [HandlerMount] {
+        var root = RouteTable()
+        try HealthRoutes(checks: [
+            ReadinessCheck("coordinator") { [capability] in
+                capability.isRevoked ? "this node may no longer write" : nil
+            }
+        ]).add(to: &root)
+        try root.mount(statusPage, at: "/")
+        return [
+            HandlerMount("/admin/v1", observed(adminAPI, "admin")),
+            HandlerMount(LinkEndpoint.standardPrefix, observed(link, "link")),
+            HandlerMount("/", observed(root, "console")),
+        ]
+    }
+
+    private func observed(_ handler: any HTTPHandler, _ name: String) -> any HTTPHandler {
+        ObservedHandler(handler, name: name, time: configuration.time)
+    }
+
+    private func scheduleInformation() async throws {
+        guard let frequency = configuration.informationFrequency else { return }
+        try await tasks.schedule(
+            PeriodicTask(
+                id: PeriodicTaskID(rawValue: "device-information"), frequency: frequency,
+                due: configuration.time.now()
+            ),
+            tenant: configuration.tenant
+        )
+    }
+}
+
+/// Without an enrolment secret no device is admitted.
+private struct NobodyEnrols: EnrolmentPolicy {
+    func decide(on request: EnrolmentRequest) async throws -> EnrolmentDecision {
+        .refuse(reason: "This manager enrols no devices. Configure enrolment.secret.")
+    }
+}
+
+/// Tells the dispatcher of each commit, so that a wake-up need not wait for its next look.
+private struct WakeHints: Service {
+    let hints: AsyncStream<Revision>
+    let dispatcher: WakeDispatcher
+
+    func run() async throws {
+        for await _ in hints.cancelOnGracefulShutdown() { dispatcher.hint() }
+    }
+}
+#endif

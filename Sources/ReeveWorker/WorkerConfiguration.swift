@@ -1,0 +1,102 @@
+#if Server && SQLite
+public import ArtifactStore
+public import ClusterRole
+public import Configuration
+public import HummingbirdHosting
+public import Logging
+
+/// What a ``WorkerNode`` needs to know.
+public struct WorkerConfiguration: Sendable {
+    /// The node's name, stable across restarts; its token at the managers is this name's.
+    public var node: NodeID
+    /// An absolute path. The node keeps its replica, its spool and its releases here and shares it with
+    /// nobody; it is made if it is missing.
+    public var directory: String
+    public var tenant = TenantID.standard
+    /// Where devices and users reach it.
+    public var address = ServerAddress.loopback(port: 8_280)
+    /// Base addresses of the well-known managers, such as `http://10.0.0.2:8180`. At least one.
+    public var managers: [String] = []
+    /// The bearer token the managers know this node by.
+    public var token = ""
+    /// Channels to deploy, each with the deployer that loads its releases.
+    public var channels: [ChannelName: any Deployer] = [:]
+    /// Keys whose releases are accepted.
+    public var trusted = TrustedKeys()
+    /// How often devices poll unless their row says otherwise.
+    public var pollingFrequency = Duration.seconds(60)
+    /// The most bytes the spool may hold before it refuses reports.
+    public var spoolBytes = 256 * 1_024 * 1_024
+    /// What the node starts: ``Profile/worker``, or one of the product's own.
+    public var profile = Profile.worker
+    /// Components of the product's own, started with the node's.
+    public var components: [NodeComponent] = []
+    /// Handlers of the product's own, served beside the device API.
+    public var mounts: [HandlerMount] = []
+    public var time: any TimeSource = SystemTimeSource()
+    public var random: any RandomSource = SystemRandomSource()
+    public var logger = Logger(label: "reeve.worker")
+
+    public init(node: NodeID, directory: String) {
+        self.node = node
+        self.directory = directory
+    }
+
+    /// Reads the configuration: file, environment, arguments, in the order of the reader's providers.
+    ///
+    /// | key | meaning |
+    /// |--|--|
+    /// | `node.id`, `node.directory` | required |
+    /// | `tenant` | default `default` |
+    /// | `listen.host`, `listen.port` | default `127.0.0.1`, `8280` |
+    /// | `link.managers`, `link.token` | required |
+    /// | `channels` | channels of plain files to keep at `channels/<name>/current` |
+    /// | `trust.keys` | public keys of publishers, 64 hexadecimal digits each |
+    /// | `polling.frequency` | seconds, default 60 |
+    ///
+    /// Deployers of your own are added to ``channels`` afterwards.
+    public init(reading config: ConfigReader) throws {
+        self.init(
+            node: try NodeID(validating: try config.requiredString(forKey: "node.id")),
+            directory: try config.requiredString(forKey: "node.directory")
+        )
+        if let name = config.string(forKey: "tenant") { tenant = try TenantID(validating: name) }
+        address = ServerAddress(
+            host: config.string(forKey: "listen.host", default: "127.0.0.1"),
+            port: config.int(forKey: "listen.port", default: 8_280)
+        )
+        managers = try config.requiredStringArray(forKey: "link.managers")
+        token = try config.requiredString(forKey: "link.token", isSecret: true)
+        for name in config.stringArray(forKey: "channels") ?? [] {
+            channels[try ChannelName(validating: name)] = DirectoryDeployer()
+        }
+        trusted = TrustedKeys(
+            try (config.stringArray(forKey: "trust.keys") ?? []).map { key in
+                try ReleasePublicKey(parsing: key)
+            }
+        )
+        pollingFrequency = .seconds(config.double(forKey: "polling.frequency", default: 60))
+    }
+
+    func validate() throws {
+        guard directory.hasPrefix("/") else {
+            throw WorkerConfigurationError("node.directory is an absolute path, not \(directory).")
+        }
+        guard !managers.isEmpty else {
+            throw WorkerConfigurationError("link.managers names at least one manager.")
+        }
+        guard (0...65_535).contains(address.port) else {
+            throw WorkerConfigurationError("listen.port is 0 to 65535, not \(address.port).")
+        }
+    }
+}
+
+/// A configuration that cannot work.
+public struct WorkerConfigurationError: CodedError {
+    public let codeName = "worker.invalid-configuration"
+    public let message: String
+    public let category = ErrorCategory.invalid
+
+    public init(_ message: String) { self.message = message }
+}
+#endif

@@ -1,0 +1,153 @@
+#if Server && SQLite && Push
+import ArgumentParser
+import Foundation
+import HTTPHandling
+
+/// How the administration commands reach a manager.
+struct ManagerOptions: ParsableArguments {
+    @Option(help: "The manager's address. Also read from REEVE_MANAGER.")
+    var manager: String?
+
+    @Option(help: "An admin token; better given as REEVE_TOKEN, which other users cannot see.")
+    var token: String?
+
+    func client() throws -> JSONClient {
+        let environment = ProcessInfo.processInfo.environment
+        guard let token = token ?? environment["REEVE_TOKEN"], !token.isEmpty else {
+            throw ValidationError("Give an admin token in REEVE_TOKEN or with --token.")
+        }
+        let address = manager ?? environment["REEVE_MANAGER"] ?? "http://127.0.0.1:8180"
+        return JSONClient(base: address, token: token, client: .shared, timeout: .seconds(300))
+    }
+}
+
+/// Prints JSON with sorted keys, so that scripts can read every command.
+private func printJSON(_ value: JSONValue) throws {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+}
+
+/// Prints a refusal as one line and ends with status 1.
+private func reporting(_ body: () async throws -> Void) async throws {
+    do {
+        try await body()
+    } catch let refusal as JSONClient.Refusal {
+        FileHandle.standardError.write(Data("error: \(refusal)\n".utf8))
+        throw ExitCode(1)
+    }
+}
+
+/// `reeve publish DIRECTORY --channel NAME`
+struct PublishCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "publish",
+        abstract: "Publishes a directory of the manager's machine as the next release of a channel."
+    )
+
+    @OptionGroup var options: ManagerOptions
+    @Argument(help: "A directory on the manager's machine, under one of its publish roots.")
+    var directory: String
+    @Option(help: "The channel.") var channel: String
+    @Flag(help: "Allow symbolic links that are absolute or leave the directory.")
+    var allowAbsoluteLinks = false
+
+    func run() async throws {
+        try await reporting {
+            var body: [String: JSONValue] = [
+                "directory": .string(URL(fileURLWithPath: directory).resolvingSymlinksInPath().path)
+            ]
+            if allowAbsoluteLinks { body["allowAbsoluteLinks"] = true }
+            try printJSON(
+                await options.client().post(
+                    "/admin/v1/channels/\(JSONClient.segment(channel))/releases", .object(body)
+                )
+            )
+        }
+    }
+}
+
+/// `reeve enqueue CODE --group NAME | --device ID …`
+struct EnqueueCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "enqueue", abstract: "Enqueues an operation to devices or to a group."
+    )
+
+    @OptionGroup var options: ManagerOptions
+    @Argument(help: "What the devices are asked to do, such as lock.") var code: String
+    @Option(help: "The group addressed.") var group: String?
+    @Option(help: "A device addressed; may be repeated.") var device: [String] = []
+    @Option(help: "The payload, as JSON.") var payload: String?
+    @Option(help: "A key that makes repeating this command harmless.") var idempotencyKey: String?
+
+    func validate() throws {
+        guard (group == nil) != device.isEmpty else {
+            throw ValidationError("Name a --group or at least one --device, not both.")
+        }
+    }
+
+    func run() async throws {
+        try await reporting {
+            let target: JSONValue =
+                group.map { .object(["group": .string($0)]) }
+                ?? .object(["devices": .array(device.map { .string($0) })])
+            var body: [String: JSONValue] = ["target": target, "code": .string(code)]
+            if let payload { body["payload"] = try JSONValue(parsing: Array(payload.utf8)) }
+            try printJSON(
+                await options.client().post(
+                    "/admin/v1/operations", .object(body), idempotencyKey: idempotencyKey
+                )
+            )
+        }
+    }
+}
+
+/// `reeve status`
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status",
+        abstract: "Shows how the cluster stands, or one activity, or a channel's releases."
+    )
+
+    @OptionGroup var options: ManagerOptions
+    @Option(help: "An activity.") var activity: String?
+    @Option(help: "A channel.") var channel: String?
+
+    func run() async throws {
+        try await reporting {
+            let path =
+                activity.map { "/admin/v1/activities/\(JSONClient.segment($0))" }
+                ?? channel.map { "/admin/v1/channels/\(JSONClient.segment($0))/releases" }
+                ?? "/admin/v1/status"
+            try printJSON(await options.client().get(path))
+        }
+    }
+}
+
+/// `reeve devices`
+struct DevicesCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "devices", abstract: "Lists devices, or shows one with what it told."
+    )
+
+    @OptionGroup var options: ManagerOptions
+    @Argument(help: "One device.") var device: String?
+    @Option(help: "Members of this group only.") var group: String?
+    @Option(help: "Devices after this one.") var after: String?
+    @Option(help: "At most so many.") var limit = 100
+
+    func run() async throws {
+        try await reporting {
+            let client = try options.client()
+            if let device {
+                try printJSON(await client.get("/admin/v1/devices/\(JSONClient.segment(device))"))
+                return
+            }
+            var query = "limit=\(limit)"
+            if let group { query += "&group=\(JSONClient.segment(group))" }
+            if let after { query += "&after=\(JSONClient.segment(after))" }
+            try printJSON(await client.get("/admin/v1/devices?\(query)"))
+        }
+    }
+}
+#endif

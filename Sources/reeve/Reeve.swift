@@ -1,0 +1,24 @@
+#if Server && SQLite && Push
+import ArgumentParser
+
+/// The command: the demonstration, single nodes, and administration.
+@main
+struct Reeve: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "reeve",
+        abstract: "Managers publish and command; workers serve.",
+        subcommands: [
+            DemoCommand.self, ManagerCommand.self, WorkerCommand.self, PublishCommand.self,
+            EnqueueCommand.self, StatusCommand.self, DevicesCommand.self, FleetCommand.self,
+        ]
+    )
+}
+#else
+/// Without its traits the command is empty.
+@main
+struct Reeve {
+    static func main() {
+        print("This build of reeve lacks one of the traits Server, SQLite and Push.")
+    }
+}
+#endif

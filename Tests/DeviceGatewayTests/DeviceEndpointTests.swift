@@ -1,0 +1,422 @@
+#if Server
+import ClusterRole
+import DeviceGateway
+import DeviceRegistry
+import HTTPHandling
+import HTTPTestSupport
+import HTTPTypes
+import OperationQueue
+import XCTest
+
+final class DeviceEndpointTests: XCTestCase {
+    private let exchange = "/device/v1/exchange"
+    private let enrolments = "/device/v1/enrolments"
+
+    // MARK: - Enrolment
+
+    func test_enrolment_withSecret_showsACredentialThatWorks() async throws {
+        let scene = try Scene()
+        let answer = try await scene.caller.call(
+            .post, enrolments,
+            [
+                "device": "tablet-17", "secret": .string(Scene.secret),
+                "groups": ["shop-3", "zürich"],
+            ])
+        XCTAssertEqual(answer.status, 201, answer.text)
+        XCTAssertEqual(answer.violations, [])
+        XCTAssertEqual(answer.json?["device"], "tablet-17")
+        XCTAssertEqual(answer.json?["pollAfter"], 1)
+        XCTAssertEqual(answer.response.headerFields[.cacheControl], "no-store")
+        let token = try XCTUnwrap(answer.json?["credential"]?.stringValue)
+        XCTAssertEqual(token.count, 43)
+        let poll = try await scene.caller.with(token: token).call(.post, exchange, [:])
+        XCTAssertEqual(poll.status, 200)
+        let groups = try await scene.devices.groups(tenant: .standard)
+        XCTAssertEqual(groups.map(\.group.rawValue), ["everyone", "shop-3", "zürich"])
+    }
+
+    func test_enrolment_refusedOrMalformed_enrolsNobody() async throws {
+        let scene = try Scene()
+        let rows: [(JSONValue, Int, String)] = [
+            (["device": "a"], 403, "devices.enrolment-refused"),
+            (["device": "a", "secret": "guess"], 403, "devices.enrolment-refused"),
+            (
+                ["device": "a", "secret": .string(Scene.secret), "groups": ["admins"]], 403,
+                "devices.enrolment-refused"
+            ),
+            (["device": "", "secret": .string(Scene.secret)], 400, "role.invalid-name"),
+            (["device": "a/b", "secret": .string(Scene.secret)], 400, "role.invalid-name"),
+            (["device": "a b", "secret": .string(Scene.secret)], 400, "role.invalid-name"),
+            (["device": "..", "secret": .string(Scene.secret)], 400, "role.invalid-name"),
+            (
+                ["device": .string(String(repeating: "n", count: 256))], 400, "role.invalid-name"
+            ),
+            (["device": "a", "groups": [""]], 400, "role.invalid-name"),
+        ]
+        for (body, status, code) in rows {
+            let answer = try await scene.caller.call(.post, enrolments, body)
+            XCTAssertEqual(answer.status, status, "\(body)")
+            XCTAssertEqual(answer.code, code, "\(body)")
+            XCTAssertEqual(answer.violations, [])
+        }
+        let page = try await scene.devices.devices(
+            in: nil, after: nil, limit: 10, tenant: .standard)
+        XCTAssertEqual(page, [])
+    }
+
+    func test_enrolment_repeatedUnderItsKey_isTheSameEnrolmentWithANewCredential() async throws {
+        let scene = try Scene()
+        let body: JSONValue = ["device": "tablet-17", "secret": .string(Scene.secret)]
+        var tokens: [String] = []
+        var incarnations: Set<IncarnationID> = []
+        for key in ["k1", "k1", "k2"] {
+            let answer = try await scene.caller.call(
+                .post, enrolments, body, fields: [.init("Idempotency-Key")!: key])
+            XCTAssertEqual(answer.status, 201, answer.text)
+            tokens.append(try XCTUnwrap(answer.json?["credential"]?.stringValue))
+            let row = try await scene.devices.device(
+                DeviceID(rawValue: "tablet-17"), tenant: .standard)
+            incarnations.insert(try XCTUnwrap(row?.row.incarnation))
+        }
+        XCTAssertEqual(incarnations.count, 2)
+        XCTAssertEqual(Set(tokens).count, 3)
+        let old = try await scene.caller.with(token: tokens[0]).call(.post, exchange, [:])
+        XCTAssertEqual(old.status, 401)
+        for key in ["", "a b", "ü", String(repeating: "k", count: 256)] {
+            let answer = try await scene.caller.call(
+                .post, enrolments, body, fields: [.init("Idempotency-Key")!: key])
+            XCTAssertEqual(answer.code, "gateway.invalid-idempotency-key", key)
+        }
+    }
+
+    func test_unenrolment_endsTheCredential() async throws {
+        let scene = try Scene()
+        let caller = try await scene.enrolled()
+        let first = try await caller.send(.delete, "/device/v1/enrolment")
+        XCTAssertEqual(first.status, 204)
+        XCTAssertEqual(first.violations, [])
+        let second = try await caller.send(.delete, "/device/v1/enrolment")
+        XCTAssertEqual(second.status, 401)
+        XCTAssertNotNil(second.response.headerFields[.wwwAuthenticate])
+    }
+
+    // MARK: - Exchange
+
+    func test_exchange_offersTakesResultsAndOffersTheRest() async throws {
+        let scene = try Scene()
+        let caller = try await scene.enrolled()
+        let lock = try await scene.enqueue("lock", payload: Array(#"{"message":"hi"}"#.utf8))
+        try await scene.enqueue("wipe")
+        let first = try await caller.call(.post, exchange, ["limit": 1])
+        XCTAssertEqual(first.violations, [])
+        let offer = try XCTUnwrap(first.json?["operations"]?[0])
+        XCTAssertEqual(offer["code"], "lock")
+        XCTAssertEqual(offer["payload"], ["message": "hi"])
+        XCTAssertEqual(first.json?["pollAfter"], 60)
+        XCTAssertEqual(
+            first.response.headerFields[.init("Reeve-Revision")!],
+            first.json?["revision"]?.stringValue)
+        let report: JSONValue = [
+            "results": [
+                [
+                    "execution": offer["execution"]!, "attempt": offer["attempt"]!,
+                    "status": "completed", "detail": ["ok": true, "n": 3],
+                ]
+            ]
+        ]
+        let second = try await caller.call(.post, exchange, report)
+        XCTAssertEqual(second.violations, [])
+        XCTAssertEqual(elements(of: second.json?["operations"]).map { $0["code"] }, ["wipe"])
+        let execution = try await scene.execution(lock)
+        XCTAssertEqual(execution?.state, .completed)
+        XCTAssertEqual(execution?.detail, Array(#"{"n":3,"ok":true}"#.utf8))
+    }
+
+    func test_exchange_everyStatus_reachesTheExecution() async throws {
+        let rows: [(String, ExecutionState)] = [
+            ("completed", .completed), ("failed", .failed), ("notNow", .deferred),
+            ("awaitingConfirmation", .awaitingConfirmation),
+        ]
+        for (status, state) in rows {
+            let scene = try Scene()
+            let caller = try await scene.enrolled()
+            let receipt = try await scene.enqueue("lock")
+            let offer = try await caller.call(.post, exchange, [:])
+            let execution = try XCTUnwrap(offer.json?["operations"]?[0]?["execution"])
+            let answer = try await caller.call(
+                .post, exchange,
+                [
+                    "results": [
+                        ["execution": execution, "status": .string(status), "retryAfter": 90.5]
+                    ]
+                ])
+            XCTAssertEqual(answer.status, 200, answer.text)
+            let row = try await scene.execution(receipt)
+            XCTAssertEqual(row?.state, state, status)
+            if state == .deferred {
+                XCTAssertEqual(row?.until, scene.time.now() + .milliseconds(90_500))
+            }
+        }
+    }
+
+    func test_exchange_confirmation_isOfferedAgain() async throws {
+        let scene = try Scene()
+        let caller = try await scene.enrolled()
+        let receipt = try await scene.enqueue("wipe")
+        let offer = try await caller.call(.post, exchange, [:])
+        let execution = try XCTUnwrap(offer.json?["operations"]?[0]?["execution"])
+        for (status, offered) in [("awaitingConfirmation", 0), ("confirmed", 1), ("completed", 0)] {
+            let answer = try await caller.call(
+                .post, exchange,
+                ["results": [["execution": execution, "status": .string(status)]]])
+            XCTAssertEqual(elements(of: answer.json?["operations"]).count, offered, status)
+        }
+        let state = try await scene.execution(receipt)?.state
+        XCTAssertEqual(state, .completed)
+    }
+
+    func test_exchange_cancelledWork_isNamedUntilAnswered() async throws {
+        let scene = try Scene()
+        let caller = try await scene.enrolled()
+        let receipt = try await scene.enqueue("install")
+        let offer = try await caller.call(.post, exchange, [:])
+        let execution = try XCTUnwrap(offer.json?["operations"]?[0]?["execution"])
+        try await scene.enqueuer.cancel(receipt.activity)
+        let told = try await caller.call(.post, exchange, [:])
+        XCTAssertEqual(told.json?["cancel"], [execution])
+        let ended = try await caller.call(
+            .post, exchange, ["results": [["execution": execution, "status": "cancelled"]]])
+        XCTAssertEqual(ended.json?["cancel"], [])
+        let state = try await scene.execution(receipt)?.state
+        XCTAssertEqual(state, .cancelled)
+    }
+
+    func test_exchange_progressAndRedelivery() async throws {
+        let scene = try Scene()
+        let caller = try await scene.enrolled()
+        let receipt = try await scene.enqueue("install")
+        let offer = try await caller.call(.post, exchange, [:])
+        let execution = try XCTUnwrap(offer.json?["operations"]?[0]?["execution"])
+        let plain = try await caller.call(.post, exchange, ["redeliver": false])
+        XCTAssertEqual(plain.json?["operations"], [])
+        let again = try await caller.call(.post, exchange, ["redeliver": true])
+        XCTAssertEqual(again.json?["operations"]?[0]?["execution"], execution)
+        let attempt = try XCTUnwrap(again.json?["operations"]?[0]?["attempt"])
+        let note = try await caller.call(
+            .post, exchange,
+            ["progress": [["execution": execution, "attempt": attempt, "detail": "halfway"]]])
+        XCTAssertEqual(note.status, 200, note.text)
+        let row = try await scene.execution(receipt)
+        XCTAssertEqual(row?.state, .inProgress)
+        XCTAssertEqual(row?.detail, Array(#""halfway""#.utf8))
+    }
+
+    func test_exchange_valuesOutOfRange_are400_andChangeNothing() async throws {
+        let scene = try Scene()
+        let caller = try await scene.enrolled()
+        let receipt = try await scene.enqueue("lock")
+        let offer = try await caller.call(.post, exchange, [:])
+        let execution = try XCTUnwrap(offer.json?["operations"]?[0]?["execution"])
+        func result(_ more: [String: JSONValue]) -> JSONValue {
+            let base: [String: JSONValue] = ["execution": execution, "status": "notNow"]
+            return ["results": [.object(base.merging(more) { $1 })]]
+        }
+        let rows: [JSONValue] = [
+            ["limit": -1], ["limit": 1.5], ["limit": 1e30], result(["retryAfter": 0]),
+            result(["retryAfter": -5]), result(["retryAfter": 1e18]),
+            result(["execution": "x"]), result(["execution": ""]), result(["attempt": "x"]),
+            result(["attempt": ""]), result(["status": "done"]), result(["status": ""]),
+            result(["execution": "0.0.tablet-17"]),
+        ]
+        for body in rows {
+            let answer = try await caller.call(.post, exchange, body)
+            XCTAssertEqual(answer.status, 400, "\(body): \(answer.text)")
+            XCTAssertEqual(answer.violations, [])
+        }
+        let state = try await scene.execution(receipt)?.state
+        XCTAssertEqual(state, .delivered)
+        for body: JSONValue in [
+            ["results": [], "progress": []], ["limit": 0], ["limit": 1_000_000],
+            ["results": nil, "limit": nil, "redeliver": nil],
+        ] {
+            let answer = try await caller.call(.post, exchange, body)
+            XCTAssertEqual(answer.status, 200, "\(body): \(answer.text)")
+        }
+    }
+
+    func test_exchange_anotherDevicesExecution_is403() async throws {
+        let scene = try Scene()
+        let mine = try await scene.enrolled("mine")
+        _ = try await scene.enrolled("theirs")
+        let receipt = try await scene.enqueue("lock", to: "theirs")
+        let id = try await scene.execution(receipt)?.id
+        let answer = try await mine.call(
+            .post, exchange,
+            ["results": [["execution": .string("\(try XCTUnwrap(id))"), "status": "completed"]]])
+        XCTAssertEqual(answer.status, 403)
+        XCTAssertEqual(answer.code, "operations.foreign-execution")
+        XCTAssertEqual(answer.violations, [])
+        let state = try await scene.execution(receipt)?.state
+        XCTAssertEqual(state, .pending)
+    }
+
+    func test_exchange_tooManyResults_is413() async throws {
+        let scene = try Scene()
+        let caller = try await scene.enrolled()
+        let id = String(repeating: "0", count: 32)
+        let result: JSONValue = ["execution": .string("\(id).\(id).tablet-17"), "status": "failed"]
+        let answer = try await caller.call(
+            .post, exchange, ["results": .array(Array(repeating: result, count: 101))])
+        XCTAssertEqual(answer.status, 413)
+        XCTAssertEqual(answer.code, "operations.too-large")
+        XCTAssertEqual(answer.violations, [])
+    }
+
+    func test_exchange_unicodeDevice_travelsInItsExecutionIDs() async throws {
+        let scene = try Scene()
+        let caller = try await scene.enrolled("Kasse.Zürich№3")
+        try await scene.enqueue("lock", to: "Kasse.Zürich№3")
+        let offer = try await caller.call(.post, exchange, [:])
+        let execution = try XCTUnwrap(offer.json?["operations"]?[0]?["execution"])
+        XCTAssertTrue(execution.stringValue?.hasSuffix(".Kasse.Zürich№3") ?? false)
+        let answer = try await caller.call(
+            .post, exchange, ["results": [["execution": execution, "status": "completed"]]])
+        XCTAssertEqual(answer.status, 200, answer.text)
+    }
+
+    // MARK: - Payloads
+
+    func test_payload_isHandedOutAsItWasEnqueued() async throws {
+        let rows: [(String, OperationType, member: String?)] = [
+            ("", .command, nil), ("{}", .command, "payload"), ("null", .config, "payload"),
+            (#"{"b":1.10,"a":12345678901234567890,"b":2}"#, .command, "payload"),
+            (#" [ "\u00e9" , 1e400 ] "#, .policy, "payload"), (#"{"a":}"#, .command, "payloadBase64"),
+            ("plain", .profile, "payloadBase64"), ("{}", .opaque, "payloadBase64"),
+        ]
+        for (text, type, member) in rows {
+            let scene = try Scene()
+            let caller = try await scene.enrolled()
+            try await scene.enqueue("lock", payload: Array(text.utf8), type: type)
+            let answer = try await caller.call(.post, exchange, [:])
+            XCTAssertEqual(answer.status, 200)
+            switch member {
+            case "payload":
+                XCTAssertTrue(answer.text.contains(#""payload":"# + text), answer.text)
+                XCTAssertFalse(answer.text.contains("payloadBase64"), answer.text)
+            case "payloadBase64":
+                let base64 = Data(text.utf8).base64EncodedString()
+                XCTAssertEqual(
+                    answer.json?["operations"]?[0]?["payloadBase64"], .string(base64), text)
+                XCTAssertFalse(answer.text.contains(#""payload":"#), answer.text)
+            default: XCTAssertFalse(answer.text.contains("payload"), answer.text)
+            }
+        }
+    }
+
+    func test_answer_readsBackAsItsMessage() async throws {
+        let scene = try Scene(age: .milliseconds(12_500))
+        let caller = try await scene.enrolled()
+        try await scene.enqueue("lock", payload: Array(#"{"a":[1,"x"]}"#.utf8))
+        try await scene.enqueue("wipe", payload: [0xFF])
+        let answer = try await caller.call(.post, exchange, [:])
+        XCTAssertEqual(answer.violations, [])
+        let message = try JSONDecoder().decode(
+            DeviceMessages.ExchangeAnswer.self, from: Data(answer.body))
+        XCTAssertEqual(message.operations.map(\.code), ["lock", "wipe"])
+        XCTAssertEqual(message.operations[0].payload, ["a": [1, "x"]])
+        XCTAssertEqual(message.operations[1].payloadBase64, "/w==")
+        XCTAssertEqual(message.age, 12.5)
+    }
+
+    // MARK: - What a device says of itself
+
+    func test_pushRegistration_isKeptAndGivenUp() async throws {
+        let scene = try Scene()
+        let caller = try await scene.enrolled()
+        let put = try await caller.call(
+            .put, "/device/v1/push-registration",
+            ["transport": "http", "address": "http://127.0.0.1:1/ä?x=%20"])
+        XCTAssertEqual(put.status, 204, put.text)
+        let id = DeviceID(rawValue: "tablet-17")
+        let kept = try await scene.devices.device(id, tenant: .standard)?.push
+        XCTAssertEqual(kept?.address, "http://127.0.0.1:1/ä?x=%20")
+        let deleted = try await caller.send(.delete, "/device/v1/push-registration")
+        XCTAssertEqual(deleted.status, 204)
+        let none = try await scene.devices.device(id, tenant: .standard)?.push
+        XCTAssertNil(none)
+        let rows: [(JSONValue, Int)] = [
+            (["transport": "", "address": "x"], 400), (["transport": "http", "address": ""], 400),
+            (
+                ["transport": "http", "address": .string(String(repeating: "x", count: 4_097))], 413
+            ),
+        ]
+        for (body, status) in rows {
+            let answer = try await caller.call(.put, "/device/v1/push-registration", body)
+            XCTAssertEqual(answer.status, status)
+            XCTAssertEqual(answer.violations, [])
+        }
+    }
+
+    func test_information_ofAnyKind_isKept_andCheckedAsAWhole() async throws {
+        let scene = try Scene()
+        let caller = try await scene.enrolled()
+        let path = "/device/v1/information"
+        let put = try await caller.call(
+            .put, path, ["location": ["lat": 52.5], "applications": [], "com.example.till": nil])
+        XCTAssertEqual(put.status, 204, put.text)
+        let id = DeviceID(rawValue: "tablet-17")
+        var kept = try await scene.devices.information(of: id, tenant: .standard)
+        XCTAssertEqual(
+            kept.map(\.kind.rawValue), ["applications", "com.example.till", "location"])
+        XCTAssertEqual(kept.last?.body, Array(#"{"lat":52.5}"#.utf8))
+        let large = JSONValue.string(String(repeating: "x", count: 70_000))
+        let many = Dictionary(uniqueKeysWithValues: (0..<65).map { ("k\($0)", JSONValue.null) })
+        for (body, status): (JSONValue, Int) in [
+            (["location": 1, "z/z": 2], 400), (["location": 1, "": 2], 400),
+            (["location": 1, "photo": large], 413), (.object(many), 400),
+        ] {
+            let answer = try await caller.call(.put, path, body)
+            XCTAssertEqual(answer.status, status, answer.text)
+            XCTAssertEqual(answer.violations, [])
+        }
+        let empty = try await caller.call(.put, path, [:])
+        XCTAssertEqual(empty.status, 204)
+        kept = try await scene.devices.information(of: id, tenant: .standard)
+        XCTAssertEqual(kept.last?.body, Array(#"{"lat":52.5}"#.utf8))
+    }
+
+    // MARK: - Who is calling
+
+    func test_authenticator_cutOff_is503AndNever401() async throws {
+        let scene = try Scene()
+        let caller = try await scene.enrolled()
+        scene.authenticator.isCutOff = true
+        let answer = try await caller.call(.post, exchange, [:])
+        XCTAssertEqual(answer.status, 503)
+        XCTAssertEqual(answer.code, "devices.cannot-decide")
+        XCTAssertEqual(answer.response.headerFields[.retryAfter], "5")
+    }
+
+    func test_enrolledDevice_theReplicaDoesNotHoldYet_isToldToComeAgain() async throws {
+        let scene = try Scene(reader: EmptyReader())
+        let caller = try await scene.enrolled()
+        let answer = try await caller.call(.post, exchange, [:])
+        XCTAssertEqual(answer.status, 503)
+        XCTAssertEqual(answer.code, "gateway.not-yet-known")
+        XCTAssertEqual(answer.response.headerFields[.retryAfter], "1")
+        XCTAssertEqual(answer.violations, [])
+    }
+
+    func test_otherSchemes_areNoToken() async throws {
+        let scene = try Scene()
+        let token = try XCTUnwrap(try await scene.enrolled().token)
+        for value in ["", "Bearer", "Bearer ", token, "Basic \(token)", "Digest \(token)"] {
+            let answer = try await scene.caller.send(
+                .post, exchange,
+                fields: [.authorization: value, .contentType: "application/json"],
+                body: Array("{}".utf8))
+            XCTAssertEqual(answer.status, 401, value)
+        }
+    }
+}
+#endif

@@ -1,0 +1,121 @@
+#if Server && SQLite && Push
+import Foundation
+import XCTest
+
+/// Permission is a type: what a worker must not do does not compile.
+///
+/// Each snippet is checked by the compiler against the modules this test was built with. The first
+/// test is the control: the same snippets with the manager's types compile.
+final class NegativeCompileTests: XCTestCase {
+    func test_manager_thatEnqueuesAndPublishes_compiles() throws {
+        let diagnostics = try typecheck(
+            """
+            func enqueue(_ operations: OperationEnqueuer) async throws {
+                _ = try await operations.enqueue(
+                    EnqueueRequest(target: .group(.everyone), code: OperationCode(rawValue: "lock")),
+                    tenant: .standard)
+            }
+            func publish(_ releases: any ReleaseWriter) async throws {
+                _ = try await releases.publish(
+                    "/srv/site", to: "web", tenant: .standard, options: PublishOptions())
+            }
+            """
+        )
+        XCTAssertEqual(diagnostics, "")
+    }
+
+    func test_worker_thatEnqueues_doesNotCompile() throws {
+        let diagnostics = try typecheck(
+            """
+            func enqueue(_ work: any PendingWorkReader) async throws {
+                _ = try await work.enqueue(
+                    EnqueueRequest(target: .group(.everyone), code: OperationCode(rawValue: "lock")),
+                    tenant: .standard)
+            }
+            """
+        )
+        XCTAssertTrue(diagnostics.contains("has no member 'enqueue'"), diagnostics)
+    }
+
+    func test_worker_thatPublishes_doesNotCompile() throws {
+        let diagnostics = try typecheck(
+            """
+            func publish(_ releases: any ReleaseReader) async throws {
+                _ = try await releases.publish(
+                    "/srv/site", to: "web", tenant: .standard, options: PublishOptions())
+            }
+            """
+        )
+        XCTAssertTrue(diagnostics.contains("has no member 'publish'"), diagnostics)
+    }
+
+    func test_workerNode_hasNoWriters() throws {
+        for member in ["operations", "publisher", "administration"] {
+            let diagnostics = try typecheck(
+                "import ReeveWorker\nfunc write(_ node: WorkerNode) { _ = node.\(member) }"
+            )
+            XCTAssertTrue(diagnostics.contains("has no member '\(member)'"), diagnostics)
+        }
+    }
+
+    func test_reader_thatChangesDevices_doesNotCompile() throws {
+        let diagnostics = try typecheck(
+            """
+            func remove(_ devices: DeviceDirectory) async throws {
+                try await devices.remove(DeviceID(rawValue: "d"), tenant: .standard)
+            }
+            """
+        )
+        XCTAssertTrue(diagnostics.contains("has no member 'remove'"), diagnostics)
+    }
+
+    /// What the compiler says about a snippet; empty when it compiles.
+    private func typecheck(_ snippet: String) throws -> String {
+        let products = try BuiltProducts.directory()
+        let file = FileManager.default.temporaryDirectory.appendingPathComponent(
+            "snippet-\(ProcessInfo.processInfo.globallyUniqueString).swift"
+        )
+        defer { try? FileManager.default.removeItem(at: file) }
+        let imports = [
+            "ArtifactStore", "ClusterRole", "DeviceRegistry", "NotificationDispatch",
+            "OperationQueue",
+        ].map { "import \($0)\n" }.joined()
+        try (imports + snippet).write(to: file, atomically: false, encoding: .utf8)
+
+        var arguments = [
+            "swiftc", "-typecheck", "-swift-version", "6", "-I", products.path + "/Modules",
+        ]
+        for entry in try FileManager.default.contentsOfDirectory(atPath: products.path)
+        where entry.hasSuffix(".build") {
+            let map = "\(products.path)/\(entry)/module.modulemap"
+            if FileManager.default.fileExists(atPath: map) {
+                arguments += ["-Xcc", "-fmodule-map-file=\(map)"]
+            }
+        }
+        return try BuiltProducts.run("/usr/bin/env", arguments + [file.path])
+    }
+}
+
+/// Where the package's products are: beside the test bundle.
+enum BuiltProducts {
+    static func directory() throws -> URL {
+        let own = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        return URL(fileURLWithPath: own).deletingLastPathComponent()
+    }
+
+    /// Runs a program and returns what it wrote to both of its outputs, trimmed.
+    static func run(_ executable: String, _ arguments: [String]) throws -> String {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: executable)
+        process.arguments = arguments
+        let output = Pipe()
+        process.standardOutput = output
+        process.standardError = output
+        try process.run()
+        let data = output.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        return String(decoding: data, as: UTF8.self)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+    }
+}
+#endif
