@@ -211,10 +211,14 @@ final class HintReaders: Sendable {
             continuation.finish()
             return stream
         }
-        continuation.onTermination = { [weak self] _ in
-            self?.state.withLock { _ = $0.readers.removeValue(forKey: id) }
-        }
+        continuation.onTermination = { [weak self] _ in self?.forget(id) }
         return stream
+    }
+
+    private func forget(_ id: Int) {
+        // Let go outside the lock: what goes with the last reference is not ours to know.
+        let ended = state.withLock { $0.readers.removeValue(forKey: id) }
+        _ = ended
     }
 
     func send(_ revision: Revision) {

@@ -102,7 +102,9 @@ extension EmbeddedStore: DeviceStorage {
                 SELECT \(GroupRecord.columns) FROM device_group WHERE tenant = ? ORDER BY name
                 """,
                 tenant.rawValue
-            ) { GroupSummary(group: try GroupRecord($0).group, members: try GroupRecord($0).members) }
+            ) {
+                GroupSummary(group: try GroupRecord($0).group, members: try GroupRecord($0).members)
+            }
         }
     }
 
@@ -199,7 +201,8 @@ extension SQLConnection {
         of device: DeviceRecord,
         secrets: SecretBox
     ) throws -> PushRegistration? {
-        guard let record = try registration(ofDeviceAt: device.idx), let sealed = record.sealed else {
+        guard let record = try registration(ofDeviceAt: device.idx), let sealed = record.sealed
+        else {
             return nil
         }
         let plain: [UInt8]

@@ -84,7 +84,7 @@ struct ReplicaDelta {
             if changes.isEmpty { break }
             for change in changes {
                 var added: [ReplicaRow] = []
-                for key in change.keys where seen.insert(key).inserted {
+                for key in change.keys where isDue(key) {
                     guard let more = try rows(of: key, upTo: change.number) else {
                         return stop(at: reached)
                     }
@@ -96,6 +96,12 @@ struct ReplicaDelta {
             }
         }
         return newest
+    }
+
+    /// A key is answered once, with its current rows; a mark when its own revision is reached.
+    private mutating func isDue(_ key: ChangeKey) -> Bool {
+        if case .spoolMark = key { return true }
+        return seen.insert(key).inserted
     }
 
     private func stop(at reached: Int64) -> Int64? { reached > after ? reached : nil }

@@ -20,7 +20,8 @@ extension EmbeddedStore: WakeStorage {
                 try connection.expand(next, limit: room, into: &requests)
             }
             try requests.finish()
-            let isFinished = try connection.row("SELECT number FROM expansion LIMIT 1") { $0.int64(0) } == nil
+            let isFinished =
+                try connection.row("SELECT number FROM expansion LIMIT 1") { $0.int64(0) } == nil
             let receipt = WakeExpansionReceipt(
                 added: requests.added,
                 coalesced: requests.coalesced,
@@ -152,7 +153,9 @@ extension SQLConnection {
             limit
         ) { try MembershipRecord($0) }
         for interval in intervals where interval.contains(number) {
-            guard let device = try device(at: interval.deviceIdx), device.isEnrolled else { continue }
+            guard let device = try device(at: interval.deviceIdx), device.isEnrolled else {
+                continue
+            }
             if let contact = try contact(ofDeviceAt: device.idx), contact.answered >= number {
                 continue
             }
@@ -181,7 +184,9 @@ extension SQLConnection {
             last.joined
         ) { try MembershipRecord($0) }
         for interval in rest where interval.contains(expansion.number) {
-            guard let device = try device(at: interval.deviceIdx), device.isEnrolled else { continue }
+            guard let device = try device(at: interval.deviceIdx), device.isEnrolled else {
+                continue
+            }
             let contact = try contact(ofDeviceAt: device.idx)
             if let contact, contact.answered >= expansion.number { continue }
             try requests.request(

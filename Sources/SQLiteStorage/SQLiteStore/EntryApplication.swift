@@ -91,8 +91,9 @@ struct EntryApplication {
     }
 
     private mutating func storeTouched() throws {
-        for change in touched.values.filter(\.isChanged).sorted(by: { $0.record.number < $1.record.number })
-        {
+        for change in touched.values.filter(\.isChanged).sorted(by: {
+            $0.record.number < $1.record.number
+        }) {
             var record = change.record
             let wasLive = record.isLive
             record.take(change.activity)
@@ -189,7 +190,8 @@ struct EntryApplication {
         on device: DeviceRecord,
         by entry: InboxEntry
     ) throws -> String? {
-        guard var touched = try touch(operation), touched.operation.tenant == device.row.tenant else {
+        guard var touched = try touch(operation), touched.operation.tenant == device.row.tenant
+        else {
             return "unknown operation"
         }
         let number = touched.record.number

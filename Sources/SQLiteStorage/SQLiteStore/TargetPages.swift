@@ -131,7 +131,8 @@ extension SQLConnection {
     func forgetTargets(_ number: Int64) throws {
         var page = 0
         while let next = try targetPages(number, from: page, limit: 1).first {
-            try withStatement("DELETE FROM target WHERE device_idx = ? AND number = ?") { statement in
+            try withStatement("DELETE FROM target WHERE device_idx = ? AND number = ?") {
+                statement in
                 for device in next.devices {
                     try statement.bind(device, number)
                     try statement.step()
