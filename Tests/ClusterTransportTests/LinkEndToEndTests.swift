@@ -15,14 +15,18 @@ import XCTest
 final class LinkEndToEndTests: XCTestCase {
     private func enrolment(_ name: String) -> EnrolmentRequest {
         EnrolmentRequest(
-            device: DeviceID(rawValue: name), token: "secret", idempotencyKey: "key-\(name)")
+            device: DeviceID(rawValue: name),
+            token: "secret",
+            idempotencyKey: "key-\(name)"
+        )
     }
 
     private func completion(_ answer: ExchangeAnswer) -> ExchangeReport {
         ExchangeReport(
             results: answer.operations.map {
                 ExecutionResult(execution: $0.execution, attempt: $0.attempt, outcome: .completed)
-            })
+            }
+        )
     }
 
     func test_device_fromEnrolmentToResult_isServedThroughTheLink() async throws {
@@ -33,10 +37,12 @@ final class LinkEndToEndTests: XCTestCase {
             try await worker.running {
                 let receipt = try await worker.client.enrol(self.enrolment("d"))
                 let authenticated = try await worker.replica.authenticate(
-                    token: receipt.credential.token)
+                    token: receipt.credential.token
+                )
                 let identity = try XCTUnwrap(authenticated)
                 XCTAssertEqual(identity, receipt.identity)
                 let operation = try await manager.enqueue(.group(.everyone))
+                try await eventually("the first snapshot") { worker.replica.revision != nil }
                 var answer: ExchangeAnswer?
                 try await eventually("the operation is offered") {
                     answer = try await worker.exchange.exchange(device: identity)
@@ -45,7 +51,9 @@ final class LinkEndToEndTests: XCTestCase {
                 let given = try XCTUnwrap(answer)
                 XCTAssertEqual(given.operations.map(\.execution.operation), [operation.id])
                 let after = try await worker.exchange.exchange(
-                    device: identity, report: self.completion(given))
+                    device: identity,
+                    report: self.completion(given)
+                )
                 XCTAssertEqual(after.operations.count, 0)
                 try await eventually("the result is at the manager") {
                     try await manager.completed(operation) == 1
@@ -78,9 +86,12 @@ final class LinkEndToEndTests: XCTestCase {
             identity = try await worker.client.enrol(self.enrolment("d")).identity
             try await worker.running {
                 _ = try await manager.enqueue(.group(.everyone))
+                try await eventually("the first snapshot") { worker.replica.revision != nil }
                 try await eventually("the replica has the operation") {
                     try await worker.replica.openWork(
-                        for: DeviceID(rawValue: "d"), tenant: .standard)?.items.isEmpty == false
+                        for: DeviceID(rawValue: "d"),
+                        tenant: .standard
+                    )?.items.isEmpty == false
                 }
             }
         }
@@ -90,12 +101,16 @@ final class LinkEndToEndTests: XCTestCase {
         // The manager is away: devices go on being served, also after the worker's own restart.
         try await worker.replica.close()
         let reborn = try WorkerScene(
-            addresses: ["http://127.0.0.1:\(port)"], path: worker.directory)
+            addresses: ["http://127.0.0.1:\(port)"],
+            path: worker.directory
+        )
         try await reborn.running {
             let answer = try await reborn.exchange.exchange(device: device)
             XCTAssertEqual(answer.operations.count, 1)
             _ = try await reborn.exchange.exchange(
-                device: device, report: self.completion(answer))
+                device: device,
+                report: self.completion(answer)
+            )
             let poll = try await reborn.exchange.exchange(device: device)
             XCTAssertEqual(poll.operations.count, 0)
             try await eventually("the link says so") { reborn.link.status.lastFailure != nil }
@@ -116,7 +131,10 @@ final class LinkEndToEndTests: XCTestCase {
             try await withServer(manager, port: port) { _ in
                 try await eventually("the report arrives") {
                     let activities = try await manager.operations.activities(
-                        before: nil, limit: 10, tenant: .standard)
+                        before: nil,
+                        limit: 10,
+                        tenant: .standard
+                    )
                     return activities.first?.counts[.completed] == 1
                 }
                 try await eventually("the mark arrives") { reborn.replica.pendingCount == 0 }
@@ -138,7 +156,8 @@ final class LinkEndToEndTests: XCTestCase {
                 defer { worker.remove() }
                 for _ in 0..<3 {
                     let row = try await worker.client.device(
-                        credential: CredentialDigest(of: "nobody's"))
+                        credential: CredentialDigest(of: "nobody's")
+                    )
                     XCTAssertNil(row)
                 }
                 try await worker.replica.close()
@@ -169,7 +188,8 @@ final class LinkEndToEndTests: XCTestCase {
             defer { worker.remove() }
             do {
                 _ = try await worker.client.enrol(
-                    EnrolmentRequest(device: DeviceID(rawValue: "d"), token: "wrong"))
+                    EnrolmentRequest(device: DeviceID(rawValue: "d"), token: "wrong")
+                )
                 XCTFail("It enrolled.")
             } catch let error as ClusterLinkError {
                 XCTAssertEqual(error.codeName, "devices.enrolment-refused")
@@ -179,7 +199,8 @@ final class LinkEndToEndTests: XCTestCase {
             defer { stranger.remove() }
             do {
                 _ = try await stranger.client.hello(
-                    LinkHello(node: stranger.node, applied: nil, highestEpoch: .none))
+                    LinkHello(node: stranger.node, applied: nil, highestEpoch: .none)
+                )
                 XCTFail("It was let in.")
             } catch let error as ClusterLinkError {
                 XCTAssertEqual(error.category, .unauthenticated)
@@ -207,7 +228,9 @@ final class LinkEndToEndTests: XCTestCase {
                     return answer?.operations.isEmpty == false
                 }
                 _ = try await worker.exchange.exchange(
-                    device: identity, report: self.completion(try XCTUnwrap(answer)))
+                    device: identity,
+                    report: self.completion(try XCTUnwrap(answer))
+                )
                 try await eventually("all is applied") { worker.replica.pendingCount == 0 }
             }
         }
@@ -215,8 +238,11 @@ final class LinkEndToEndTests: XCTestCase {
         defer { worker.remove() }
         try await withServer(restored, port: port) { address in
             let again = WorkerLink(
-                client: worker.client, replica: worker.replica,
-                configuration: WorkerScene.quick, logger: quiet)
+                client: worker.client,
+                replica: worker.replica,
+                configuration: WorkerScene.quick,
+                logger: quiet
+            )
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { try await again.run() }
                 try await eventually("the replica is of the new history") {
@@ -233,8 +259,11 @@ final class LinkEndToEndTests: XCTestCase {
         // The manager of before has a lower epoch: nothing of it is taken any more.
         try await withServer(manager, port: port) { _ in
             let late = WorkerLink(
-                client: worker.client, replica: worker.replica,
-                configuration: WorkerScene.quick, logger: quiet)
+                client: worker.client,
+                replica: worker.replica,
+                configuration: WorkerScene.quick,
+                logger: quiet
+            )
             try await withThrowingTaskGroup(of: Void.self) { tasks in
                 tasks.addTask { try await late.run() }
                 try await eventually("it is refused") { late.status.lastFailure != nil }
@@ -253,15 +282,21 @@ final class LinkEndToEndTests: XCTestCase {
             let worker = try WorkerScene(addresses: ["http://\(address)"])
             defer { worker.remove() }
             let bundle = BundleDescription(
-                from: nil, to: TreeID(object.digest), object: object.digest,
-                byteCount: object.byteCount)
+                from: nil,
+                to: TreeID(object.digest),
+                object: object.digest,
+                byteCount: object.byteCount
+            )
             for offset in [0, 1, 2_999_999] as [Int64] {
                 let chunks = try await worker.client.bundle(bundle, from: offset)
                 let received = try await chunks.collect(upTo: 4 << 20)
                 XCTAssertEqual(received, Array(bytes[Int(offset)...]))
             }
             let answer = try await worker.client.latestRelease(
-                of: "web/site", tenant: .standard, unlessAt: nil)
+                of: "web/site",
+                tenant: .standard,
+                unlessAt: nil
+            )
             XCTAssertEqual(answer, .empty)
             try await worker.replica.close()
         }
@@ -272,7 +307,8 @@ final class LinkEndToEndTests: XCTestCase {
             XCTAssertThrowsError(
                 try LinkClient(
                     node: NodeID(rawValue: "w"),
-                    configuration: LinkClientConfiguration(addresses: addresses, token: "t"))
+                    configuration: LinkClientConfiguration(addresses: addresses, token: "t")
+                )
             ) { error in
                 XCTAssertEqual((error as? ClusterLinkError)?.code, .invalidConfiguration)
             }

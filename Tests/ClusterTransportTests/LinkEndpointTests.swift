@@ -15,15 +15,21 @@ final class LinkEndpointTests: XCTestCase {
     private let binary = [UInt8](repeating: 0xAB, count: 64)
 
     private func hello(
-        _ node: String = "worker-1", role: NodeRole = .worker, epoch: Int64 = 0
+        _ node: String = "worker-1",
+        role: NodeRole = .worker,
+        epoch: Int64 = 0
     ) -> LinkHello {
         LinkHello(
-            node: NodeID(rawValue: node), role: role, applied: nil,
-            highestEpoch: Epoch(rawValue: epoch))
+            node: NodeID(rawValue: node),
+            role: role,
+            applied: nil,
+            highestEpoch: Epoch(rawValue: epoch)
+        )
     }
 
     private func batch(
-        _ entries: [SpooledEntry], history: HistoryID = HistoryID(bits: 7)
+        _ entries: [SpooledEntry],
+        history: HistoryID = HistoryID(bits: 7)
     ) -> SpoolBatch {
         SpoolBatch(incarnation: IncarnationID(bits: 3), history: history, entries: entries)
     }
@@ -32,9 +38,15 @@ final class LinkEndpointTests: XCTestCase {
         let receipt = try await manager.devices.commit(
             .enrol(
                 EnrolmentRecord(
-                    device: DeviceID(rawValue: name), incarnation: IncarnationID(bits: 1),
-                    credential: CredentialDigest(of: "t-\(name)"))),
-            tenant: .standard, epoch: manager.ledger.epoch, at: manager.time.now())
+                    device: DeviceID(rawValue: name),
+                    incarnation: IncarnationID(bits: 1),
+                    credential: CredentialDigest(of: "t-\(name)")
+                )
+            ),
+            tenant: .standard,
+            epoch: manager.ledger.epoch,
+            at: manager.time.now()
+        )
         return try XCTUnwrap(receipt.row)
     }
 
@@ -44,7 +56,8 @@ final class LinkEndpointTests: XCTestCase {
         XCTAssertEqual(manager.endpoint.routes.count, 10)
         for route in manager.endpoint.routes {
             let path = fill.reduce(route.path) { $0.replacing("{\($1.key)}", with: $1.value) }
-            for (token, status) in [(nil, 401), ("nobody", 401), ("admin", 403)] as [(String?, Int)] {
+            for (token, status) in [(nil, 401), ("nobody", 401), ("admin", 403)] as [(String?, Int)]
+            {
                 let answer = try await manager.answer(route.method, path, token: token)
                 XCTAssertEqual(answer.status, status, "\(route)")
                 XCTAssertEqual(answer.fields[.contentType], MediaType.problem)
@@ -90,15 +103,20 @@ final class LinkEndpointTests: XCTestCase {
         let entry = SpooledEntry(
             number: 1,
             entry: InboxEntry(
-                identity: row.identity, receivedAt: manager.time.now(),
-                body: .contact(answeredAt: nil)))
+                identity: row.identity,
+                receivedAt: manager.time.now(),
+                body: .contact(answeredAt: nil)
+            )
+        )
         let answers = [
             try await manager.answer(json: hello(), to: "/hello"),
             try await manager.answer(.post, "/spool", body: batch([entry]).encoded()),
             try await manager.answer(
                 json: LinkEnrolment(
-                    EnrolmentRequest(device: DeviceID(rawValue: "e"), token: "secret")),
-                to: "/enrolments"),
+                    EnrolmentRequest(device: DeviceID(rawValue: "e"), token: "secret")
+                ),
+                to: "/enrolments"
+            ),
         ]
         for answer in answers {
             XCTAssertEqual(answer.status, 503)
@@ -115,16 +133,23 @@ final class LinkEndpointTests: XCTestCase {
             SpooledEntry(
                 number: 4,
                 entry: InboxEntry(
-                    identity: row.identity, receivedAt: manager.time.now(),
-                    body: .result(operation.id, attempt: nil, outcome: .completed, detail: [1])))
+                    identity: row.identity,
+                    receivedAt: manager.time.now(),
+                    body: .result(operation.id, attempt: nil, outcome: .completed, detail: [1])
+                )
+            )
         ]
         var marks: [Int64] = []
         for _ in 0..<2 {
             let answer = try await manager.answer(
-                .post, "/spool", body: batch(entries).encoded())
+                .post,
+                "/spool",
+                body: batch(entries).encoded()
+            )
             XCTAssertEqual(answer.status, 200)
             marks.append(
-                try JSONDecoder().decode(LinkMark.self, from: Data(answer.body)).mark)
+                try JSONDecoder().decode(LinkMark.self, from: Data(answer.body)).mark
+            )
         }
         XCTAssertEqual(marks, [4, 4])
         let completed = try await manager.completed(operation)
@@ -138,8 +163,11 @@ final class LinkEndpointTests: XCTestCase {
             SpooledEntry(
                 number: number,
                 entry: InboxEntry(
-                    identity: row.identity, receivedAt: manager.time.now(),
-                    body: .contact(answeredAt: nil)))
+                    identity: row.identity,
+                    receivedAt: manager.time.now(),
+                    body: .contact(answeredAt: nil)
+                )
+            )
         }
         let good = batch([entry(1)]).encoded()
         let cases: [([UInt8], Int, String)] = [
@@ -169,7 +197,10 @@ final class LinkEndpointTests: XCTestCase {
         let answer = try await manager.answer(.post, "/spool", body: good)
         XCTAssertEqual(answer.status, 200)
         let tooLarge = try await manager.answer(
-            .post, "/spool", body: [UInt8](repeating: 1, count: (8 << 20) + 1))
+            .post,
+            "/spool",
+            body: [UInt8](repeating: 1, count: (8 << 20) + 1)
+        )
         XCTAssertEqual(tooLarge.status, 413)
     }
 
@@ -217,12 +248,16 @@ final class LinkEndpointTests: XCTestCase {
         let manager = try ManagerScene()
         let row = try await enrol(manager, "d")
         let known = try await manager.answer(
-            json: LinkCredentialQuery(CredentialDigest(of: "t-d")), to: "/credentials")
+            json: LinkCredentialQuery(CredentialDigest(of: "t-d")),
+            to: "/credentials"
+        )
         XCTAssertEqual(known.status, 200)
         let answer = try JSONDecoder().decode(LinkDeviceRow.self, from: Data(known.body))
         XCTAssertEqual(try answer.row(), row)
         let unknown = try await manager.answer(
-            json: LinkCredentialQuery(CredentialDigest(of: "other")), to: "/credentials")
+            json: LinkCredentialQuery(CredentialDigest(of: "other")),
+            to: "/credentials"
+        )
         XCTAssertEqual(unknown.status, 404)
         var bad = LinkCredentialQuery(CredentialDigest(of: "x"))
         bad.digest = "xyz"
@@ -245,7 +280,9 @@ final class LinkEndpointTests: XCTestCase {
         let beyond = try await manager.answer(.get, path, fields: [.range: "bytes=1000-"])
         XCTAssertEqual(beyond.status, 416)
         let missing = try await manager.answer(
-            .get, "/bundles/\(String(repeating: "0", count: 64))")
+            .get,
+            "/bundles/\(String(repeating: "0", count: 64))"
+        )
         XCTAssertEqual(missing.status, 404)
         let bad = try await manager.answer(.get, "/bundles/nothing")
         XCTAssertEqual(bad.status, 400)
@@ -257,12 +294,19 @@ final class LinkEndpointTests: XCTestCase {
         for path in ["/hello", "/heartbeat", "/credentials", "/enrolments", "/acknowledgements"] {
             for body in [Array("{".utf8), Array("{}".utf8), Array("[1]".utf8), deep, binary] {
                 let answer = try await manager.answer(
-                    .post, path, body: body, contentType: "application/json")
+                    .post,
+                    path,
+                    body: body,
+                    contentType: "application/json"
+                )
                 XCTAssertEqual(answer.status, 400, path)
             }
             let large = try await manager.answer(
-                .post, path, body: [UInt8](repeating: 32, count: 10 << 20),
-                contentType: "application/json")
+                .post,
+                path,
+                body: [UInt8](repeating: 32, count: 10 << 20),
+                contentType: "application/json"
+            )
             XCTAssertEqual(large.status, 413, path)
         }
     }

@@ -56,21 +56,27 @@ final class ManagerScene: Sendable {
         let administration = DeviceAdministration(storage: devices, capability: capability)
         let authority = LinkAuthority(
             capability: capability,
-            members: ClusterMembers(registry: members).writer(for: capability, clock: time))
+            members: ClusterMembers(registry: members).writer(for: capability, clock: time)
+        )
         for name in ["worker-1", "worker-2"] {
             tokens.insert(
                 TokenDigest(of: name),
-                for: Identity(name: name, permissions: [.link]))
+                for: Identity(name: name, permissions: [.link])
+            )
         }
         tokens.insert(
-            TokenDigest(of: "admin"), for: Identity(name: "admin", permissions: Permission.everything))
+            TokenDigest(of: "admin"),
+            for: Identity(name: "admin", permissions: Permission.everything)
+        )
         endpoint = try LinkEndpoint(
             services: LinkServices(
                 replicas: operations,
                 operations: operations,
                 devices: devices,
                 enrolment: EnrolmentDesk(
-                    administration: administration, policy: SharedSecretPolicy(secret: "secret")),
+                    administration: administration,
+                    policy: SharedSecretPolicy(secret: "secret")
+                ),
                 hints: hints,
                 releases: releases,
                 objects: objects,
@@ -86,13 +92,24 @@ final class ManagerScene: Sendable {
     @discardableResult
     func enqueue(_ target: OperationTarget) async throws -> DeviceOperation {
         let operation = DeviceOperation(
-            id: OperationID(from: random), activity: ActivityID(from: random), number: 0,
-            code: OperationCode(rawValue: "lock"), createdAt: time.now())
+            id: OperationID(from: random),
+            activity: ActivityID(from: random),
+            number: 0,
+            code: OperationCode(rawValue: "lock"),
+            createdAt: time.now()
+        )
         let receipt = try await operations.enqueue(
             EnqueuePlan(
-                operation: operation, target: target, initiator: "test", idempotencyKey: nil,
-                requestDigest: [], wakeAt: nil),
-            tenant: .standard, epoch: ledger.epoch)
+                operation: operation,
+                target: target,
+                initiator: "test",
+                idempotencyKey: nil,
+                requestDigest: [],
+                wakeAt: nil
+            ),
+            tenant: .standard,
+            epoch: ledger.epoch
+        )
         hints.publish(receipt.revision)
         return operation
     }
@@ -118,8 +135,12 @@ final class ManagerScene: Sendable {
         fields[.contentType] = contentType
         let request = HandlerRequest(
             head: HTTPRequest(
-                method: method, scheme: nil, authority: nil,
-                path: LinkEndpoint.standardPrefix + path, headerFields: fields),
+                method: method,
+                scheme: nil,
+                authority: nil,
+                path: LinkEndpoint.standardPrefix + path,
+                headerFields: fields
+            ),
             body: HandlerBody(body),
             logger: quiet
         )
@@ -135,11 +156,17 @@ final class ManagerScene: Sendable {
     }
 
     func answer(
-        json value: some Encodable, to path: String, token: String? = "worker-1"
+        json value: some Encodable,
+        to path: String,
+        token: String? = "worker-1"
     ) async throws -> (status: Int, body: [UInt8], fields: HTTPFields) {
         try await answer(
-            .post, path, token: token, body: Array(try JSONEncoder().encode(value)),
-            contentType: "application/json")
+            .post,
+            path,
+            token: token,
+            body: Array(try JSONEncoder().encode(value)),
+            contentType: "application/json"
+        )
     }
 }
 
@@ -166,7 +193,8 @@ func withServer(
     let server = try ReeveServer(
         configuration: ReeveServerConfiguration(address: .loopback(port: port)),
         mounts: [HandlerMount(LinkEndpoint.standardPrefix, manager.endpoint)],
-        logger: quiet)
+        logger: quiet
+    )
     try await withThrowingTaskGroup(of: Void.self) { tasks in
         tasks.addTask { try? await server.run() }
         let address = try await server.boundAddress
@@ -200,7 +228,10 @@ final class WorkerScene: Sendable {
         client = try LinkClient(
             node: self.node,
             configuration: LinkClientConfiguration(
-                addresses: addresses, token: token ?? node, requestTimeout: .seconds(10)),
+                addresses: addresses,
+                token: token ?? node,
+                requestTimeout: .seconds(10)
+            ),
             random: SeededRandomSource(seed: 1),
             logger: quiet
         )
@@ -210,10 +241,17 @@ final class WorkerScene: Sendable {
             .appending(path: "reeve-link-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         replica = try WorkerReplica(
-            path: directory.appending(path: "worker.sqlite").path, node: self.node, oracle: client,
-            logger: quiet)
+            path: directory.appending(path: "worker.sqlite").path,
+            node: self.node,
+            oracle: client,
+            logger: quiet
+        )
         link = WorkerLink(
-            client: client, replica: replica, configuration: configuration, logger: quiet)
+            client: client,
+            replica: replica,
+            configuration: configuration,
+            logger: quiet
+        )
         exchange = DeviceExchange(reader: replica, inbox: replica)
     }
 
@@ -232,7 +270,8 @@ final class WorkerScene: Sendable {
     /// Runs the link for the length of `body`, then stops it gracefully.
     func running(_ body: () async throws -> Void) async throws {
         let group = ServiceGroup(
-            configuration: ServiceGroupConfiguration(services: [link], logger: quiet))
+            configuration: ServiceGroupConfiguration(services: [link], logger: quiet)
+        )
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await group.run() }
             do {
