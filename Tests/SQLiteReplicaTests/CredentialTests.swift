@@ -12,9 +12,12 @@ final class CredentialTests: XCTestCase {
 
     private func row(_ name: String, token: String) -> DeviceRow {
         DeviceRow(
-            tenant: .standard, id: DeviceID(rawValue: name),
-            incarnation: IncarnationID(bits: 5), state: .enrolled,
-            credential: CredentialDigest(of: token))
+            tenant: .standard,
+            id: DeviceID(rawValue: name),
+            incarnation: IncarnationID(bits: 5),
+            state: .enrolled,
+            credential: CredentialDigest(of: token)
+        )
     }
 
     func test_credential_nobodyHereHasSeen_isAskedOnceByAllWhoAskAtOnce() async throws {
@@ -61,8 +64,10 @@ final class CredentialTests: XCTestCase {
         let scene = try ReplicaScene()
         let oracle = RecordingOracle(.success(nil))
         let replica = try scene.open(
-            scene.newPath(), oracle: oracle,
-            configuration: WorkerReplicaConfiguration(maximumRefusals: 2))
+            scene.newPath(),
+            oracle: oracle,
+            configuration: WorkerReplicaConfiguration(maximumRefusals: 2)
+        )
         for token in ["a", "b", "c", "b", "c", "a"] {
             _ = try await replica.authenticate(token: token)
         }
@@ -100,8 +105,11 @@ final class CredentialTests: XCTestCase {
         let row = try await scene.manager.enrol("d", token: "t", at: scene.time.now())
         try await scene.follow(replica)
         _ = try await scene.manager.devices.commit(
-            .remove(row.id), tenant: .standard, epoch: scene.manager.ledger.epoch,
-            at: scene.time.now())
+            .remove(row.id),
+            tenant: .standard,
+            epoch: scene.manager.ledger.epoch,
+            at: scene.time.now()
+        )
         try await scene.follow(replica)
         let identity = try await replica.authenticate(token: "t")
         XCTAssertNil(identity)

@@ -14,8 +14,12 @@ final class ReplicaTests: XCTestCase {
         let replica = try scene.open(scene.newPath())
         XCTAssertNil(replica.revision)
         XCTAssertNil(replica.age)
-        let work = try await replica.openWork(for: DeviceID(rawValue: "d"), tenant: .standard)
-        XCTAssertNil(work)
+        do {
+            _ = try await replica.openWork(for: DeviceID(rawValue: "d"), tenant: .standard)
+            XCTFail("It answered without knowing.")
+        } catch let error as DeviceRegistryError {
+            XCTAssertEqual(error.code, .cannotDecide)
+        }
         do {
             _ = try await replica.authenticate(token: "t")
             XCTFail("It answered without knowing.")
@@ -37,7 +41,10 @@ final class ReplicaTests: XCTestCase {
         // Small pages, so that the snapshot has many.
         try await scene.follow(replica, limit: 7)
         try await scene.manager.enqueue(
-            .devices([DeviceID(rawValue: "d3")]), code: "wipe", at: now)
+            .devices([DeviceID(rawValue: "d3")]),
+            code: "wipe",
+            at: now
+        )
         try await scene.follow(replica)
         for index in 0..<20 {
             let id = DeviceID(rawValue: "d\(index)")
@@ -56,7 +63,9 @@ final class ReplicaTests: XCTestCase {
         let path = scene.newPath()
         let row = try await scene.manager.enrol("d", token: "t", at: scene.time.now())
         let operation = try await scene.manager.enqueue(
-            .group(.everyone), at: scene.time.now())
+            .group(.everyone),
+            at: scene.time.now()
+        )
         let first = try scene.open(path)
         try await scene.follow(first)
         let revision = first.revision
@@ -75,7 +84,11 @@ final class ReplicaTests: XCTestCase {
         // Changes go on from there: no snapshot is needed.
         try await scene.manager.enrol("e", token: "u", at: scene.time.now())
         let page = try await scene.manager.operations.page(
-            after: second.position.revision, cursor: nil, limit: 100, for: scene.node)
+            after: second.position.revision,
+            cursor: nil,
+            limit: 100,
+            for: scene.node
+        )
         XCTAssertEqual(page.content, .delta)
         try await second.apply(page)
         XCTAssertEqual(second.deviceCount, 2)
@@ -97,7 +110,11 @@ final class ReplicaTests: XCTestCase {
             try await scene.manager.enrol("n\(index)", token: "n\(index)", at: scene.time.now())
         }
         let page = try await scene.manager.operations.page(
-            after: before, cursor: nil, limit: 4, for: scene.node)
+            after: before,
+            cursor: nil,
+            limit: 4,
+            for: scene.node
+        )
         XCTAssertEqual(page.content, .snapshotBegins)
         try await first.apply(page)
         // Half a snapshot changes nothing that is served.
@@ -110,7 +127,11 @@ final class ReplicaTests: XCTestCase {
         XCTAssertEqual(second.deviceCount, 5)
         // A further page of the snapshot that is gone is refused.
         let next = try await scene.manager.operations.page(
-            after: nil, cursor: page.next, limit: 4, for: scene.node)
+            after: nil,
+            cursor: page.next,
+            limit: 4,
+            for: scene.node
+        )
         await assertThrows(try await second.apply(next))
         try await scene.follow(second, limit: 4)
         XCTAssertEqual(second.deviceCount, 9)
@@ -130,9 +151,12 @@ final class ReplicaTests: XCTestCase {
 
         let second = try scene.open(path)
         let stale = ReplicaPage(
-            content: .snapshotBegins, rows: [],
-            revision: Revision(history: HistoryID(bits: 7), number: 99), next: nil,
-            epoch: Epoch(rawValue: 1))
+            content: .snapshotBegins,
+            rows: [],
+            revision: Revision(history: HistoryID(bits: 7), number: 99),
+            next: nil,
+            epoch: Epoch(rawValue: 1)
+        )
         do {
             try await second.apply(stale)
             XCTFail("It took a page of a replaced coordinator.")
@@ -154,13 +178,17 @@ final class ReplicaTests: XCTestCase {
         try await scene.follow(first)
         let position = first.position.revision
         let stored = try await scene.manager.devices.device(
-            DeviceID(rawValue: "d3"), tenant: .standard)
+            DeviceID(rawValue: "d3"),
+            tenant: .standard
+        )
         let damaged = try XCTUnwrap(stored).row
         try await first.file.database.write { connection in
             // A bit that flips on the disk: the sum stays what it was.
             let key = try XCTUnwrap(ReplicaKey(.device(damaged))).bytes
             try connection.run(
-                "UPDATE replica SET body = x'01' WHERE kind = 1 AND key = ?", key)
+                "UPDATE replica SET body = x'01' WHERE kind = 1 AND key = ?",
+                key
+            )
         }
         try await first.close()
 
@@ -198,7 +226,8 @@ final class ReplicaTests: XCTestCase {
         try await replica.accept([
             row.identity.entry(
                 .result(operation.id, attempt: nil, outcome: .completed, detail: []),
-                at: scene.time.now())
+                at: scene.time.now()
+            )
         ])
         try await scene.drain(replica)
         try await scene.follow(replica)
@@ -212,7 +241,11 @@ final class ReplicaTests: XCTestCase {
     func test_schema_asLanded_hasNoProblems() {
         XCTAssertEqual(
             Migration.problems(
-                in: ReplicaSchema.migrations, landed: ReplicaSchema.landed), [])
+                in: ReplicaSchema.migrations,
+                landed: ReplicaSchema.landed
+            ),
+            []
+        )
     }
 }
 

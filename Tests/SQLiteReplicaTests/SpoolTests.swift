@@ -25,12 +25,15 @@ final class SpoolTests: XCTestCase {
     }
 
     private func completion(
-        _ row: DeviceRow, _ operation: DeviceOperation, _ scene: ReplicaScene,
+        _ row: DeviceRow,
+        _ operation: DeviceOperation,
+        _ scene: ReplicaScene,
         detail: [UInt8] = [1]
     ) -> InboxEntry {
         row.identity.entry(
             .result(operation.id, attempt: nil, outcome: .completed, detail: detail),
-            at: scene.time.now())
+            at: scene.time.now()
+        )
     }
 
     func test_device_thatReportsAndPollsAtOnce_isNeverOfferedAgainWhatItCompleted() async throws {
@@ -85,7 +88,9 @@ final class SpoolTests: XCTestCase {
         XCTAssertEqual(pending.map(\.entry), [completion(row, operation, scene)])
         try await scene.drain(reborn)
         let activity = try await scene.manager.operations.activity(
-            operation.activity, tenant: .standard)
+            operation.activity,
+            tenant: .standard
+        )
         XCTAssertEqual(activity?.counts[.completed], 1)
         try await reborn.close()
         try await replica.close()
@@ -97,8 +102,12 @@ final class SpoolTests: XCTestCase {
         try await replica.accept([
             row.identity.entry(
                 .claim(
-                    operation.id, attempt: AttemptID(bits: 1),
-                    leaseEnd: scene.time.now() + .seconds(60)), at: scene.time.now()),
+                    operation.id,
+                    attempt: AttemptID(bits: 1),
+                    leaseEnd: scene.time.now() + .seconds(60)
+                ),
+                at: scene.time.now()
+            ),
             completion(row, operation, scene),
         ])
         let entries = try await replica.pendingEntries(limit: 10)
@@ -118,7 +127,9 @@ final class SpoolTests: XCTestCase {
         let scene = try ReplicaScene()
         let configuration = WorkerReplicaConfiguration(maximumRetainedBytes: 0)
         let (replica, row, operation, path) = try await prepared(
-            scene, configuration: configuration)
+            scene,
+            configuration: configuration
+        )
         try await replica.accept([completion(row, operation, scene)])
         try await scene.drain(replica)
         try await scene.follow(replica)
@@ -193,7 +204,8 @@ final class SpoolTests: XCTestCase {
                     try await replica.accept([
                         row.identity.entry(
                             .result(operation.id, attempt: nil, outcome: .completed, detail: []),
-                            at: now)
+                            at: now
+                        )
                     ])
                     let work = try await replica.openWork(for: row.id, tenant: .standard)
                     XCTAssertEqual(work?.offered(at: now), [], "\(row.id)")
@@ -210,15 +222,19 @@ final class SpoolTests: XCTestCase {
     func test_spool_asItFills_givesUpContactsThenWorkThenReports() async throws {
         let scene = try ReplicaScene()
         let configuration = WorkerReplicaConfiguration(
-            spool: SpoolLimits(maximumEntries: 10, contactsPercent: 50, handingOutPercent: 80))
+            spool: SpoolLimits(maximumEntries: 10, contactsPercent: 50, handingOutPercent: 80)
+        )
         let (replica, row, operation, _) = try await prepared(
-            scene, configuration: configuration)
+            scene,
+            configuration: configuration
+        )
         let now = scene.time.now()
         let contact = row.identity.entry(.contact(answeredAt: replica.revision), at: now)
         let information = row.identity.entry(.information(.location, body: [1]), at: now)
         let claim = row.identity.entry(
             .claim(operation.id, attempt: AttemptID(bits: 1), leaseEnd: now + .seconds(60)),
-            at: now)
+            at: now
+        )
         for _ in 0..<5 { try await replica.accept([information]) }
         XCTAssertEqual(replica.stage, .droppingContacts)
         try await replica.accept([contact])
@@ -265,7 +281,9 @@ final class SpoolTests: XCTestCase {
         let operation = try await scene.manager.enqueue(.group(.everyone), at: scene.time.now())
         let fault = Switch()
         var options = DatabaseFileOptions()
-        options.commitFault = { if fault.isOn { throw SQLiteStorageError(.full, "The disk is full.") } }
+        options.commitFault = {
+            if fault.isOn { throw SQLiteStorageError(.full, "The disk is full.") }
+        }
         let replica = try scene.open(scene.newPath(), options: options)
         try await scene.follow(replica)
         fault.isOn = true

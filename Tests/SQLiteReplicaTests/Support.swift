@@ -25,7 +25,9 @@ final class ReplicaScene {
         directory = FileManager.default.temporaryDirectory
             .appending(path: "reeve-replica-\(UUID().uuidString)")
         try FileManager.default.createDirectory(
-            at: directory, withIntermediateDirectories: true)
+            at: directory,
+            withIntermediateDirectories: true
+        )
     }
 
     deinit { try? FileManager.default.removeItem(at: directory) }
@@ -47,9 +49,15 @@ final class ReplicaScene {
         options: DatabaseFileOptions = DatabaseFileOptions()
     ) throws -> WorkerReplica {
         try WorkerReplica(
-            path: path, node: node, oracle: oracle, configuration: configuration,
-            options: options, time: time, random: SeededRandomSource(seed: UInt64(files)),
-            logger: quiet)
+            path: path,
+            node: node,
+            oracle: oracle,
+            configuration: configuration,
+            options: options,
+            time: time,
+            random: SeededRandomSource(seed: UInt64(files)),
+            logger: quiet
+        )
     }
 
     /// Brings the replica up to the manager's newest revision, as the link does.
@@ -58,7 +66,11 @@ final class ReplicaScene {
         while true {
             let position = replica.position
             let page = try await manager.operations.page(
-                after: position.revision, cursor: cursor, limit: limit, for: node)
+                after: position.revision,
+                cursor: cursor,
+                limit: limit,
+                for: node
+            )
             try await replica.apply(page)
             cursor = page.next
             let newest = try await manager.operations.currentRevision()
@@ -80,12 +92,16 @@ final class ReplicaScene {
     }
 
     func upload(
-        _ entries: [SpooledEntry], from replica: WorkerReplica
+        _ entries: [SpooledEntry],
+        from replica: WorkerReplica
     ) async throws -> ApplyReceipt {
         try await manager.operations.apply(
             entries,
             from: SpoolMark(
-                node: node, incarnation: replica.incarnation, number: entries.last?.number ?? 0),
+                node: node,
+                incarnation: replica.incarnation,
+                number: entries.last?.number ?? 0
+            ),
             epoch: manager.ledger.epoch,
             at: time.now()
         )
@@ -115,14 +131,20 @@ struct InMemoryManager {
             credential: CredentialDigest(of: token)
         )
         let receipt = try await devices.commit(
-            .enrol(record), tenant: .standard, epoch: ledger.epoch, at: now)
+            .enrol(record),
+            tenant: .standard,
+            epoch: ledger.epoch,
+            at: now
+        )
         return try XCTUnwrap(receipt.row)
     }
 
     /// Enqueues an operation to a group or to devices.
     @discardableResult
     func enqueue(
-        _ target: OperationTarget, code: String = "lock", at now: Timestamp
+        _ target: OperationTarget,
+        code: String = "lock",
+        at now: Timestamp
     ) async throws -> DeviceOperation {
         let operation = DeviceOperation(
             id: OperationID(from: random),
@@ -133,8 +155,13 @@ struct InMemoryManager {
         )
         _ = try await operations.enqueue(
             EnqueuePlan(
-                operation: operation, target: target, initiator: "test", idempotencyKey: nil,
-                requestDigest: [], wakeAt: nil),
+                operation: operation,
+                target: target,
+                initiator: "test",
+                idempotencyKey: nil,
+                requestDigest: [],
+                wakeAt: nil
+            ),
             tenant: .standard,
             epoch: ledger.epoch
         )

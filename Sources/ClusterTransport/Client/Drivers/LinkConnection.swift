@@ -28,7 +28,11 @@ struct LinkRequest: Sendable {
 
     static func post(_ path: String, bytes: [UInt8]) -> LinkRequest {
         LinkRequest(
-            method: .POST, path: path, body: bytes, contentType: "application/octet-stream")
+            method: .POST,
+            path: path,
+            body: bytes,
+            contentType: "application/octet-stream"
+        )
     }
 }
 
@@ -45,8 +49,10 @@ struct LinkAnswer: Sendable {
             return try JSONDecoder().decode(type, from: Data(body))
         } catch {
             throw ClusterLinkError(
-                .badAnswer, "A manager's answer is not the JSON it should be. Compare versions.",
-                cause: error)
+                .badAnswer,
+                "A manager's answer is not the JSON it should be. Compare versions.",
+                cause: error
+            )
         }
     }
 }
@@ -75,13 +81,16 @@ final class LinkConnection: Sendable {
             guard address.hasPrefix("http://") || address.hasPrefix("https://") else {
                 throw ClusterLinkError(
                     .invalidConfiguration,
-                    "A manager's address is a URL such as http://10.0.0.4:8443, not \"\(address)\".")
+                    "A manager's address is a URL such as http://10.0.0.4:8443, not \"\(address)\"."
+                )
             }
             return (address.hasSuffix("/") ? String(address.dropLast()) : address) + "/link/v1"
         }
         guard !bases.isEmpty else {
             throw ClusterLinkError(
-                .invalidConfiguration, "Name at least one manager's address for the link.")
+                .invalidConfiguration,
+                "Name at least one manager's address for the link."
+            )
         }
         // A fleet of workers with one list does not all dial its first entry.
         current = Mutex(Int(random.number(below: UInt64(bases.count))))
@@ -92,7 +101,9 @@ final class LinkConnection: Sendable {
     /// - Throws: ``ClusterLinkError``; `CancellationError` when the task is cancelled.
     func send(_ request: LinkRequest) async throws -> LinkAnswer {
         try await attempt(request) { response in
-            let buffer = try await response.body.collect(upTo: self.configuration.maximumAnswerBytes)
+            let buffer = try await response.body.collect(
+                upTo: self.configuration.maximumAnswerBytes
+            )
             return LinkAnswer(
                 status: response.status.code,
                 headers: response.headers,
@@ -160,7 +171,10 @@ final class LinkConnection: Sendable {
         }
         let limit = configuration.requestTimeout + request.wait
         let response = try await client.execute(
-            outgoing, timeout: .milliseconds(limit.milliseconds), logger: nil)
+            outgoing,
+            timeout: .milliseconds(limit.milliseconds),
+            logger: nil
+        )
         let status = response.status.code
         guard (200..<300).contains(status) || request.accepted.contains(status) else {
             throw try await refusal(response)
@@ -179,7 +193,9 @@ final class LinkConnection: Sendable {
         let body = try await response.body.collect(upTo: 64 << 10)
         let retryAfter = response.headers.first(name: "Retry-After").flatMap { Int64($0) }
         let problem = try? JSONDecoder().decode(
-            Problem.self, from: Data(body.readableBytesView))
+            Problem.self,
+            from: Data(body.readableBytesView)
+        )
         return ClusterLinkError(
             ClusterLinkError.Code(rawValue: problem?.code ?? "link.refused"),
             problem?.detail ?? "The manager refused with status \(status).",

@@ -12,7 +12,8 @@ extension LinkClient: EnrolmentService, CredentialOracle {
     ///   `unreachable` the enrolment may have happened: repeat it with the same idempotency key.
     public func enrol(_ request: EnrolmentRequest) async throws -> EnrolmentReceipt {
         let answer = try await connection.send(
-            try .post("/enrolments", json: LinkEnrolment(request)))
+            try .post("/enrolments", json: LinkEnrolment(request))
+        )
         let message: LinkEnrolmentReceipt = try answer.decode()
         return try message.receipt()
     }
@@ -24,13 +25,15 @@ extension LinkClient: EnrolmentService, CredentialOracle {
             LinkRequest(
                 method: .DELETE,
                 path: "/enrolments/\(tenant)/\(name)?incarnation=\(device.incarnation)"
-            ))
+            )
+        )
     }
 
     public func device(credential: CredentialDigest) async throws -> DeviceRow? {
         do {
             let answer = try await connection.send(
-                try .post("/credentials", json: LinkCredentialQuery(credential)))
+                try .post("/credentials", json: LinkCredentialQuery(credential))
+            )
             let message: LinkDeviceRow = try answer.decode()
             return try message.row()
         } catch let error as ClusterLinkError

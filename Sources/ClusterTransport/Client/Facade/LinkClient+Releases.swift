@@ -12,9 +12,12 @@ extension LinkClient: ReleaseSource {
     /// most for ``LinkClientConfiguration/releaseWait``, so that a caller that asks in a loop hears of a
     /// release at once.
     public func latestRelease(
-        of channel: ChannelName, tenant: TenantID, unlessAt revision: Revision?
+        of channel: ChannelName,
+        tenant: TenantID,
+        unlessAt revision: Revision?
     ) async throws -> ReleaseAnswer {
-        var path = "/channels/\(percentEncoded(tenant.rawValue))/\(percentEncoded(channel.rawValue))"
+        var path =
+            "/channels/\(percentEncoded(tenant.rawValue))/\(percentEncoded(channel.rawValue))"
         var request = LinkRequest.get(path)
         if let revision {
             let wait = connection.releaseWait
@@ -34,16 +37,22 @@ extension LinkClient: ReleaseSource {
             let newest = try? Revision(parsing: String(tag.dropFirst().dropLast()))
         else {
             throw ClusterLinkError(
-                .badAnswer, "A release came without its revision. Compare versions.")
+                .badAnswer,
+                "A release came without its revision. Compare versions."
+            )
         }
         return .release(
             StoredRelease(
-                published: try PublishedRelease(decoding: answer.body), revision: newest))
+                published: try PublishedRelease(decoding: answer.body),
+                revision: newest
+            )
+        )
     }
 
     /// Fetches a bundle. When the connection breaks off, the reader asks again from where it stood.
     public func bundle(
-        _ bundle: BundleDescription, from offset: Int64
+        _ bundle: BundleDescription,
+        from offset: Int64
     ) async throws -> ByteChunks {
         var request = LinkRequest.get("/bundles/\(bundle.object)")
         if offset > 0 { request.headers = [("Range", "bytes=\(offset)-")] }
@@ -52,7 +61,9 @@ extension LinkClient: ReleaseSource {
         let response = try await connection.open(request)
         guard offset == 0 || response.status == .partialContent else {
             throw ClusterLinkError(
-                .badAnswer, "The manager sent a bundle from its beginning instead of byte \(offset).")
+                .badAnswer,
+                "The manager sent a bundle from its beginning instead of byte \(offset)."
+            )
         }
         return ByteChunks(response.body.map { Array($0.readableBytesView) })
     }

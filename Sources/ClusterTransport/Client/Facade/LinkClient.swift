@@ -3,6 +3,7 @@ public import AsyncHTTPClient
 public import ClusterRole
 internal import ClusterTransport
 public import Logging
+internal import NIOCore
 internal import OperationQueue
 
 /// The worker's calls to its managers: one instance a process.
@@ -18,21 +19,39 @@ public final class LinkClient: Sendable {
 
     /// - Parameters:
     ///   - node: the name the token stands for.
-    ///   - http: shared with others or one's own; whoever made it shuts it down.
+    ///   - http: shared with others or one's own; whoever made it shuts it down. It should not repeat
+    ///     failed connections by itself, or a manager that is gone holds up the fail-over.
     ///   - random: chooses the first manager.
     /// - Throws: ``ClusterLinkError`` with code `invalidConfiguration`.
     public init(
         node: NodeID,
         configuration: LinkClientConfiguration,
-        http: HTTPClient = .shared,
+        http: HTTPClient = LinkClient.standardHTTP,
         random: any RandomSource = SystemRandomSource(),
         logger: Logger = Logger(label: "reeve.link")
     ) throws(ClusterLinkError) {
         connection = try LinkConnection(
-            client: http, configuration: configuration, random: random, logger: logger)
+            client: http,
+            configuration: configuration,
+            random: random,
+            logger: logger
+        )
         self.node = node
         self.logger = logger
     }
+
+    /// The client of links that are given none: it gives up at once where nobody listens, and lives as
+    /// long as the process.
+    public static let standardHTTP: HTTPClient = {
+        var configuration = HTTPClient.Configuration()
+        configuration.timeout.connect = .seconds(2)
+        configuration.connectionPool.retryConnectionEstablishment = false
+        // Shorter than a server's patience, so that no request goes to a connection about to close.
+        configuration.connectionPool.idleTimeout = .seconds(30)
+        // Polls that wait hold one each; the rest is for enrolments in a rush.
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 32
+        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+    }()
 
     /// Says hello.
     func hello(_ hello: LinkHello) async throws -> LinkWelcome {
@@ -46,7 +65,10 @@ public final class LinkClient: Sendable {
 
     /// The next page of what the replica lacks; waits at the manager when there is nothing new.
     func page(
-        after revision: Revision?, cursor: ReplicaCursor?, limit: Int, wait: Duration
+        after revision: Revision?,
+        cursor: ReplicaCursor?,
+        limit: Int,
+        wait: Duration
     ) async throws -> ReplicaPage {
         var query = "limit=\(limit)&wait=\(wait.components.seconds)"
         if let revision { query += "&after=\(percentEncoded(revision.description))" }
@@ -58,7 +80,10 @@ public final class LinkClient: Sendable {
             return try ReplicaPage(decoding: answer.body)
         } catch {
             throw ClusterLinkError(
-                .badAnswer, "A replica page cannot be read. Compare versions.", cause: error)
+                .badAnswer,
+                "A replica page cannot be read. Compare versions.",
+                cause: error
+            )
         }
     }
 

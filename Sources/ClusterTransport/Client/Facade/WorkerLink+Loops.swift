@@ -92,7 +92,8 @@ extension WorkerLink {
         while !Task.isCancelled {
             do {
                 try await time.sleep(
-                    for: random.jittered(configuration.heartbeatInterval, by: 0.1))
+                    for: random.jittered(configuration.heartbeatInterval, by: 0.1)
+                )
                 try await take(client.heartbeat(heartbeat(.alive)))
                 succeeded()
             } catch is CancellationError {

@@ -107,7 +107,11 @@ public final class WorkerLink: Service {
         guard !entries.isEmpty else { return false }
         let mark = try await client.upload(
             SpoolBatch(
-                incarnation: position.incarnation, history: revision.history, entries: entries))
+                incarnation: position.incarnation,
+                history: revision.history,
+                entries: entries
+            )
+        )
         try await replica.heard(from: mark.epoch)
         replica.handedOn(upTo: mark.mark, at: mark.revision)
         Counter(label: "reeve_link_entries_handed_on").increment(by: entries.count)
@@ -130,7 +134,8 @@ public final class WorkerLink: Service {
                 applied: position.revision,
                 highestEpoch: position.epoch,
                 properties: configuration.properties
-            ))
+            )
+        )
         try await take(welcome)
     }
 

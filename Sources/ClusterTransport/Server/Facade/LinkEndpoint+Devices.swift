@@ -1,8 +1,10 @@
 #if Server
+internal import ClusterMembership
 internal import ClusterRole
 internal import DeviceRegistry
 internal import HTTPHandling
 internal import HTTPTypes
+internal import OperationQueue
 
 /// Enrolling and removing devices: `enrolments`. Never spooled, because the device waits for its
 /// credential; safe to repeat with the same idempotency key.
@@ -21,7 +23,9 @@ extension LinkEndpoint {
         // Asked first, so that a manager that may not write says so before the policy is troubled.
         _ = try authority()
         let receipt = try await services.enrolment.enrol(
-            try message.request(maximumGroups: limits.maximumGroups))
+            try message.request(maximumGroups: limits.maximumGroups)
+        )
+        services.hints.publish(receipt.revision)
         return try .json(
             LinkEnrolmentReceipt(receipt),
             status: .created,
@@ -34,14 +38,17 @@ extension LinkEndpoint {
         guard let text = request.query["incarnation"] else {
             throw HTTPHandlingError(
                 .invalidParameter,
-                "Name the enrolment that ends: ?incarnation= and 32 hexadecimal digits.")
+                "Name the enrolment that ends: ?incarnation= and 32 hexadecimal digits."
+            )
         }
         try await services.enrolment.unenrol(
             DeviceIdentity(
                 tenant: try request.parameters.require("tenant"),
                 device: try request.parameters.require("device"),
                 incarnation: try IncarnationID(parsing: text)
-            ))
+            )
+        )
+        services.hints.publish(try await services.replicas.currentRevision())
         return .empty()
     }
 }

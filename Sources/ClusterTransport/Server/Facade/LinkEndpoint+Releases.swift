@@ -46,7 +46,9 @@ extension LinkEndpoint {
         let digest = try ContentDigest(parsing: try request.parameters.require("object"))
         guard let length = try await services.objects.byteCount(of: digest) else {
             throw ArtifactStoreError(
-                .notFound, "There is no object \(digest). Ask for the channel's newest release again.")
+                .notFound,
+                "There is no object \(digest). Ask for the channel's newest release again."
+            )
         }
         let tag = "\"\(digest)\""
         var fields: HTTPFields = [
@@ -72,7 +74,10 @@ extension LinkEndpoint {
         }
         let chunks = try await services.objects.read(digest, from: offset)
         return HandlerResponse(
-            status: status, headerFields: fields, body: .stream(chunks, length: length - offset))
+            status: status,
+            headerFields: fields,
+            body: .stream(chunks, length: length - offset)
+        )
     }
 
     /// `N` of `bytes=N-`; `nil` for anything else, which a server may answer with the whole.
@@ -84,12 +89,15 @@ extension LinkEndpoint {
     }
 
     private func acknowledge(
-        _ message: LinkAcknowledgement, from node: NodeID
+        _ message: LinkAcknowledgement,
+        from node: NodeID
     ) async throws -> HandlerResponse {
         let applied = try message.applied()
         guard applied.node == node else {
             throw ClusterTransportError(
-                .wrongNode, "\(node) speaks for itself only, not for \(applied.node).")
+                .wrongNode,
+                "\(node) speaks for itself only, not for \(applied.node)."
+            )
         }
         _ = try await services.releases.record(
             applied,

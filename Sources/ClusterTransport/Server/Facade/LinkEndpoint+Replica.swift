@@ -1,4 +1,5 @@
 #if Server
+internal import ClusterMembership
 internal import ClusterRole
 internal import DeviceRegistry
 internal import HTTPHandling
@@ -14,7 +15,10 @@ extension LinkEndpoint {
             try await endpoint.page(request, for: node)
         }
         try on(
-            .post, "/spool", operationID: "linkSpool", maximumBodyBytes: limits.maximumSpoolBytes
+            .post,
+            "/spool",
+            operationID: "linkSpool",
+            maximumBodyBytes: limits.maximumSpoolBytes
         ) { request, node in
             try await endpoint.spool(request, from: node)
         }
@@ -25,7 +29,8 @@ extension LinkEndpoint {
 
     /// The next page; at the newest revision it waits for another.
     private func page(
-        _ request: HandlerRequest, for node: NodeID
+        _ request: HandlerRequest,
+        for node: NodeID
     ) async throws -> HandlerResponse {
         let after = try request.query["after"].map { try Revision(parsing: $0) }
         let cursor = request.query["cursor"].map { ReplicaCursor(token: $0) }
@@ -44,12 +49,16 @@ extension LinkEndpoint {
         let page: ReplicaPage
         if let news { page = news } else { page = try await next() }
         return .bytes(
-            page.encoded(), contentType: MediaType.bytes, headerFields: [.cacheControl: "no-store"])
+            page.encoded(),
+            contentType: MediaType.bytes,
+            headerFields: [.cacheControl: "no-store"]
+        )
     }
 
     /// Applies entries and stores the mark in the same transaction.
     private func spool(
-        _ request: HandlerRequest, from node: NodeID
+        _ request: HandlerRequest,
+        from node: NodeID
     ) async throws -> HandlerResponse {
         let bytes = try await request.body.collect(upTo: limits.maximumSpoolBytes)
         let batch = try SpoolBatch(decoding: bytes, maximumEntries: limits.maximumSpoolEntries)
@@ -71,6 +80,8 @@ extension LinkEndpoint {
             epoch: epoch,
             at: time.now()
         )
+        // The worker that waits for this mark, and the others, hear of it whoever the store tells.
+        services.hints.publish(receipt.revision)
         if receipt.rejected > 0 {
             request.logger.notice(
                 "Entries of a spool were rejected",
@@ -82,14 +93,17 @@ extension LinkEndpoint {
                 mark: receipt.mark?.number ?? last.number,
                 revision: receipt.revision,
                 epoch: epoch
-            ))
+            )
+        )
     }
 
     private func credential(_ query: LinkCredentialQuery) async throws -> HandlerResponse {
         let digest = try CredentialDigest(hexadecimal: query.digest)
         guard let row = try await services.devices.device(credential: digest) else {
             throw ClusterTransportError(
-                .unknownCredential, "No enrolled device has this credential.")
+                .unknownCredential,
+                "No enrolled device has this credential."
+            )
         }
         return try .json(LinkDeviceRow(row))
     }

@@ -156,7 +156,9 @@ extension LinkEndpoint {
     }
 
     private func hello(
-        _ hello: LinkHello, from node: NodeID, _ request: HandlerRequest
+        _ hello: LinkHello,
+        from node: NodeID,
+        _ request: HandlerRequest
     ) async throws -> HandlerResponse {
         guard hello.node == node.rawValue else {
             throw ClusterTransportError(
@@ -205,12 +207,14 @@ extension LinkEndpoint {
                 applied: hello.applied,
                 joinedAt: now,
                 lastHeard: now
-            ))
+            )
+        )
         return try await welcome(epoch)
     }
 
     private func heartbeat(
-        _ heartbeat: LinkHeartbeat, from node: NodeID
+        _ heartbeat: LinkHeartbeat,
+        from node: NodeID
     ) async throws -> HandlerResponse {
         try check(heartbeat.properties)
         let (epoch, members) = try authority()
@@ -218,13 +222,18 @@ extension LinkEndpoint {
             try await members.leave(node)
         } else {
             try await members.heartbeat(
-                node, applied: heartbeat.applied, properties: heartbeat.properties)
+                node,
+                applied: heartbeat.applied,
+                properties: heartbeat.properties
+            )
         }
         return try await welcome(epoch)
     }
 
     private func check(_ properties: [String: String]) throws {
-        let fits = properties.allSatisfy { $0.key.utf8.count <= 255 && $0.value.utf8.count <= 1_024 }
+        let fits = properties.allSatisfy {
+            $0.key.utf8.count <= 255 && $0.value.utf8.count <= 1_024
+        }
         guard properties.count <= limits.maximumProperties, fits else {
             throw ClusterTransportError(
                 .tooLarge,
@@ -236,7 +245,8 @@ extension LinkEndpoint {
 
     private func welcome(_ epoch: Epoch) async throws -> HandlerResponse {
         try .json(
-            LinkWelcome(epoch: epoch, revision: try await services.replicas.currentRevision()))
+            LinkWelcome(epoch: epoch, revision: try await services.replicas.currentRevision())
+        )
     }
 }
 #endif

@@ -51,14 +51,17 @@ public struct LinkAcknowledgement: Hashable, Sendable, Codable {
 private func hexadecimal(_ bytes: [UInt8]) -> String {
     let digits = Array("0123456789abcdef".utf8)
     return String(
-        decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+        decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] },
+        as: UTF8.self
+    )
 }
 
 private func bytes(hexadecimal text: String) throws -> [UInt8] {
     let digits = Array(text.utf8)
     var result: [UInt8] = []
     for index in stride(from: 0, to: digits.count - digits.count % 2, by: 2) {
-        guard let byte = UInt8(String(decoding: digits[index...index + 1], as: UTF8.self), radix: 16)
+        guard
+            let byte = UInt8(String(decoding: digits[index...index + 1], as: UTF8.self), radix: 16)
         else { break }
         result.append(byte)
     }

@@ -27,7 +27,9 @@ public struct LinkEnrolment: Sendable, Codable {
     public func request(maximumGroups: Int) throws -> EnrolmentRequest {
         guard groups.count <= maximumGroups else {
             throw ClusterTransportError(
-                .tooLarge, "An enrolment names at most \(maximumGroups) groups.")
+                .tooLarge,
+                "An enrolment names at most \(maximumGroups) groups."
+            )
         }
         return EnrolmentRequest(
             tenant: try TenantID(validating: tenant),

@@ -65,7 +65,10 @@ public struct SpoolBatch: Hashable, Sendable {
             throw error
         } catch {
             throw ClusterTransportError(
-                .malformed, "The spool batch cannot be read: \(error)", cause: error)
+                .malformed,
+                "The spool batch cannot be read: \(error)",
+                cause: error
+            )
         }
     }
 

@@ -49,7 +49,9 @@ struct CredentialMemory: Sendable {
         }
         guard learned.count < configuration.maximumLearned else { return }
         learned[DeviceKey(tenant: row.tenant, device: row.id)] = Learned(
-            row: row, until: now + configuration.learnedLifetime)
+            row: row,
+            until: now + configuration.learnedLifetime
+        )
     }
 
     /// A device the replica does not hold yet, or holds as an older incarnation.

@@ -98,7 +98,11 @@ struct ReplicaState: Sendable {
         gauge.remove(entries: applied.count, bytes: applied.bytes)
         overlay.drop(
             through: SpoolMark(
-                node: NodeID(rawValue: "self"), incarnation: overlay.incarnation, number: newMark))
+                node: NodeID(rawValue: "self"),
+                incarnation: overlay.incarnation,
+                number: newMark
+            )
+        )
     }
 
     /// A snapshot carries an older mark: entries behind it are open again.
@@ -118,7 +122,8 @@ struct ReplicaState: Sendable {
     func openWork(for device: DeviceID, tenant: TenantID, at now: Duration) -> OpenWork? {
         let learned = credentials.row(of: device, tenant: tenant, at: now)
         var work = image.openWork(for: device, tenant: tenant)
-        if let learned, learned.incarnation != work?.device.incarnation, let revision = image.revision
+        if let learned, learned.incarnation != work?.device.incarnation,
+            let revision = image.revision
         {
             work = OpenWork(revision: revision, device: learned, items: [])
         }

@@ -15,7 +15,8 @@ final class SingleFlight<Question: Hashable & Sendable, Answer: Sendable>: Senda
 
     /// The answer to `question`, from `ask` or from a call that is under way.
     func answer(
-        _ question: Question, _ ask: @Sendable () async throws -> Answer
+        _ question: Question,
+        _ ask: @Sendable () async throws -> Answer
     ) async throws -> Answer {
         while true {
             try Task.checkCancellation()
@@ -38,7 +39,8 @@ final class SingleFlight<Question: Hashable & Sendable, Answer: Sendable>: Senda
     }
 
     private func lead(
-        _ question: Question, _ ask: @Sendable () async throws -> Answer
+        _ question: Question,
+        _ ask: @Sendable () async throws -> Answer
     ) async throws -> Answer {
         let result: Result<Answer, any Error>
         do { result = .success(try await ask()) } catch { result = .failure(error) }

@@ -32,7 +32,8 @@ struct SpoolGauge: Hashable, Sendable {
     }
 
     private func isAtLeast(_ percent: Int) -> Bool {
-        reaches(entries, limits.maximumEntries, percent) || reaches(bytes, limits.maximumBytes, percent)
+        reaches(entries, limits.maximumEntries, percent)
+            || reaches(bytes, limits.maximumBytes, percent)
     }
 
     /// Whether `value` is at least `percent` of `limit`, without overflow.

@@ -52,7 +52,8 @@ extension ReplicaFile {
     /// - Parameter replaced: called before the commit if the mark was replaced, with the newest number:
     ///   entries up to it are in ``PageReceipt/pending``, later ones are not.
     func write(
-        _ page: PageWrite, replaced: @escaping @Sendable (Int64) -> Void
+        _ page: PageWrite,
+        replaced: @escaping @Sendable (Int64) -> Void
     ) async throws -> PageReceipt {
         try await database.write { connection in
             if page.clearsGeneration {
@@ -64,7 +65,9 @@ extension ReplicaFile {
             if let position = page.position {
                 try Self.write(position, connection)
                 try connection.run(
-                    "DELETE FROM replica WHERE generation <> ?", position.generation)
+                    "DELETE FROM replica WHERE generation <> ?",
+                    position.generation
+                )
                 try Self.move(page.mark, &receipt, connection)
                 try Self.prune(page, &receipt, connection)
             }
@@ -74,7 +77,9 @@ extension ReplicaFile {
     }
 
     private static func put(
-        _ row: ReplicaRow, _ generation: Int64, _ connection: SQLConnection
+        _ row: ReplicaRow,
+        _ generation: Int64,
+        _ connection: SQLConnection
     ) throws {
         if case .activityGone(let tenant, let number) = row {
             let prefix = ReplicaKey.prefix(tenant, number)
@@ -104,7 +109,9 @@ extension ReplicaFile {
     }
 
     private static func move(
-        _ move: MarkMove, _ receipt: inout PageReceipt, _ connection: SQLConnection
+        _ move: MarkMove,
+        _ receipt: inout PageReceipt,
+        _ connection: SQLConnection
     ) throws {
         switch move {
         case .stays: break
@@ -125,14 +132,17 @@ extension ReplicaFile {
             receipt.pending = try pending(after: new, connection)
             receipt.retainedBytes =
                 try connection.row(
-                    "SELECT coalesce(sum(length(entry)), 0) FROM spool WHERE number <= ?", new
+                    "SELECT coalesce(sum(length(entry)), 0) FROM spool WHERE number <= ?",
+                    new
                 ) { $0.int(0) } ?? 0
         }
     }
 
     /// Deletes the oldest applied entries while they are too old or too many.
     private static func prune(
-        _ page: PageWrite, _ receipt: inout PageReceipt, _ connection: SQLConnection
+        _ page: PageWrite,
+        _ receipt: inout PageReceipt,
+        _ connection: SQLConnection
     ) throws {
         let mark = try connection.metaNumber(Meta.mark)
         for _ in 0..<Retention.maximumDeletions {

@@ -11,7 +11,11 @@ struct ReplicaFile: Sendable {
 
     init(path: String, node: NodeID, options: DatabaseFileOptions) throws {
         database = try DatabaseFile(
-            path: path, node: node, migrations: ReplicaSchema.migrations, options: options)
+            path: path,
+            node: node,
+            migrations: ReplicaSchema.migrations,
+            options: options
+        )
     }
 
     /// What the file says about the replica in it.
@@ -105,7 +109,9 @@ struct ReplicaFile: Sendable {
             }
             // What an interrupted snapshot left behind.
             try connection.run(
-                "DELETE FROM replica WHERE generation <> ?", contents.position.generation)
+                "DELETE FROM replica WHERE generation <> ?",
+                contents.position.generation
+            )
             try Self.readRows(connection, into: &contents)
             contents.pending = try Self.pending(after: contents.mark, connection)
             contents.damage.entries = contents.pending.damaged
@@ -119,7 +125,8 @@ struct ReplicaFile: Sendable {
     }
 
     private static func readRows(
-        _ connection: SQLConnection, into contents: inout Contents
+        _ connection: SQLConnection,
+        into contents: inout Contents
     ) throws {
         let sql = """
             SELECT generation, kind, key, body, sum FROM replica WHERE generation = ?
@@ -164,7 +171,9 @@ struct ReplicaFile: Sendable {
         do {
             try statement.verify("spool", sum: 3)
             return SpooledEntry(
-                number: statement.int64(0), entry: try InboxEntry(decoding: statement.blob(2)))
+                number: statement.int64(0),
+                entry: try InboxEntry(decoding: statement.blob(2))
+            )
         } catch {
             return nil
         }
@@ -172,7 +181,9 @@ struct ReplicaFile: Sendable {
 
     /// The next entries behind `number`, passing over damaged ones.
     func entries(
-        after number: Int64, limit: Int, maximumBytes: Int
+        after number: Int64,
+        limit: Int,
+        maximumBytes: Int
     ) async throws -> (entries: [SpooledEntry], damaged: [Int64]) {
         try await database.read { connection in
             var entries: [SpooledEntry] = []

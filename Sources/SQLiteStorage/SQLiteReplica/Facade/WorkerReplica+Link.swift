@@ -138,7 +138,10 @@ extension WorkerReplica: ReplicaStorage {
     public func pendingEntries(limit: Int) async throws -> [SpooledEntry] {
         let after = state.withLock { max($0.mark, $0.handedOn) }
         let (entries, damaged) = try await file.entries(
-            after: after, limit: max(1, limit), maximumBytes: Self.maximumBatchBytes)
+            after: after,
+            limit: max(1, limit),
+            maximumBytes: Self.maximumBatchBytes
+        )
         if !damaged.isEmpty {
             state.withLock { $0.damage.entries = max($0.damage.entries, damaged.count) }
             logger.error(

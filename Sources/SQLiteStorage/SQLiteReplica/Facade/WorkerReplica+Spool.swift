@@ -13,9 +13,21 @@ extension WorkerReplica: PendingWorkReader, DeviceInbox {
     ///
     /// - Returns: `nil` for a device that is not enrolled as far as the replica and the manager's
     ///   answers say.
+    /// - Throws: ``DeviceRegistryError`` with code `cannotDecide` before the first snapshot: a device
+    ///   that is told that it is unknown would enrol again.
     public func openWork(for device: DeviceID, tenant: TenantID) async throws -> OpenWork? {
         let now = time.monotonic()
-        return state.withLock { $0.openWork(for: device, tenant: tenant, at: now) }
+        let retryAfter = configuration.retryAfter
+        return try state.withLock { state in
+            guard state.image.revision != nil else {
+                throw DeviceRegistryError(
+                    .cannotDecide,
+                    "This node has heard nothing of its manager yet. Ask another, or this one later.",
+                    retryAfter: retryAfter
+                )
+            }
+            return state.openWork(for: device, tenant: tenant, at: now)
+        }
     }
 
     /// Takes entries. When this returns they are durable, except contacts dropped because the spool is
@@ -92,7 +104,9 @@ final class SpoolSignals: Sendable {
 
     func stream() -> AsyncStream<Void> {
         let (stream, continuation) = AsyncStream.makeStream(
-            of: Void.self, bufferingPolicy: .bufferingNewest(1))
+            of: Void.self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
         let number = state.withLock { state -> Int? in
             if state.isFinished { return nil }
             state.next += 1

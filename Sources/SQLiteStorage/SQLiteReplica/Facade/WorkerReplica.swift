@@ -53,8 +53,15 @@ public final class WorkerReplica: Sendable {
         options.writerCacheKiB = 4_096
         options.readerCacheKiB = 1_024
         try self.init(
-            path: path, node: node, oracle: oracle, configuration: configuration,
-            options: options, time: time, random: random, logger: logger)
+            path: path,
+            node: node,
+            oracle: oracle,
+            configuration: configuration,
+            options: options,
+            time: time,
+            random: random,
+            logger: logger
+        )
     }
 
     package init(
@@ -87,7 +94,8 @@ public final class WorkerReplica: Sendable {
                 ]
             )
             Counter(label: "reeve_replica_damaged_rows").increment(
-                by: contents.damage.rows + contents.damage.entries)
+                by: contents.damage.rows + contents.damage.entries
+            )
         }
     }
 
@@ -131,7 +139,9 @@ public final class WorkerReplica: Sendable {
 extension ReplicaState {
     /// The file was opened: the rows make the image, the entries behind the mark the overlay.
     mutating func onOpened(
-        _ contents: ReplicaFile.Contents, node: NodeID, time: any TimeSource
+        _ contents: ReplicaFile.Contents,
+        node: NodeID,
+        time: any TimeSource
     ) {
         epoch = contents.epoch
         mark = contents.mark
@@ -151,7 +161,8 @@ extension ReplicaState {
                     revision: revision,
                     next: nil,
                     epoch: contents.epoch
-                ))
+                )
+            )
         }
         onOpened(contents.pending)
     }
