@@ -130,7 +130,10 @@ final class DeviceEndpointTests: XCTestCase {
         let offer = try XCTUnwrap(first.json?["operations"]?[0])
         XCTAssertEqual(offer["code"], "lock")
         XCTAssertEqual(offer["payload"], ["message": "hi"])
-        XCTAssertEqual(first.json?["pollAfter"], 60)
+        guard case .number(let pollAfter) = first.json?["pollAfter"] else {
+            return XCTFail(first.text)
+        }
+        XCTAssertEqual(pollAfter, 60, accuracy: 6, "the default frequency and its jitter")
         XCTAssertEqual(
             first.response.headerFields[.init("Reeve-Revision")!],
             first.json?["revision"]?.stringValue

@@ -7,8 +7,11 @@ import Foundation
 import HTTPHandling
 import HTTPTestSupport
 import HTTPTypes
+import Logging
 import OperationQueue
 import Synchronization
+
+let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// A worker's half on in-memory drivers, with a device API over it.
 struct Scene {
@@ -37,13 +40,15 @@ struct Scene {
             storage: devices,
             capability: capability,
             clock: time,
-            random: random
+            random: random,
+            logger: quiet
         )
         enqueuer = OperationEnqueuer(
             storage: operations,
             capability: capability,
             clock: time,
-            random: random
+            random: random,
+            logger: quiet
         )
         authenticator = SeverableAuthenticator(CredentialAuthenticator(reader: devices))
         let inbox = InProcessInbox(storage: operations, capability: capability, clock: time)
@@ -52,7 +57,10 @@ struct Scene {
             exchange: DeviceExchange(
                 reader: reader ?? operations,
                 inbox: inbox,
-                settings: .init(clock: time, random: random)
+                settings: .init(
+                    clock: time,
+                    random: random
+                )
             ),
             authenticator: authenticator,
             enrolment: EnrolmentDesk(

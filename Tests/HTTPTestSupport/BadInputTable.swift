@@ -246,7 +246,7 @@ package struct BadInputTable: Sendable {
             row("an array", Array("[]".utf8), [400], "http.invalid-json"),
             row("a string", Array(#""x""#.utf8), [400], "http.invalid-json"),
             row("null", Array("null".utf8), [400], "http.invalid-json"),
-            row("no UTF-8", Array(#"{"a":""#.utf8) + [0xFF, 0xFE] + Array(#""}"#.utf8), [400]),
+            row("no UTF-8", [0x7B, 0xFF, 0xFE, 0x7D], [400], "http.invalid-json"),
             row("UTF-16", Array("{}".utf16).flatMap { [UInt8($0 & 255), UInt8($0 >> 8)] }, [400]),
             row("10 MB", Self.tenMegabytes, [413], "http.body-too-large"),
             row("nesting", Array((#"{"unknown":"# + deep).utf8), [400], "http.too-deep"),

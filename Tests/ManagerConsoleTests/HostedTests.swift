@@ -6,7 +6,6 @@ import FoundationNetworking
 #endif
 import HTTPHandling
 import HummingbirdHosting
-import Logging
 import ManagerConsole
 import ServiceLifecycle
 import XCTest
@@ -16,7 +15,6 @@ final class HostedTests: XCTestCase {
     func test_adminAPIAndPage_overHummingbird_answerAndRefuse() async throws {
         let scene = try Scene()
         _ = try await scene.populate()
-        let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let server = try ReeveServer(
             mounts: [
                 HandlerMount(AdminEndpoint.prefix, scene.endpoint),

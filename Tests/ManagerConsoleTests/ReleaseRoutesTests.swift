@@ -18,7 +18,8 @@ final class ReleaseRoutesTests: XCTestCase {
 
     func test_release_isPublishedUpdatedRepeatedAndRolledBack() async throws {
         let scene = try Scene()
-        let tree = try scene.tree("site", ["a": String(repeating: "one ", count: 5_000)])
+        let noise = Data(scene.random.bytes(20_000)).base64EncodedString()
+        let tree = try scene.tree("site", ["a": noise])
         let body: JSONValue = ["directory": .string(tree), "kind": "web-application"]
         let first = try await scene.admin.call(.post, path, body)
         XCTAssertEqual(first.status, 201, first.text)
@@ -39,6 +40,9 @@ final class ReleaseRoutesTests: XCTestCase {
         let update = try await scene.admin.call(.post, path, body)
         XCTAssertEqual(update.json?["number"], 3)
         XCTAssertNotEqual(update.json?["root"], first.json?["root"])
+        let full = update.json?["fullBundleBytes"]?.integerValue ?? 0
+        let incremental = update.json?["incrementalBundleBytes"]?.integerValue ?? .max
+        XCTAssertLessThan(incremental * 10, full)
         let back = try await scene.admin.call(
             .post,
             "/admin/v1/channels/web%2Fsite/rollback",

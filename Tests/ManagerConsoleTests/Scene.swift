@@ -8,10 +8,13 @@ import Foundation
 import HTTPHandling
 import HTTPTestSupport
 import HTTPTypes
+import Logging
 import ManagerConsole
 import NotificationDispatch
 import OperationQueue
 import XCTest
+
+let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// A manager on in-memory drivers, with the admin API and the status page over it.
 final class Scene: Sendable {
@@ -58,10 +61,12 @@ final class Scene: Sendable {
             storage: devices,
             capability: capability,
             clock: time,
-            random: random
+            random: random,
+            logger: quiet
         )
         var publishing = PublisherConfiguration()
         publishing.time = time
+        publishing.logger = quiet
         publishing.scratchDirectory = try directory.make("scratch")
         let publisher = ArtifactPublisher(
             storage: releases,
@@ -80,7 +85,8 @@ final class Scene: Sendable {
                     storage: operations,
                     capability: capability,
                     clock: time,
-                    random: random
+                    random: random,
+                    logger: quiet
                 ),
                 activities: ActivityBrowser(reader: operations),
                 tasks: InMemoryPeriodicTaskStorage(ledger: ledger)
