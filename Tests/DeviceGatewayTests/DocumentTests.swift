@@ -1,7 +1,13 @@
 #if Server
+import ClusterRole
+import ClusterTestKit
 import DeviceGateway
+import DeviceRegistry
+import Foundation
 import HTTPHandling
 import HTTPTestSupport
+import HTTPTypes
+import OperationQueue
 import XCTest
 
 /// Holds `Documentation/OpenAPI/device-v1.json` and the routes against each other.
@@ -28,8 +34,10 @@ final class DocumentTests: XCTestCase {
         for operation in document.operations {
             guard let example = operation.example else { continue }
             XCTAssertEqual(
-                document.violations(of: example, against: operation.requestSchema), [],
-                operation.id)
+                document.violations(of: example, against: operation.requestSchema),
+                [],
+                operation.id
+            )
         }
     }
 
@@ -38,7 +46,10 @@ final class DocumentTests: XCTestCase {
         let scene = try Scene()
         let caller = try await scene.enrolled()
         let table = BadInputTable(
-            caller, routes: try mounted(scene.endpoint).routes, names: [:])
+            caller,
+            routes: try mounted(scene.endpoint).routes,
+            names: [:]
+        )
         let (findings, rows) = try await table.run()
         XCTAssertEqual(findings, [])
         XCTAssertGreaterThan(rows, 100)
@@ -51,7 +62,10 @@ final class DocumentTests: XCTestCase {
         let caller = try await scene.enrolled()
         let receipt = try await scene.enqueue("lock")
         let offer = try await caller.call(
-            .post, "/device/v1/exchange", ["new": [["deep": nil]], "limit": 1])
+            .post,
+            "/device/v1/exchange",
+            ["new": [["deep": nil]], "limit": 1]
+        )
         XCTAssertEqual(offer.status, 200, offer.text)
         let execution = try XCTUnwrap(offer.json?["operations"]?[0]?["execution"])
         let result: JSONValue = ["execution": execution, "status": "completed", "colour": "red"]
@@ -60,8 +74,10 @@ final class DocumentTests: XCTestCase {
         let state = try await scene.execution(receipt)?.state
         XCTAssertEqual(state, .completed)
         let push = try await caller.call(
-            .put, "/device/v1/push-registration",
-            ["transport": "http", "address": "http://localhost/", "topic": 7])
+            .put,
+            "/device/v1/push-registration",
+            ["transport": "http", "address": "http://localhost/", "topic": 7]
+        )
         XCTAssertEqual(push.status, 204, push.text)
     }
 }

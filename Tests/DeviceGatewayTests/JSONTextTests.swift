@@ -1,5 +1,6 @@
 #if Server
 @testable import DeviceGateway
+import Foundation
 import HTTPHandling
 import XCTest
 
@@ -7,7 +8,8 @@ final class JSONTextTests: XCTestCase {
     func test_text_thatIsJSON_passes() {
         for text in [
             "0", "-0", "1.5e+10", "1E2", "true", "false", "null", #""""#, #""\u00e9\n\/""#, "[]",
-            "{}", " [ ] ", #"{"a":[1,{"b":{}},[]],"c":"}"}"#, #"[[[],[]],{}]"#, "\t{\r\n}\n", #""é😀""#,
+            "{}", " [ ] ", #"{"a":[1,{"b":{}},[]],"c":"}"}"#, #"[[[],[]],{}]"#, "\t{\r\n}\n",
+            #""é😀""#,
         ] {
             XCTAssertTrue(JSONText.isValid(Array(text.utf8)), text)
             XCTAssertNoThrow(try JSONValue(parsing: Array(text.utf8)), text)
@@ -16,7 +18,8 @@ final class JSONTextTests: XCTestCase {
 
     func test_text_thatIsNot_doesNot() {
         for text in [
-            "", " ", "{", "}", "[", "]", "[1,]", "{,}", #"{"a"}"#, #"{"a":}"#, #"{"a":1,}"#, "{1:2}",
+            "", " ", "{", "}", "[", "]", "[1,]", "{,}", #"{"a"}"#, #"{"a":}"#, #"{"a":1,}"#,
+            "{1:2}",
             "01", "1.", ".5", "+1", "1e", "-", "tru", "truee", "nul", "NaN", "Infinity", "1 2",
             "[1 2]", "[1}", "{]", #"""#, #""\x""#, #""\u12g4""#, "\"\n\"", "'a'", "[1],", "/* */1",
             "\u{FEFF}{}", #"{"a":1 "b":2}"#, "[,1]", "[]]",
@@ -53,9 +56,14 @@ final class JSONTextTests: XCTestCase {
         }
         for text in texts {
             let object = try? JSONSerialization.jsonObject(
-                with: Data(text), options: .fragmentsAllowed)
+                with: Data(text),
+                options: .fragmentsAllowed
+            )
             XCTAssertEqual(
-                JSONText.isValid(text), object != nil, String(decoding: text, as: UTF8.self))
+                JSONText.isValid(text),
+                object != nil,
+                String(decoding: text, as: UTF8.self)
+            )
         }
     }
 }

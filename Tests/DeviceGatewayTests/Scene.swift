@@ -3,11 +3,15 @@ import ClusterRole
 import ClusterTestKit
 import DeviceGateway
 import DeviceRegistry
+import Foundation
 import HTTPHandling
 import HTTPTestSupport
 import HTTPTypes
+import Logging
 import OperationQueue
 import Synchronization
+
+let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
 /// A worker's half on in-memory drivers, with a device API over it.
 struct Scene {
@@ -25,27 +29,44 @@ struct Scene {
     let caller: HandlerCaller
 
     init(
-        limits: HandlerLimits? = nil, age: Duration? = nil,
+        limits: HandlerLimits? = nil,
+        age: Duration? = nil,
         reader: (any PendingWorkReader)? = nil
     ) throws {
         let capability = WriteCapability(epoch: ledger.raiseEpoch())
         devices = InMemoryDeviceStorage(ledger: ledger)
         operations = InMemoryOperationStorage(ledger: ledger, devices: devices)
         administration = DeviceAdministration(
-            storage: devices, capability: capability, clock: time, random: random)
+            storage: devices,
+            capability: capability,
+            clock: time,
+            random: random,
+            logger: quiet
+        )
         enqueuer = OperationEnqueuer(
-            storage: operations, capability: capability, clock: time, random: random)
+            storage: operations,
+            capability: capability,
+            clock: time,
+            random: random,
+            logger: quiet
+        )
         authenticator = SeverableAuthenticator(CredentialAuthenticator(reader: devices))
         let inbox = InProcessInbox(storage: operations, capability: capability, clock: time)
         let groups: Set = [GroupID(rawValue: "shop-3"), GroupID(rawValue: "zürich")]
         endpoint = try DeviceEndpoint(
             exchange: DeviceExchange(
-                reader: reader ?? operations, inbox: inbox,
-                settings: .init(clock: time, random: random)),
+                reader: reader ?? operations,
+                inbox: inbox,
+                settings: .init(
+                    clock: time,
+                    random: random
+                )
+            ),
             authenticator: authenticator,
             enrolment: EnrolmentDesk(
                 administration: administration,
-                policy: SharedSecretPolicy(secret: Self.secret, groups: groups)),
+                policy: SharedSecretPolicy(secret: Self.secret, groups: groups)
+            ),
             configuration: DeviceGatewayConfiguration(limits: limits, time: time, age: { age })
         )
         var table = RouteTable()
@@ -56,25 +77,35 @@ struct Scene {
     /// Enrols a device and calls in its name.
     func enrolled(_ device: String = "tablet-17") async throws -> HandlerCaller {
         let answer = try await caller.call(
-            .post, "/device/v1/enrolments", ["device": .string(device), "secret": .string(Self.secret)])
+            .post,
+            "/device/v1/enrolments",
+            ["device": .string(device), "secret": .string(Self.secret)]
+        )
         return caller.with(token: answer.json?["credential"]?.stringValue)
     }
 
     @discardableResult
     func enqueue(
-        _ code: String, to device: String = "tablet-17", payload: [UInt8] = [],
+        _ code: String,
+        to device: String = "tablet-17",
+        payload: [UInt8] = [],
         type: OperationType = .command
     ) async throws -> EnqueueReceipt {
         var request = EnqueueRequest(
-            OperationCode(rawValue: code), to: .devices([DeviceID(rawValue: device)]),
-            payload: payload)
+            OperationCode(rawValue: code),
+            to: .devices([DeviceID(rawValue: device)]),
+            payload: payload
+        )
         request.type = type
         return try await enqueuer.enqueue(request)
     }
 
     func execution(_ receipt: EnqueueReceipt) async throws -> Execution? {
         try await operations.executions(
-            of: receipt.activity, after: nil, limit: 10, tenant: .standard
+            of: receipt.activity,
+            after: nil,
+            limit: 10,
+            tenant: .standard
         ).first
     }
 }
@@ -94,7 +125,10 @@ final class SeverableAuthenticator: DeviceAuthenticator {
     func authenticate(token: String) async throws -> DeviceIdentity? {
         if isCutOff {
             throw DeviceRegistryError(
-                .cannotDecide, "Cut off. Repeat the call later.", retryAfter: .seconds(5))
+                .cannotDecide,
+                "Cut off. Repeat the call later.",
+                retryAfter: .seconds(5)
+            )
         }
         return try await base.authenticate(token: token)
     }

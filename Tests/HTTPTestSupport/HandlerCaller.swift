@@ -43,7 +43,9 @@ package struct HandlerCaller: Sendable {
 
     /// Calls with a JSON body.
     package func call(
-        _ method: HTTPRequest.Method, _ path: String, _ body: JSONValue,
+        _ method: HTTPRequest.Method,
+        _ path: String,
+        _ body: JSONValue,
         fields: HTTPFields = [:]
     ) async throws -> Answer {
         var fields = fields
@@ -53,14 +55,19 @@ package struct HandlerCaller: Sendable {
 
     /// Calls without a body, or with these bytes.
     package func send(
-        _ method: HTTPRequest.Method, _ path: String, fields: HTTPFields = [:],
+        _ method: HTTPRequest.Method,
+        _ path: String,
+        fields: HTTPFields = [:],
         body: [UInt8] = []
     ) async throws -> Answer {
         var fields = fields
         if let token { fields[.authorization] = "Bearer \(token)" }
         let request = HandlerRequest(
             head: HTTPRequest(
-                method: method, scheme: "http", authority: "localhost", path: path,
+                method: method,
+                scheme: "http",
+                authority: "localhost",
+                path: path,
                 headerFields: fields
             ),
             body: HandlerBody(body),

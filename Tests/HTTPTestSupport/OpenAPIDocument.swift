@@ -58,7 +58,8 @@ package struct OpenAPIDocument: Sendable {
                         responses: responses,
                         query: Set(
                             parameters.filter { $0["in"] == "query" }
-                                .compactMap { $0["name"]?.stringValue })
+                                .compactMap { $0["name"]?.stringValue }
+                        )
                     )
                 )
             }
@@ -78,7 +79,9 @@ package struct OpenAPIDocument: Sendable {
 
     /// What is wrong with `value`, held against `schema`. Members the schema does not name are wrong.
     package func violations(
-        of value: JSONValue, against schema: JSONValue?, at path: String = "$"
+        of value: JSONValue,
+        against schema: JSONValue?,
+        at path: String = "$"
     ) -> [String] {
         guard let schema = resolved(schema) else { return ["\(path): no schema"] }
         if let type = schema["type"], !matches(value, type) { return ["\(path): is no \(type)"] }
@@ -109,7 +112,9 @@ package struct OpenAPIDocument: Sendable {
 
     /// What is wrong with an answer to an operation.
     package func violations(
-        of response: HandlerResponse, body: [UInt8], to operation: Operation
+        of response: HandlerResponse,
+        body: [UInt8],
+        to operation: Operation
     ) -> [String] {
         let status = String(response.status.code)
         guard let documented = operation.responses[status] else {

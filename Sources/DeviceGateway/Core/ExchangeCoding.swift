@@ -44,7 +44,8 @@ extension DeviceMessages.ResultReport {
     private static let longestDeferral = 366.0 * 86_400
 
     fileprivate func outcome(
-        defaultDeferral: Duration, at now: Timestamp
+        defaultDeferral: Duration,
+        at now: Timestamp
     ) throws -> ResultOutcome {
         switch status {
         case .completed: return .completed

@@ -40,7 +40,9 @@ public struct DeviceEndpoint: HTTPHandler, RouteListing {
         configuration: DeviceGatewayConfiguration = DeviceGatewayConfiguration()
     ) throws {
         let routes = DeviceRoutes(
-            exchange: exchange, authenticator: authenticator, enrolment: enrolment,
+            exchange: exchange,
+            authenticator: authenticator,
+            enrolment: enrolment,
             configuration: configuration
         )
         var table = RouteTable(limits: configuration.limits)
@@ -70,25 +72,47 @@ private struct DeviceRoutes: Sendable {
     /// All routes are open to the table: who calls is decided here, because a device is no `Identity`.
     func add(to table: inout RouteTable) throws {
         try table.post(
-            "/enrolments", operationID: "enrolDevice", access: .open, perform: enrol)
+            "/enrolments",
+            operationID: "enrolDevice",
+            access: .open,
+            perform: enrol
+        )
         try table.delete(
-            "/enrolment", operationID: "endEnrolment", access: .open, perform: known(endEnrolment))
+            "/enrolment",
+            operationID: "endEnrolment",
+            access: .open,
+            perform: known(endEnrolment)
+        )
         try table.post(
-            "/exchange", operationID: "exchange", access: .open, perform: known(exchange))
+            "/exchange",
+            operationID: "exchange",
+            access: .open,
+            perform: known(exchange)
+        )
         try table.put(
-            "/push-registration", operationID: "putPushRegistration", access: .open,
-            perform: known(putRegistration))
+            "/push-registration",
+            operationID: "putPushRegistration",
+            access: .open,
+            perform: known(putRegistration)
+        )
         try table.delete(
-            "/push-registration", operationID: "deletePushRegistration", access: .open,
-            perform: known(deleteRegistration))
+            "/push-registration",
+            operationID: "deletePushRegistration",
+            access: .open,
+            perform: known(deleteRegistration)
+        )
         try table.put(
-            "/information", operationID: "putInformation", access: .open,
-            perform: known(putInformation))
+            "/information",
+            operationID: "putInformation",
+            access: .open,
+            perform: known(putInformation)
+        )
     }
 
     /// An action for a caller who is an enrolled device.
     private func known(
-        _ action: @escaping @Sendable (HandlerRequest, DeviceIdentity) async throws ->
+        _ action:
+            @escaping @Sendable (HandlerRequest, DeviceIdentity) async throws ->
             HandlerResponse
     ) -> RouteTable.Action {
         { request in
@@ -124,7 +148,8 @@ private struct DeviceRoutes: Sendable {
     }
 
     @Sendable private func endEnrolment(
-        _ request: HandlerRequest, _ device: DeviceIdentity
+        _ request: HandlerRequest,
+        _ device: DeviceIdentity
     ) async throws -> HandlerResponse {
         do {
             try await enrolment.unenrol(device)
@@ -135,11 +160,14 @@ private struct DeviceRoutes: Sendable {
     }
 
     @Sendable private func exchange(
-        _ request: HandlerRequest, _ device: DeviceIdentity
+        _ request: HandlerRequest,
+        _ device: DeviceIdentity
     ) async throws -> HandlerResponse {
         let body = try await request.decode(DeviceMessages.ExchangeRequest.self)
         let report = try body.report(
-            defaultDeferral: configuration.defaultDeferral, at: configuration.time.now())
+            defaultDeferral: configuration.defaultDeferral,
+            at: configuration.time.now()
+        )
         let answer = try await lagTold { () async throws(OperationQueueError) in
             try await exchange.exchange(device: device, report: report)
         }
@@ -151,7 +179,8 @@ private struct DeviceRoutes: Sendable {
     }
 
     @Sendable private func putRegistration(
-        _ request: HandlerRequest, _ device: DeviceIdentity
+        _ request: HandlerRequest,
+        _ device: DeviceIdentity
     ) async throws -> HandlerResponse {
         let body = try await request.decode(DeviceMessages.PushRegistrationRequest.self)
         try await lagTold { () async throws(OperationQueueError) in
@@ -161,7 +190,8 @@ private struct DeviceRoutes: Sendable {
     }
 
     @Sendable private func deleteRegistration(
-        _ request: HandlerRequest, _ device: DeviceIdentity
+        _ request: HandlerRequest,
+        _ device: DeviceIdentity
     ) async throws -> HandlerResponse {
         try await lagTold { () async throws(OperationQueueError) in
             try await exchange.register(push: nil, device: device)
@@ -172,12 +202,15 @@ private struct DeviceRoutes: Sendable {
     /// All kinds are checked before the first is stored. Each is stored by itself; the call may be
     /// repeated.
     @Sendable private func putInformation(
-        _ request: HandlerRequest, _ device: DeviceIdentity
+        _ request: HandlerRequest,
+        _ device: DeviceIdentity
     ) async throws -> HandlerResponse {
         let body = try await request.decode([String: JSONValue].self)
         guard body.count <= Self.maximumKinds else {
             throw DeviceGatewayError(
-                .invalidField, "Send at most \(Self.maximumKinds) kinds of information at a time.")
+                .invalidField,
+                "Send at most \(Self.maximumKinds) kinds of information at a time."
+            )
         }
         var kinds: [(kind: InformationKind, body: [UInt8])] = []
         for (name, value) in body.sorted(by: { $0.key < $1.key }) {
@@ -204,7 +237,7 @@ private struct DeviceRoutes: Sendable {
     ) async throws -> Value {
         do {
             return try await call()
-        } catch where error.code == .unknownDevice {
+        } catch  where error.code == .unknownDevice {
             throw DeviceGatewayError(
                 .notYetKnown,
                 "This worker does not know the enrolment yet. Repeat the call, here or at another worker.",

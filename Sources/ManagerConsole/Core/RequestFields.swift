@@ -43,7 +43,8 @@ extension HandlerRequest {
         guard let text = query[name] else { return nil }
         guard let number = Int64(text) else {
             throw HTTPHandlingError(
-                .invalidParameter, "The query item \(name) is `next` of the page before."
+                .invalidParameter,
+                "The query item \(name) is `next` of the page before."
             )
         }
         return number
@@ -56,7 +57,9 @@ extension Duration {
     /// - Throws: ``ManagerConsoleError`` with code `invalidField` unless it lies in `range`. A number
     ///   that is not finite never does.
     init(
-        seconds: Double, of field: String, in range: ClosedRange<Duration>
+        seconds: Double,
+        of field: String,
+        in range: ClosedRange<Duration>
     ) throws(ManagerConsoleError) {
         let milliseconds = (seconds * 1_000).rounded()
         let bounds = Double(range.lowerBound.milliseconds)...Double(range.upperBound.milliseconds)
@@ -84,13 +87,15 @@ func payloadBytes(_ json: JSONValue?, base64: String?) throws -> [UInt8] {
     case (nil, let text?):
         guard let data = Data(base64Encoded: text) else {
             throw ManagerConsoleError(
-                .invalidField, "The field payloadBase64 is base64 (RFC 4648, section 4)."
+                .invalidField,
+                "The field payloadBase64 is base64 (RFC 4648, section 4)."
             )
         }
         return Array(data)
     case (_?, _?):
         throw ManagerConsoleError(
-            .invalidField, "Send payload or payloadBase64, not both."
+            .invalidField,
+            "Send payload or payloadBase64, not both."
         )
     }
 }

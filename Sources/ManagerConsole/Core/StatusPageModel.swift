@@ -90,21 +90,27 @@ struct StatusPageModel: Sendable {
                 "\($0.sent) sent, \($0.coalesced) coalesced, \($0.retried) retried, "
                     + "\($0.abandoned) abandoned, \($0.foundByPolling) found by polling, "
                     + "\($0.deadTokens) dead tokens."
-            } ?? "This node wakes nobody.")
+            } ?? "This node wakes nobody."
+        )
         nodes = try await services.cluster.members.all().map { Node($0, newest: newest) }
         channels = try await Self.channels(services.releases, tenant)
         let page = try await services.operations.activities.activities(
-            limit: Self.maximumRows, tenant: tenant)
+            limit: Self.maximumRows,
+            tenant: tenant
+        )
         activities = page.activities.map { Line(AdminMessages.ActivityView($0)) }
     }
 
     private static func channels(
-        _ releases: AdminServices.Releases?, _ tenant: TenantID
+        _ releases: AdminServices.Releases?,
+        _ tenant: TenantID
     ) async throws -> [Channel] {
         guard let publisher = releases?.publisher else { return [] }
         var result: [Channel] = []
         for name in try await publisher.channels(of: tenant, after: nil, limit: maximumRows) {
-            guard let newest = try await publisher.latest(of: name, tenant: tenant) else { continue }
+            guard let newest = try await publisher.latest(of: name, tenant: tenant) else {
+                continue
+            }
             let words = try await publisher.acknowledgements(of: name, tenant: tenant)
             result.append(Channel(newest.release, words: words))
         }

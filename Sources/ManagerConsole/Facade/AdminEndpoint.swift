@@ -35,7 +35,8 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
         try DeviceRoutes(services: services.devices, time: services.time).add(to: &table)
         try OperationRoutes(services: services.operations).add(to: &table)
         try TaskRoutes(
-            tasks: services.operations.tasks, capability: services.cluster.capability,
+            tasks: services.operations.tasks,
+            capability: services.cluster.capability,
             time: services.time
         ).add(to: &table)
         try ClusterRoutes(services: services).add(to: &table)
@@ -55,7 +56,8 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
 extension HandlerResponse {
     /// An answer that no cache keeps: it is one caller's, and true only now.
     static func fresh(
-        _ value: some Encodable, status: HTTPResponse.Status = .ok
+        _ value: some Encodable,
+        status: HTTPResponse.Status = .ok
     ) throws -> HandlerResponse {
         try .json(value, status: status, headerFields: [.cacheControl: "no-store"])
     }

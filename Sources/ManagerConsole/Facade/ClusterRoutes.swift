@@ -18,7 +18,9 @@ struct ClusterRoutes: Sendable {
         let members = try await services.cluster.members.all()
         return try .fresh(
             AdminMessages.NodeList(
-                nodes: members.map { AdminMessages.NodeView($0, newest: newest) }))
+                nodes: members.map { AdminMessages.NodeView($0, newest: newest) }
+            )
+        )
     }
 
     @Sendable private func status(_ request: HandlerRequest) async throws -> HandlerResponse {

@@ -14,14 +14,24 @@ struct DeviceRoutes: Sendable {
         try table.get("/devices", operationID: "listDevices", access: read, perform: list)
         try table.get("/devices/{device}", operationID: "getDevice", access: read, perform: show)
         try table.delete(
-            "/devices/{device}", operationID: "removeDevice", access: operate, perform: remove)
+            "/devices/{device}",
+            operationID: "removeDevice",
+            access: operate,
+            perform: remove
+        )
         try table.put(
-            "/devices/{device}/polling", operationID: "setPollingFrequency", access: operate,
-            perform: setPolling)
+            "/devices/{device}/polling",
+            operationID: "setPollingFrequency",
+            access: operate,
+            perform: setPolling
+        )
         try table.get("/groups", operationID: "listGroups", access: read, perform: listGroups)
         try table.post(
-            "/groups/{group}/members", operationID: "changeMembers", access: operate,
-            perform: changeMembers)
+            "/groups/{group}/members",
+            operationID: "changeMembers",
+            access: operate,
+            perform: changeMembers
+        )
     }
 
     @Sendable private func list(_ request: HandlerRequest) async throws -> HandlerResponse {
@@ -33,7 +43,10 @@ struct DeviceRoutes: Sendable {
         )
         return try .fresh(
             AdminMessages.DeviceList(
-                devices: page.devices.map { view($0) }, next: page.next?.rawValue))
+                devices: page.devices.map { view($0) },
+                next: page.next?.rawValue
+            )
+        )
     }
 
     @Sendable private func show(_ request: HandlerRequest) async throws -> HandlerResponse {
@@ -57,13 +70,17 @@ struct DeviceRoutes: Sendable {
         let id = try request.parameters.require("device", as: DeviceID.self)
         let body = try await request.decode(AdminMessages.PollingRequest.self)
         let range =
-            DeviceAdministration.minimumPollingFrequency...DeviceAdministration
+            DeviceAdministration
+            .minimumPollingFrequency...DeviceAdministration
             .maximumPollingFrequency
         let frequency = try body.frequency.map {
             try Duration(seconds: $0, of: "frequency", in: range)
         }
         try await services.administration.setPollingFrequency(
-            frequency, of: id, tenant: request.tenant)
+            frequency,
+            of: id,
+            tenant: request.tenant
+        )
         return .empty()
     }
 
@@ -71,7 +88,9 @@ struct DeviceRoutes: Sendable {
         let groups = try await services.directory.groups(tenant: request.tenant)
         return try .fresh(
             AdminMessages.GroupList(
-                groups: groups.map { .init(group: $0.group.rawValue, members: $0.members) }))
+                groups: groups.map { .init(group: $0.group.rawValue, members: $0.members) }
+            )
+        )
     }
 
     /// Joins, then leaves: two writes, as the registry has them. Each may be repeated.
@@ -93,26 +112,38 @@ struct DeviceRoutes: Sendable {
         var revision: Revision?
         if !joining.isEmpty {
             let receipt = try await services.administration.join(
-                group, joining, tenant: request.tenant)
+                group,
+                joining,
+                tenant: request.tenant
+            )
             changed += receipt.changed
             unknown += receipt.unknown
             revision = receipt.revision
         }
         if !leaving.isEmpty {
             let receipt = try await services.administration.leave(
-                group, leaving, tenant: request.tenant)
+                group,
+                leaving,
+                tenant: request.tenant
+            )
             changed += receipt.changed
             unknown += receipt.unknown
             revision = receipt.revision
         }
         return try .fresh(
             AdminMessages.MembersAnswer(
-                changed: changed, unknown: unknown, revision: revision?.description ?? ""))
+                changed: changed,
+                unknown: unknown,
+                revision: revision?.description ?? ""
+            )
+        )
     }
 
     private func view(_ device: Device) -> AdminMessages.DeviceView {
         AdminMessages.DeviceView(
-            device, liveness: services.liveness.liveness(of: device, at: time.now()))
+            device,
+            liveness: services.liveness.liveness(of: device, at: time.now())
+        )
     }
 }
 #endif

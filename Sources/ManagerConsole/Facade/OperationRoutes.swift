@@ -13,16 +13,30 @@ struct OperationRoutes: Sendable {
         let read = RouteAccess.permission(.read)
         let operate = RouteAccess.permission(.operate)
         try table.post(
-            "/operations", operationID: "enqueueOperation", access: operate, perform: enqueue)
+            "/operations",
+            operationID: "enqueueOperation",
+            access: operate,
+            perform: enqueue
+        )
         try table.get("/activities", operationID: "listActivities", access: read, perform: list)
         try table.get(
-            "/activities/{activity}", operationID: "getActivity", access: read, perform: show)
+            "/activities/{activity}",
+            operationID: "getActivity",
+            access: read,
+            perform: show
+        )
         try table.get(
-            "/activities/{activity}/executions", operationID: "listExecutions", access: read,
-            perform: listExecutions)
+            "/activities/{activity}/executions",
+            operationID: "listExecutions",
+            access: read,
+            perform: listExecutions
+        )
         try table.post(
-            "/activities/{activity}/cancel", operationID: "cancelActivity", access: operate,
-            perform: cancel)
+            "/activities/{activity}/cancel",
+            operationID: "cancelActivity",
+            access: operate,
+            perform: cancel
+        )
     }
 
     @Sendable private func enqueue(_ request: HandlerRequest) async throws -> HandlerResponse {
@@ -56,7 +70,8 @@ struct OperationRoutes: Sendable {
             AdminMessages.ActivityList(
                 activities: page.activities.map { AdminMessages.ActivityView($0) },
                 next: page.next.map(String.init)
-            ))
+            )
+        )
     }
 
     @Sendable private func show(_ request: HandlerRequest) async throws -> HandlerResponse {
@@ -78,7 +93,8 @@ struct OperationRoutes: Sendable {
             AdminMessages.ExecutionList(
                 executions: page.executions.map { AdminMessages.ExecutionView($0) },
                 next: page.next?.rawValue
-            ))
+            )
+        )
     }
 
     @Sendable private func cancel(_ request: HandlerRequest) async throws -> HandlerResponse {
@@ -112,12 +128,17 @@ extension AdminMessages.OperationRequest {
         result.wake = wake == AdminMessages.OperationRequest.Wake.none ? .none : .push
         result.expiresAfter = try expiresAfter.map {
             try Duration(
-                seconds: $0, of: "expiresAfter", in: .milliseconds(1)...limits.expiresAfter)
+                seconds: $0,
+                of: "expiresAfter",
+                in: .milliseconds(1)...limits.expiresAfter
+            )
         }
         if let deliveryLease {
             result.deliveryLease = try Duration(
-                seconds: deliveryLease, of: "deliveryLease",
-                in: .milliseconds(1)...limits.deliveryLease)
+                seconds: deliveryLease,
+                of: "deliveryLease",
+                in: .milliseconds(1)...limits.deliveryLease
+            )
         }
         return result
     }
@@ -132,7 +153,8 @@ extension AdminMessages.OperationRequest.Target {
             return .group(try GroupID(validating: name))
         default:
             throw ManagerConsoleError(
-                .invalidField, "The field target has either devices or group."
+                .invalidField,
+                "The field target has either devices or group."
             )
         }
     }

@@ -17,14 +17,23 @@ struct ReleaseRoutes: Sendable {
         let publish = RouteAccess.permission(.publish)
         try table.get("/channels", operationID: "listChannels", access: read, perform: listChannels)
         try table.get(
-            "/channels/{channel}/releases", operationID: "listReleases", access: read,
-            perform: listReleases)
+            "/channels/{channel}/releases",
+            operationID: "listReleases",
+            access: read,
+            perform: listReleases
+        )
         try table.post(
-            "/channels/{channel}/releases", operationID: "publishRelease", access: publish,
-            perform: self.publish)
+            "/channels/{channel}/releases",
+            operationID: "publishRelease",
+            access: publish,
+            perform: self.publish
+        )
         try table.post(
-            "/channels/{channel}/rollback", operationID: "rollBackChannel", access: publish,
-            perform: rollBack)
+            "/channels/{channel}/rollback",
+            operationID: "rollBackChannel",
+            access: publish,
+            perform: rollBack
+        )
     }
 
     @Sendable private func listChannels(_ request: HandlerRequest) async throws -> HandlerResponse {
@@ -41,11 +50,16 @@ struct ReleaseRoutes: Sendable {
             views.append(
                 .init(
                     channel: name.rawValue,
-                    newest: newest.map { AdminMessages.ReleaseView($0.release) }))
+                    newest: newest.map { AdminMessages.ReleaseView($0.release) }
+                )
+            )
         }
         return try .fresh(
             AdminMessages.ChannelList(
-                channels: views, next: names.count == limit ? names.last?.rawValue : nil))
+                channels: views,
+                next: names.count == limit ? names.last?.rawValue : nil
+            )
+        )
     }
 
     @Sendable private func listReleases(_ request: HandlerRequest) async throws -> HandlerResponse {
@@ -54,18 +68,24 @@ struct ReleaseRoutes: Sendable {
         let tenant = try request.tenant
         guard try await publisher.latest(of: channel, tenant: tenant) != nil else {
             throw ArtifactStoreError(
-                .notFound, "There is no channel \(channel) in this tenant. It begins with a release.")
+                .notFound,
+                "There is no channel \(channel) in this tenant. It begins with a release."
+            )
         }
         let releases = try await publisher.releases(
-            of: channel, tenant: tenant,
-            before: try request.queryNumber("before").map { ReleaseNumber($0) }, limit: limit)
+            of: channel,
+            tenant: tenant,
+            before: try request.queryNumber("before").map { ReleaseNumber($0) },
+            limit: limit
+        )
         let words = try await publisher.acknowledgements(of: channel, tenant: tenant)
         return try .fresh(
             AdminMessages.ReleaseList(
                 releases: releases.map { AdminMessages.ReleaseView($0.release) },
                 acknowledgements: words.map { AdminMessages.AcknowledgementView($0) },
                 next: releases.count == limit ? releases.last?.release.number.description : nil
-            ))
+            )
+        )
     }
 
     @Sendable private func publish(_ request: HandlerRequest) async throws -> HandlerResponse {
@@ -76,8 +96,11 @@ struct ReleaseRoutes: Sendable {
         if body.allowAbsoluteLinks == true { options.links = .allowAbsolute }
         if body.force == true { options.repetition = .publishAgain }
         let publication = try await publisher.publish(
-            try roots.resolve(body.directory), to: channel, tenant: request.tenant,
-            options: options)
+            try roots.resolve(body.directory),
+            to: channel,
+            tenant: request.tenant,
+            options: options
+        )
         return try .fresh(AdminMessages.PublishAnswer(publication), status: .created)
     }
 
@@ -86,10 +109,15 @@ struct ReleaseRoutes: Sendable {
         let body = try await request.decode(AdminMessages.RollbackRequest.self)
         guard body.to >= ReleaseNumber.first.rawValue, body.to < Int64.max else {
             throw ManagerConsoleError(
-                .invalidField, "The field to is the number of a release of the channel.")
+                .invalidField,
+                "The field to is the number of a release of the channel."
+            )
         }
         let publication = try await publisher.rollback(
-            channel, to: ReleaseNumber(body.to), tenant: request.tenant)
+            channel,
+            to: ReleaseNumber(body.to),
+            tenant: request.tenant
+        )
         return try .fresh(AdminMessages.PublishAnswer(publication), status: .created)
     }
 

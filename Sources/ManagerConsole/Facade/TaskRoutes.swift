@@ -20,19 +20,25 @@ struct TaskRoutes: Sendable {
         try table.get("/tasks/{task}", operationID: "getTask", access: read, perform: show)
         try table.put("/tasks/{task}", operationID: "putTask", access: administer, perform: put)
         try table.delete(
-            "/tasks/{task}", operationID: "removeTask", access: administer, perform: remove)
+            "/tasks/{task}",
+            operationID: "removeTask",
+            access: administer,
+            perform: remove
+        )
     }
 
     @Sendable private func list(_ request: HandlerRequest) async throws -> HandlerResponse {
         let found = try await tasks.tasks(tenant: request.tenant)
         return try .fresh(
-            AdminMessages.TaskList(tasks: found.map { AdminMessages.TaskView($0) }))
+            AdminMessages.TaskList(tasks: found.map { AdminMessages.TaskView($0) })
+        )
     }
 
     @Sendable private func show(_ request: HandlerRequest) async throws -> HandlerResponse {
         let id = try request.parameters.require("task", as: PeriodicTaskID.self)
         return try .fresh(
-            AdminMessages.TaskView(try await task(id, tenant: request.tenant)))
+            AdminMessages.TaskView(try await task(id, tenant: request.tenant))
+        )
     }
 
     @Sendable private func put(_ request: HandlerRequest) async throws -> HandlerResponse {

@@ -1,0 +1,208 @@
+#if Server
+import ArtifactStore
+import ClusterMembership
+import ClusterRole
+import ClusterTestKit
+import DeviceRegistry
+import Foundation
+import HTTPHandling
+import HTTPTestSupport
+import HTTPTypes
+import Logging
+import ManagerConsole
+import NotificationDispatch
+import OperationQueue
+import XCTest
+
+let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+/// A manager on in-memory drivers, with the admin API and the status page over it.
+final class Scene: Sendable {
+    static let other = TenantID(rawValue: "other")
+
+    let time = ManualTimeSource()
+    let random = SeededRandomSource(seed: 11)
+    let ledger = InMemoryLedger()
+    let capability: WriteCapability
+    let devices: InMemoryDeviceStorage
+    let operations: InMemoryOperationStorage
+    let members: InMemoryMemberRegistry
+    let releases: InMemoryReleaseStorage
+    let administration: DeviceAdministration
+    let services: AdminServices
+    let endpoint: AdminEndpoint
+    let page: StatusPage
+    let tokens: InMemoryTokens
+    /// Calls as an administrator of the standard tenant.
+    let admin: HandlerCaller
+    let directory: TemporaryDirectory
+
+    static let roles: [String: Identity] = [
+        "admin-token": Identity(name: "alice", permissions: Permission.everything),
+        "reader-token": Identity(name: "rita", permissions: [.read]),
+        "other-token": Identity(
+            name: "otto",
+            tenant: other,
+            permissions: Permission.everything
+        ),
+        "powerless-token": Identity(name: "pia", permissions: [.link]),
+    ]
+
+    init() throws {
+        let epoch = ledger.raiseEpoch()
+        let wakes = InMemoryWakeTable()
+        capability = WriteCapability(epoch: epoch)
+        devices = InMemoryDeviceStorage(ledger: ledger)
+        operations = InMemoryOperationStorage(ledger: ledger, devices: devices, wakes: wakes)
+        members = InMemoryMemberRegistry(ledger: ledger)
+        releases = InMemoryReleaseStorage(ledger: ledger)
+        directory = try TemporaryDirectory()
+        administration = DeviceAdministration(
+            storage: devices,
+            capability: capability,
+            clock: time,
+            random: random,
+            logger: quiet
+        )
+        var publishing = PublisherConfiguration()
+        publishing.time = time
+        publishing.logger = quiet
+        publishing.scratchDirectory = try directory.make("scratch")
+        let publisher = ArtifactPublisher(
+            storage: releases,
+            objects: InMemoryObjectStorage(),
+            signer: try Ed25519Signer(random: random),
+            capability: capability,
+            configuration: publishing
+        )
+        services = AdminServices(
+            devices: .init(
+                directory: DeviceDirectory(reader: devices),
+                administration: administration
+            ),
+            operations: .init(
+                enqueuer: OperationEnqueuer(
+                    storage: operations,
+                    capability: capability,
+                    clock: time,
+                    random: random,
+                    logger: quiet
+                ),
+                activities: ActivityBrowser(reader: operations),
+                tasks: InMemoryPeriodicTaskStorage(ledger: ledger)
+            ),
+            cluster: .init(
+                node: NodeID(rawValue: "manager-1"),
+                role: .manager,
+                capability: capability,
+                members: ClusterMembers(registry: members),
+                revisions: InMemoryRevisionLog(ledger: ledger),
+                wakes: InMemoryWakeStorage(wakes: wakes, devices: devices, ledger: ledger)
+            ),
+            releases: .init(
+                publisher: publisher,
+                roots: try PublishRoots([try directory.make("publish")])
+            ),
+            time: time
+        )
+        tokens = InMemoryTokens(Self.roles)
+        endpoint = try AdminEndpoint(services, authenticator: tokens)
+        page = try StatusPage(services, authenticator: tokens)
+        admin = HandlerCaller(
+            try Self.mounted(endpoint, page),
+            try OpenAPIDocument(named: "admin-v1"),
+            token: "admin-token"
+        )
+    }
+
+    static func mounted(_ endpoint: AdminEndpoint, _ page: StatusPage) throws -> RouteTable {
+        var table = RouteTable()
+        try table.mount(endpoint, at: AdminEndpoint.prefix)
+        try table.mount(page, at: StatusPage.prefix)
+        return table
+    }
+
+    @discardableResult
+    func enrol(
+        _ device: String,
+        groups: [String] = [],
+        tenant: TenantID = .standard
+    ) async throws -> EnrolmentReceipt {
+        try await administration.enrol(
+            DeviceID(rawValue: device),
+            groups: groups.map { GroupID(rawValue: $0) },
+            tenant: tenant
+        )
+    }
+
+    /// Enqueues `lock` to a device and returns the activity's id.
+    func enqueue(_ device: String) async throws -> String {
+        let answer = try await admin.call(
+            .post,
+            "/admin/v1/operations",
+            ["target": ["devices": [.string(device)]], "code": "lock"]
+        )
+        return try XCTUnwrap(answer.json?["activity"]?.stringValue, answer.text)
+    }
+
+    /// What a device reports, as its worker hands it on.
+    func report(_ receipt: EnrolmentReceipt, _ body: InboxEntry.Body) async throws {
+        let inbox = InProcessInbox(storage: operations, capability: capability, clock: time)
+        try await inbox.accept([
+            InboxEntry(identity: receipt.identity, receivedAt: time.now(), body: body)
+        ])
+    }
+
+    /// Writes a tree under the publish root and returns its path.
+    func tree(_ name: String, _ files: [String: String]) throws -> String {
+        let root = try directory.make("publish/\(name)")
+        for (file, text) in files {
+            try Data(text.utf8).write(to: URL(fileURLWithPath: "\(root)/\(file)"))
+        }
+        return root
+    }
+
+    /// One of everything, so that every route finds what its path names.
+    func populate() async throws -> [String: String] {
+        let receipt = try await enrol("tablet-17", groups: ["shop-3"])
+        try await report(receipt, .information(.location, body: Array(#"{"lat":52.5}"#.utf8)))
+        let activity = try await enqueue("tablet-17")
+        let tree = try tree("site", ["index.html": "one"])
+        let published = try await admin.call(
+            .post,
+            "/admin/v1/channels/web%2Fsite/releases",
+            ["directory": .string(tree)]
+        )
+        XCTAssertEqual(published.status, 201, published.text)
+        let task = try await admin.call(.put, "/admin/v1/tasks/hourly", ["frequency": 3_600])
+        XCTAssertEqual(task.status, 200, task.text)
+        return [
+            "device": "tablet-17", "group": "shop-3", "activity": activity,
+            "channel": "web%2Fsite", "task": "hourly",
+        ]
+    }
+}
+
+/// A directory that goes away with its owner.
+final class TemporaryDirectory: Sendable {
+    let path: String
+
+    init() throws {
+        path =
+            URL(fileURLWithPath: NSTemporaryDirectory())
+            .appendingPathComponent("reeve-console-\(UUID().uuidString)").path
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    }
+
+    deinit { try? FileManager.default.removeItem(atPath: path) }
+
+    /// Makes a directory in it.
+    func make(_ name: String) throws -> String {
+        try FileManager.default.createDirectory(
+            atPath: "\(path)/\(name)",
+            withIntermediateDirectories: true
+        )
+        return "\(path)/\(name)"
+    }
+}
+#endif
