@@ -96,9 +96,8 @@ extension EmbeddedStore: MemberRegistry {
         try await guarded(epoch: epoch) { connection, _ in
             let known = try connection.member(member.node)
             try connection.store(member)
-            var beat = known
-            beat?.lastHeard = member.lastHeard
-            return (beat == member ? [] : [.member(member.node)], ())
+            let isNews = known.map { !$0.isSameButForHeartbeat(as: member) } ?? true
+            return (isNews ? [.member(member.node)] : [], ())
         }.revision
     }
 

@@ -48,6 +48,11 @@ final class DemoCluster: Sendable {
         JSONClient(base: managerAddress, token: adminToken, client: .shared, timeout: .seconds(120))
     }
 
+    /// One worker's own status page.
+    func worker(_ index: Int) -> JSONClient {
+        JSONClient(base: workerAddresses[index], token: workerTokens[index], client: .shared)
+    }
+
     static func workerName(_ index: Int) -> String { "worker-\(index + 1)" }
 
     // MARK: Starting

@@ -106,29 +106,21 @@ struct DemoScript: Sendable {
             let list = try await cluster.admin.get(
                 "/admin/v1/channels/\(DemoCluster.channel)/releases"
             )
-            let release = list["releases"]?.elements.first { $0["number"]?.integerValue == number }
-            let all = release?["acknowledgements"]?.elements ?? []
+            let all = (list["acknowledgements"]?.elements ?? []).filter {
+                $0["number"]?.integerValue == number
+            }
             if let refused = all.first(where: { $0["state"]?.stringValue == "refused" }) {
                 throw DemoFailure(
                     "\(refused["node"]?.stringValue ?? "a worker") refused release \(number): "
-                        + (refused["error"]?.stringValue ?? "no reason given")
+                        + (refused["errorMessage"]?.stringValue ?? "no reason given")
                 )
             }
             return all.count == cluster.workerPorts.count ? all : nil
         }
-        for one in acknowledgements {
-            let node = one["node"]?.stringValue ?? "?"
-            let bytes = one["bytesReceived"]?.count ?? 0
-            let kind = one["incremental"]?.boolValue == true ? "incremental" : "full"
-            let taken = Duration.seconds(one["duration"]?.numberValue ?? 0)
-            progress.line(
-                "   \(node) activated it: \(Figures.bytes(bytes)) on the wire (\(kind)) in "
-                    + Figures.seconds(taken)
-            )
-            summary.add(
-                release: number, node: node, files: files, bytes: bytes, kind: kind, time: taken
-            )
+        guard acknowledgements.allSatisfy({ $0["state"]?.stringValue == "applied" }) else {
+            throw DemoFailure("release \(number) was acknowledged, but not applied")
         }
+        for index in cluster.workerPorts.indices { try await report(number, files: files, of: index) }
         for index in cluster.workerPorts.indices {
             let current = cluster.directory.appendingPathComponent(
                 "\(DemoCluster.workerName(index))/channels/\(DemoCluster.channel)/current"
@@ -136,6 +128,27 @@ struct DemoScript: Sendable {
             try TreeComparison.requireEqual(tree, current)
         }
         progress.line("   the active trees equal the source, file by file")
+    }
+
+    /// Tells what a release cost one worker, as the worker itself says.
+    private func report(_ number: Int64, files: Int, of index: Int) async throws {
+        let node = DemoCluster.workerName(index)
+        let status = try await cluster.worker(index).get("/status")
+        guard
+            let one = status["releases"]?.elements.first(where: {
+                $0["number"]?.integerValue == number
+            })
+        else { throw DemoFailure("\(node) does not know release \(number)") }
+        let bytes = one["bytesReceived"]?.count ?? 0
+        let kind = one["isIncremental"]?.boolValue == true ? "incremental" : "full"
+        let taken = Duration.milliseconds(Int64((one["duration"]?.numberValue ?? 0) * 1_000))
+        progress.line(
+            "   \(node) activated it: \(Figures.bytes(bytes)) on the wire (\(kind)) in "
+                + Figures.seconds(taken)
+        )
+        summary.add(
+            release: number, node: node, files: files, bytes: bytes, kind: kind, time: taken
+        )
     }
 
     // MARK: 2. Devices and operations
