@@ -5,6 +5,7 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
+    .treatWarning("ExplicitSendable", as: .warning),
 ]
 
 /// A dependency that exists only while `trait` is on.
@@ -18,6 +19,7 @@ let logging = product("Logging", "swift-log")
 let metrics = product("Metrics", "swift-metrics")
 let tracing = product("Tracing", "swift-distributed-tracing")
 let lifecycle = product("ServiceLifecycle", "swift-service-lifecycle")
+let lifecycleTestKit = product("ServiceLifecycleTestKit", "swift-service-lifecycle")
 let crypto = product("Crypto", "swift-crypto")
 let grdb = product("GRDB", "GRDB.swift", trait: "SQLite")
 let sqlite3 = product("GRDBSQLite", "GRDB.swift", trait: "SQLite")
@@ -145,7 +147,32 @@ let serverModules: [Target] = [
     ),
     .target(
         name: "PushTransports",
-        dependencies: ["NotificationDispatch", "DeviceRegistry", httpClientForPush, logging],
+        dependencies: [
+            "NotificationDispatch", "ClusterRole", "DeviceRegistry", httpClientForPush, lifecycle,
+            logging,
+        ],
+        swiftSettings: strict
+    ),
+]
+
+/// A manager and a worker put together from the modules, each linkable without the other.
+let nodes: [Target] = [
+    .target(
+        name: "ReeveWorker",
+        dependencies: [
+            "ClusterRole", "ArtifactStore", "DeviceRegistry", "OperationQueue", "SQLiteReplica",
+            "HTTPHandling", "DeviceGateway", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
+            configuration, lifecycle, logging,
+        ],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "ReeveManager",
+        dependencies: [
+            "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+            "NotificationDispatch", "SQLiteStore", "HTTPHandling", "ManagerConsole",
+            "ClusterTransport", "HummingbirdHosting", configuration, lifecycle, logging,
+        ],
         swiftSettings: strict
     ),
 ]
@@ -154,20 +181,15 @@ let commands: [Target] = [
     .executableTarget(
         name: "reeve",
         dependencies: [
-            "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
-            "NotificationDispatch", "SQLiteStore", "SQLiteReplica", "HTTPHandling", "DeviceGateway",
-            "ManagerConsole", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
-            "PushTransports", configuration, argumentParser, httpClientForServer, lifecycle, logging,
+            "ReeveManager", "ReeveWorker", "PushTransports", "ClusterRole", "HTTPHandling",
+            "HummingbirdHosting", configuration, argumentParser, httpClientForServer, lifecycle,
+            logging,
         ],
         swiftSettings: strict
     ),
     .executableTarget(
         name: "reeve-worker",
-        dependencies: [
-            "ClusterRole", "ArtifactStore", "DeviceRegistry", "OperationQueue", "SQLiteReplica",
-            "HTTPHandling", "DeviceGateway", "ClusterLink", "HummingbirdHosting", configuration,
-            argumentParser, lifecycle, logging,
-        ],
+        dependencies: ["ReeveWorker", configuration, argumentParser, lifecycle, logging],
         swiftSettings: strict
     ),
 ]
@@ -195,16 +217,29 @@ let tests: [Target] = [
         dependencies: [
             "ClusterTestKit", "ClusterRole", "ClusterMembership", "DeviceRegistry",
             "OperationQueue", "NotificationDispatch",
-        ],
-        swiftSettings: strict
+        ]
     ),
-    .testTarget(
-        name: "ConformanceTests",
-        dependencies: [
+    tests(
+        "ConformanceTests",
+        [
             "ClusterTestKit", "ClusterRole", "ClusterMembership", "DeviceRegistry",
             "OperationQueue", "NotificationDispatch",
-        ],
-        swiftSettings: strict
+        ]
+    ),
+    tests(
+        "ClusterMembershipTests",
+        ["ClusterMembership", "ClusterTestKit", "ClusterRole", lifecycle, lifecycleTestKit]
+    ),
+    tests(
+        "NotificationDispatchTests",
+        [
+            "NotificationDispatch", "ClusterTestKit", "ClusterRole", "DeviceRegistry",
+            "OperationQueue", lifecycle, lifecycleTestKit,
+        ]
+    ),
+    tests(
+        "PushTransportsTests",
+        ["PushTransports", "NotificationDispatch", "ClusterRole", "DeviceRegistry"]
     ),
     .testTarget(
         name: "SQLiteReplicaTests",
@@ -225,11 +260,25 @@ let tests: [Target] = [
     ),
 ]
 
+/// What a consumer may name.
+let libraries = [
+    "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
+    "NotificationDispatch", "ClusterTestKit", "SQLiteStore", "SQLiteReplica", "HTTPHandling",
+    "DeviceGateway", "ManagerConsole", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
+    "PushTransports", "ReeveManager", "ReeveWorker",
+]
+
+/// Documentation is built with `REEVE_DOCUMENTATION=1`; nobody else fetches the plugin.
+let documentation: [Package.Dependency] =
+    Context.environment["REEVE_DOCUMENTATION"] == nil
+    ? [] : [.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.5.0")]
+
 let package = Package(
     name: "swift-reeve",
     platforms: [.macOS(.v15)],
-    products: [
-        .library(name: "ClusterRole", targets: ["ClusterRole"]),
+    products: libraries.map { .library(name: $0, targets: [$0]) } + [
+        .executable(name: "reeve", targets: ["reeve"]),
+        .executable(name: "reeve-worker", targets: ["reeve-worker"]),
     ],
     traits: [
         .trait(name: "SQLite", description: "The embedded store, replica and spool on libsqlite3."),
@@ -251,7 +300,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/apple/swift-configuration", from: "1.4.0"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
-    ],
-    targets: coreModules + sqliteModules + serverModules + commands + tests,
+    ] + documentation,
+    targets: coreModules + sqliteModules + serverModules + nodes + commands + testTargets,
     swiftLanguageModes: [.v6]
 )

@@ -50,7 +50,9 @@ private func within(
         group.addTask { try await body() }
         group.addTask {
             try await SystemTimeSource().sleep(for: limit)
-            throw check.failure("not done after \(limit): the driver hangs, or the limit is too low")
+            throw check.failure(
+                "not done after \(limit): the driver hangs, or the limit is too low"
+            )
         }
         defer { group.cancelAll() }
         try await group.next()

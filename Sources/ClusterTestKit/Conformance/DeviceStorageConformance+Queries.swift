@@ -25,7 +25,9 @@ extension DeviceStorageConformance {
                 after = page.last?.id
                 if page.isEmpty { break }
             }
-            let sorted = expected.sorted { Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8)) }
+            let sorted = expected.sorted {
+                Array($0.utf8).lexicographicallyPrecedes(Array($1.utf8))
+            }
             try scene.check.equal(seen, sorted, "ids over all pages")
         }
         let none = try await scene.ids(in: GroupID(rawValue: "nowhere"))
@@ -83,7 +85,11 @@ extension DeviceStorageConformance {
             "members of my groups"
         )
         let owner = try await scene.devices.device(credential: other.credential)
-        try scene.check.equal(owner?.tenant, scene.otherTenant, "tenant of the neighbour's credential")
+        try scene.check.equal(
+            owner?.tenant,
+            scene.otherTenant,
+            "tenant of the neighbour's credential"
+        )
         try await scene.change(.leave(fleet, [mine.id]))
         try await scene.change(.remove(mine.id))
         try scene.check.equal(

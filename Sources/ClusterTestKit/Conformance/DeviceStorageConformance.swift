@@ -136,7 +136,8 @@ extension DeviceStorageConformance {
 
     static func reEnrols(_ scene: StoreScene) async throws {
         let id = DeviceID(rawValue: "d-1")
-        let first = scene.enrolment(of: id, key: "attempt-1")
+        let fleet = GroupID(rawValue: "fleet")
+        let first = scene.enrolment(of: id, groups: [fleet], key: "attempt-1")
         try await scene.change(.enrol(first))
         for key in [nil, "attempt-2"] {
             let again = scene.enrolment(of: id, key: key)
@@ -153,6 +154,11 @@ extension DeviceStorageConformance {
         )
         try scene.check.equal(try await scene.ids(in: .everyone), ["d-1"], "everyone")
         try scene.check.equal(try await scene.ids(in: nil), ["d-1"], "all devices")
+        try scene.check.equal(
+            try await scene.ids(in: fleet),
+            [],
+            "the group of the first enrolment, which the later ones did not name"
+        )
     }
 
     static func removes(_ scene: StoreScene) async throws {
@@ -174,8 +180,15 @@ extension DeviceStorageConformance {
         try scene.check.equal(try await scene.ids(in: .everyone), ["d-2"], "everyone")
         let back = try await scene.enrol("d-1")
         try scene.check.isTrue(back.incarnation != row.incarnation, "a new incarnation on return")
-        try scene.check.equal(try await scene.ids(in: .everyone), ["d-1", "d-2"], "everyone, later")
-        try scene.check.isNil(try await scene.device(row.id).removedAt, "the time of removal, later")
+        try scene.check.equal(
+            try await scene.ids(in: .everyone),
+            ["d-1", "d-2"],
+            "everyone, later"
+        )
+        try scene.check.isNil(
+            try await scene.device(row.id).removedAt,
+            "the time of removal, later"
+        )
     }
 
     static func removesNothing(_ scene: StoreScene) async throws {

@@ -23,7 +23,8 @@ struct StoreScene: Sendable {
     var devices: any DeviceStorage { store.devices }
     var operations: any OperationStorage { store.operations }
 
-    func needs<Driver>(_ driver: KeyPath<StoreUnderTest, Driver?>, _ name: String) throws -> Driver {
+    func needs<Driver>(_ driver: KeyPath<StoreUnderTest, Driver?>, _ name: String) throws -> Driver
+    {
         guard let driver = store[keyPath: driver] else {
             throw StepSkip(reason: "the store has no \(name)")
         }
@@ -263,7 +264,9 @@ struct StoreScene: Sendable {
     }
 
     func numbered(_ entries: [InboxEntry], from first: Int64 = 1) -> [SpooledEntry] {
-        entries.enumerated().map { SpooledEntry(number: first + Int64($0.offset), entry: $0.element) }
+        entries.enumerated().map {
+            SpooledEntry(number: first + Int64($0.offset), entry: $0.element)
+        }
     }
 
     /// Applies entries as accepted in process.
@@ -313,11 +316,17 @@ struct StoreScene: Sendable {
         do {
             try await write(epoch)
         } catch let error as ClusterRoleError where error.code == .fenced {
-            try check.equal(error.currentEpoch, current, "the epoch named by the refusal of \(what)")
+            try check.equal(
+                error.currentEpoch,
+                current,
+                "the epoch named by the refusal of \(what)"
+            )
             try check.equal(try await revision(), before, "the revision after a fenced \(what)")
             return
         } catch {
-            throw check.failure("\(what) with \(epoch), store at \(current): expected ClusterRoleError fenced, thrown: \(error)")
+            throw check.failure(
+                "\(what) with \(epoch), store at \(current): expected ClusterRoleError fenced, thrown: \(error)"
+            )
         }
         throw check.failure("\(what) with \(epoch) was accepted by a store at \(current)")
     }
