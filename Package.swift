@@ -194,27 +194,45 @@ let commands: [Target] = [
     ),
 ]
 
-let tests: [Target] = [
-    .testTarget(
-        name: "HTTPHandlingTests",
-        dependencies: [
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+let testTargets: [Target] = [
+    tests(
+        "HTTPHandlingTests",
+        [
             "HTTPHandling", "ClusterRole", httpTypes, logging,
             product("MetricsTestKit", "swift-metrics", trait: "Server"),
             product("InMemoryTracing", "swift-distributed-tracing", trait: "Server"), tracing,
-        ],
-        swiftSettings: strict
+        ]
     ),
-    .testTarget(
-        name: "HummingbirdHostingTests",
-        dependencies: [
+    tests(
+        "HummingbirdHostingTests",
+        [
             "HummingbirdHosting", "HTTPHandling", "ClusterRole", httpTypes, hummingbird, lifecycle,
             logging,
-        ],
-        swiftSettings: strict
+        ]
     ),
-    .testTarget(
-        name: "ClusterTestKitTests",
-        dependencies: [
+    tests(
+        "SQLiteReplicaTests",
+        [
+            "SQLiteReplica", "SQLiteEngine", "ClusterTestKit", "ClusterRole", "DeviceRegistry",
+            "OperationQueue", logging,
+        ]
+    ),
+    tests(
+        "ClusterTransportTests",
+        [
+            "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting", "HTTPHandling",
+            "ClusterTestKit", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
+            "OperationQueue", httpClientForServer, httpTypes, lifecycle, logging,
+        ]
+    ),
+    tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
+    tests(
+        "ClusterTestKitTests",
+        [
             "ClusterTestKit", "ClusterRole", "ClusterMembership", "DeviceRegistry",
             "OperationQueue", "NotificationDispatch",
         ]
@@ -240,23 +258,6 @@ let tests: [Target] = [
     tests(
         "PushTransportsTests",
         ["PushTransports", "NotificationDispatch", "ClusterRole", "DeviceRegistry"]
-    ),
-    .testTarget(
-        name: "SQLiteReplicaTests",
-        dependencies: [
-            "SQLiteReplica", "SQLiteEngine", "ClusterTestKit", "ClusterRole", "DeviceRegistry",
-            "OperationQueue", logging,
-        ],
-        swiftSettings: strict
-    ),
-    .testTarget(
-        name: "ClusterTransportTests",
-        dependencies: [
-            "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting", "HTTPHandling",
-            "ClusterTestKit", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
-            "OperationQueue", httpClientForServer, httpTypes, lifecycle, logging,
-        ],
-        swiftSettings: strict
     ),
 ]
 
