@@ -302,6 +302,70 @@ final class LinkEndToEndTests: XCTestCase {
         }
     }
 
+    func test_release_published_isAnnouncedFetchedAndAcknowledged() async throws {
+        let manager = try ManagerScene()
+        let tree = FileManager.default.temporaryDirectory
+            .appending(path: "reeve-tree-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: tree, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: tree) }
+        try Data("hello".utf8).write(to: tree.appending(path: "index.html"))
+        let publisher = ArtifactPublisher(
+            storage: manager.releases,
+            objects: manager.objects,
+            signer: try Ed25519Signer(),
+            capability: manager.capability
+        )
+        // A name with a slash is one segment of the path.
+        let channel: ChannelName = "web/site"
+        _ = try await publisher.publish(tree.path, to: channel)
+        let stored = try await manager.releases.latest(of: channel, tenant: .standard)
+        let published = try XCTUnwrap(stored)
+        try await withServer(manager) { address in
+            let worker = try WorkerScene(addresses: ["http://\(address)"])
+            defer { worker.remove() }
+            let first = try await worker.client.latestRelease(
+                of: channel,
+                tenant: .standard,
+                unlessAt: nil
+            )
+            XCTAssertEqual(first, .release(published))
+            let second = try await worker.client.latestRelease(
+                of: channel,
+                tenant: .standard,
+                unlessAt: published.revision
+            )
+            XCTAssertEqual(second, .unchanged)
+            let bundle = try XCTUnwrap(published.published.bundles.first)
+            let bytes = try await worker.client.bundle(bundle, from: 0).collect(upTo: 1 << 20)
+            XCTAssertEqual(Int64(bytes.count), bundle.byteCount)
+            let word = AppliedRelease(
+                node: worker.node,
+                release: published.release,
+                at: manager.time.now(),
+                floorRecord: [1, 2, 255]
+            )
+            try await worker.client.acknowledge(word, tenant: .standard)
+            let words = try await manager.releases.acknowledgements(
+                of: channel,
+                tenant: .standard
+            )
+            XCTAssertEqual(words, [word])
+            // Nobody speaks for another node.
+            let forged = AppliedRelease(
+                node: NodeID(rawValue: "worker-2"),
+                release: published.release,
+                at: manager.time.now()
+            )
+            do {
+                try await worker.client.acknowledge(forged, tenant: .standard)
+                XCTFail("It was taken.")
+            } catch let error as ClusterLinkError {
+                XCTAssertEqual(error.codeName, "link.wrong-node")
+            }
+            try await worker.replica.close()
+        }
+    }
+
     func test_configuration_thatNamesNobody_isRefused() {
         for addresses in [[], ["10.0.0.1:80"], ["ftp://x"]] as [[String]] {
             XCTAssertThrowsError(

@@ -136,6 +136,11 @@ final class ReplicaTests: XCTestCase {
         try await scene.follow(second, limit: 4)
         XCTAssertEqual(second.deviceCount, 9)
         XCTAssertEqual(second.revision?.history, HistoryID(bits: 8))
+        // The rows of the old one are gone from the file.
+        let generations = try await second.file.database.read { connection in
+            try connection.row("SELECT count(DISTINCT generation) FROM replica") { $0.int(0) }
+        }
+        XCTAssertEqual(generations, 1)
         try await second.close()
     }
 

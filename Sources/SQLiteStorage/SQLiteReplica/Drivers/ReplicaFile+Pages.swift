@@ -12,6 +12,8 @@ extension ReplicaFile {
         var generation: Int64
         /// Whether the page begins a snapshot: what the generation may hold goes first.
         var clearsGeneration = false
+        /// Whether the page ends a snapshot: the generation served before goes.
+        var finishesSnapshot = false
         /// The position the file has afterwards; `nil` inside a snapshot.
         var position: Position?
         var mark: MarkMove = .stays
@@ -64,16 +66,21 @@ extension ReplicaFile {
             receipt.retainedBytes = page.retention.retainedBytes
             if let position = page.position {
                 try Self.write(position, connection)
-                try connection.run(
-                    "DELETE FROM replica WHERE generation <> ?",
-                    position.generation
-                )
+                if page.finishesSnapshot {
+                    try Self.deleteRows(except: position.generation, connection)
+                }
                 try Self.move(page.mark, &receipt, connection)
                 try Self.prune(page, &receipt, connection)
             }
             if let pending = receipt.pending { replaced(pending.lastNumber) }
             return receipt
         }
+    }
+
+    /// Deletes the rows of all other generations. Two ranges, because `<>` would read every row.
+    static func deleteRows(except generation: Int64, _ connection: SQLConnection) throws {
+        try connection.run("DELETE FROM replica WHERE generation < ?", generation)
+        try connection.run("DELETE FROM replica WHERE generation > ?", generation)
     }
 
     private static func put(

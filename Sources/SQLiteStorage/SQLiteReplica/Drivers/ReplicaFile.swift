@@ -108,10 +108,7 @@ struct ReplicaFile: Sendable {
                 contents.position = try Position(decoding: bytes)
             }
             // What an interrupted snapshot left behind.
-            try connection.run(
-                "DELETE FROM replica WHERE generation <> ?",
-                contents.position.generation
-            )
+            try Self.deleteRows(except: contents.position.generation, connection)
             try Self.readRows(connection, into: &contents)
             contents.pending = try Self.pending(after: contents.mark, connection)
             contents.damage.entries = contents.pending.damaged

@@ -101,6 +101,7 @@ extension WorkerReplica: ReplicaStorage {
                 position.revision = page.revision
                 position.contactedAt = now
                 write.position = position
+                write.finishesSnapshot = page.content != .delta
                 if newMark > state.mark {
                     write.mark = .advances(from: state.mark, to: newMark)
                 } else if newMark < state.mark {
