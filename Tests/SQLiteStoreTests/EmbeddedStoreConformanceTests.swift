@@ -1,4 +1,5 @@
 #if SQLite
+import ClusterMembership
 import ClusterTestKit
 import XCTest
 
@@ -47,6 +48,15 @@ final class EmbeddedStoreConformanceTests: XCTestCase {
 
     func test_periodicTasks_onTheEmbeddedStore_keepTheContract() async throws {
         show(try await PeriodicTaskStorageConformance(make).run())
+    }
+
+    func test_releases_onTheEmbeddedStore_keepTheContract() async throws {
+        try await ReleaseStorageConformance {
+            let store = try await EmbeddedScene.open().store
+            return ReleaseStorageConformance.Subject(storage: store) {
+                try await store.acquire(holder: EmbeddedScene.node, duration: .seconds(30)).epoch
+            }
+        }.run()
     }
 
     func test_hints_onTheEmbeddedStore_keepTheContract() async throws {
