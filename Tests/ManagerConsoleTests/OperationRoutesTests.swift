@@ -233,6 +233,10 @@ final class OperationRoutesTests: XCTestCase {
             let answer = try await scene.admin.call(.put, path, bad)
             XCTAssertEqual(answer.status, 400, "\(bad): \(answer.text)")
         }
+        let large = JSONValue.string(String(repeating: "x", count: 70_000))
+        let tooLarge = try await scene.admin.call(.put, path, ["frequency": 60, "payload": large])
+        XCTAssertEqual(tooLarge.status, 413, "no run of it could ever be enqueued")
+        XCTAssertEqual(tooLarge.violations, [])
         let removed = try await scene.admin.send(.delete, path)
         XCTAssertEqual(removed.status, 204)
     }

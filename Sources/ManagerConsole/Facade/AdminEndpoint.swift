@@ -2,6 +2,7 @@
 internal import ClusterRole
 public import HTTPHandling
 internal import HTTPTypes
+internal import OperationQueue
 
 /// The admin API: devices, groups, operations, activities, channels, nodes, tasks and status over
 /// HTTP, as `Documentation/OpenAPI/admin-v1.json` describes it.
@@ -34,9 +35,14 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
         var table = RouteTable(authenticator: authenticator, limits: limits)
         try DeviceRoutes(services: services.devices, time: services.time).add(to: &table)
         try OperationRoutes(services: services.operations).add(to: &table)
+        let operations = services.operations
         try TaskRoutes(
-            tasks: services.operations.tasks,
-            capability: services.cluster.capability,
+            tasks: operations.tasks,
+            runner: PeriodicTaskRunner(
+                tasks: operations.tasks,
+                enqueuer: operations.enqueuer,
+                capability: services.cluster.capability
+            ),
             time: services.time
         ).add(to: &table)
         try ClusterRoutes(services: services).add(to: &table)

@@ -7,7 +7,8 @@ internal import OperationQueue
 /// `/tasks`.
 struct TaskRoutes: Sendable {
     let tasks: any PeriodicTaskStorage
-    let capability: WriteCapability
+    /// Checks and writes; it is not run here.
+    let runner: PeriodicTaskRunner
     let time: any TimeSource
 
     /// The rarest task. A year: what is rarer is done by hand.
@@ -54,7 +55,7 @@ struct TaskRoutes: Sendable {
             due: time.now()
         )
         let tenant = try request.tenant
-        try await tasks.put(wished, tenant: tenant, epoch: try capability.requireEpoch())
+        try await runner.schedule(wished, tenant: tenant)
         return try .fresh(AdminMessages.TaskView(try await task(id, tenant: tenant)))
     }
 
@@ -62,7 +63,7 @@ struct TaskRoutes: Sendable {
         let id = try request.parameters.require("task", as: PeriodicTaskID.self)
         let tenant = try request.tenant
         _ = try await task(id, tenant: tenant)
-        try await tasks.remove(id, tenant: tenant, epoch: try capability.requireEpoch())
+        try await runner.remove(id, tenant: tenant)
         return .empty()
     }
 
