@@ -47,7 +47,8 @@ let coreModules: [Target] = [
     .target(
         name: "ArtifactStore",
         dependencies: [
-            "ClusterRole", "CReeveSystem", "CZstandard", crypto, logging, metrics, tracing, lifecycle,
+            "ClusterRole", "CReeveSystem", "CZstandard", crypto, logging, metrics, tracing,
+            lifecycle,
         ],
         swiftSettings: strict
     ),
@@ -66,7 +67,8 @@ let coreModules: [Target] = [
     .target(
         name: "NotificationDispatch",
         dependencies: [
-            "ClusterRole", "DeviceRegistry", "OperationQueue", collections, logging, metrics, tracing,
+            "ClusterRole", "DeviceRegistry", "OperationQueue", collections, logging, metrics,
+            tracing,
             lifecycle,
         ],
         swiftSettings: strict
@@ -103,7 +105,8 @@ let sqliteModules: [Target] = [
     .target(
         name: "SQLiteReplica",
         dependencies: [
-            "SQLiteEngine", "ClusterRole", "DeviceRegistry", "OperationQueue", grdb, logging, metrics,
+            "SQLiteEngine", "ClusterRole", "DeviceRegistry", "OperationQueue", grdb, logging,
+            metrics,
         ],
         path: "Sources/SQLiteStorage/SQLiteReplica",
         swiftSettings: strict
@@ -119,7 +122,9 @@ let serverModules: [Target] = [
     ),
     .target(
         name: "DeviceGateway",
-        dependencies: ["HTTPHandling", "ClusterRole", "DeviceRegistry", "OperationQueue", httpTypes, logging],
+        dependencies: [
+            "HTTPHandling", "ClusterRole", "DeviceRegistry", "OperationQueue", httpTypes, logging,
+        ],
         swiftSettings: strict
     ),
     .target(
@@ -142,8 +147,10 @@ let serverModules: [Target] = [
     .target(
         name: "ClusterLink",
         dependencies: [
-            "ClusterTransport", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
-            "OperationQueue", "HTTPHandling", httpClientForServer, nio, nioHTTP1, lifecycle, logging,
+            "ClusterTransport", "ClusterRole", "ClusterMembership", "ArtifactStore",
+            "DeviceRegistry",
+            "OperationQueue", "HTTPHandling", httpClientForServer, nio, nioHTTP1, lifecycle,
+            logging,
             metrics,
         ],
         path: "Sources/ClusterTransport/Client",
@@ -152,7 +159,8 @@ let serverModules: [Target] = [
     .target(
         name: "HummingbirdHosting",
         dependencies: [
-            "HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle, logging,
+            "HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle,
+            logging,
         ],
         swiftSettings: strict
     ),
@@ -192,14 +200,17 @@ let commands: [Target] = [
     .target(
         name: "WorkerCommandLine",
         dependencies: [
-            "ReeveWorker", "ClusterRole", configuration, argumentParser, lifecycle, signals, logging,
+            "ReeveWorker", "ClusterRole", configuration, argumentParser, lifecycle, signals,
+            logging,
         ],
         path: "Sources/reeve-worker/CommandLine",
         swiftSettings: strict
     ),
     .executableTarget(
-        name: "reeve-worker", dependencies: ["WorkerCommandLine", argumentParser],
-        path: "Sources/reeve-worker/Main", swiftSettings: strict
+        name: "reeve-worker",
+        dependencies: ["WorkerCommandLine", argumentParser],
+        path: "Sources/reeve-worker/Main",
+        swiftSettings: strict
     ),
     .executableTarget(
         name: "reeve",
@@ -224,9 +235,6 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-import Foundation
-let existing = Set(
-    (try? FileManager.default.contentsOfDirectory(atPath: Context.packageDirectory + "/Tests")) ?? [])
 let core: [Target.Dependency] = [
     "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
     "NotificationDispatch", "ClusterTestKit", lifecycle, logging, metrics,
@@ -281,7 +289,8 @@ let testTargets: [Target] = [
     tests(
         "ClusterTransportTests",
         core + [
-            "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting", "HTTPHandling",
+            "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting",
+            "HTTPHandling",
             httpTypes, httpClientForServer,
         ]
     ),
@@ -291,7 +300,7 @@ let testTargets: [Target] = [
         core + ["reeve", "reeve-worker", "HTTPHandling", "ReeveManager", "ReeveWorker"]
     ),
     tests("HouseTests", core + libraries.map { .target(name: $0) }),
-].filter { existing.contains($0.name) }
+]
 
 /// Documentation is built with `REEVE_DOCUMENTATION=1`; nobody else fetches the plugin.
 let documentation: [Package.Dependency] =
@@ -325,7 +334,8 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(
-            url: "https://github.com/apple/swift-configuration", from: "1.4.0",
+            url: "https://github.com/apple/swift-configuration",
+            from: "1.4.0",
             traits: [.defaults, "CommandLineArguments"]
         ),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
