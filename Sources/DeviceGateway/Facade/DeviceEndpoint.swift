@@ -172,7 +172,7 @@ private struct DeviceRoutes: Sendable {
             try await exchange.exchange(device: device, report: report)
         }
         return .bytes(
-            try encodedAnswer(answer, age: configuration.age()),
+            try encodedAnswer(answer, age: configuration.ageWhileCutOff),
             contentType: MediaType.json,
             headerFields: [.revision: answer.revision.description, .cacheControl: "no-store"]
         )

@@ -13,9 +13,12 @@ public struct DeviceGatewayConfiguration: Sendable {
     public var defaultDeferral: Duration
     /// The limits of bodies; those of the request if `nil`.
     public var limits: HandlerLimits?
-    /// How long this worker has not heard its manager, while it is cut off, else `nil`. Asked for each
+    /// How long ago this worker last heard its manager; `nil` where there is no link. Asked for each
     /// exchange: answer from memory.
     public var age: @Sendable () -> Duration?
+    /// From which ``age`` on the worker counts as cut off, and devices are told. 15 seconds: a link in
+    /// order is heard several times in it.
+    public var cutOffAfter: Duration
     public var time: any TimeSource
 
     public init(
@@ -24,6 +27,7 @@ public struct DeviceGatewayConfiguration: Sendable {
         defaultDeferral: Duration = .seconds(300),
         limits: HandlerLimits? = nil,
         time: any TimeSource = SystemTimeSource(),
+        cutOffAfter: Duration = .seconds(15),
         age: @escaping @Sendable () -> Duration? = { nil }
     ) {
         self.tenant = tenant
@@ -32,6 +36,12 @@ public struct DeviceGatewayConfiguration: Sendable {
         self.limits = limits
         self.time = time
         self.age = age
+        self.cutOffAfter = cutOffAfter
     }
+}
+
+extension DeviceGatewayConfiguration {
+    /// The age of an answer, if it is to be told.
+    var ageWhileCutOff: Duration? { age().flatMap { $0 >= cutOffAfter ? $0 : nil } }
 }
 #endif
