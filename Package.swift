@@ -299,7 +299,7 @@ let testTargets: [Target] = [
         "ProcessTests",
         core + ["reeve", "reeve-worker", "HTTPHandling", "ReeveManager", "ReeveWorker"]
     ),
-    tests("HouseTests", core + libraries.map { .target(name: $0) }),
+    tests("HouseTests", libraries.map { .target(name: $0) }),
 ]
 
 /// Documentation is built with `REEVE_DOCUMENTATION=1`; nobody else fetches the plugin.

@@ -268,7 +268,7 @@ final class DeviceEndpointTests: XCTestCase {
         XCTAssertEqual(state, .delivered)
         for body: JSONValue in [
             ["results": [], "progress": []], ["limit": 0], ["limit": 1_000_000],
-            ["results": nil, "limit": nil, "redeliver": nil],
+            ["results": .null, "limit": .null, "redeliver": .null],
         ] {
             let answer = try await caller.call(.post, exchange, body)
             XCTAssertEqual(answer.status, 200, "\(body): \(answer.text)")

@@ -112,7 +112,7 @@ final class DeviceReportTests: XCTestCase {
         let put = try await caller.call(
             .put,
             path,
-            ["location": ["lat": 52.5], "applications": [], "com.example.till": nil]
+            ["location": ["lat": 52.5], "applications": [], "com.example.till": .null]
         )
         XCTAssertEqual(put.status, 204, put.text)
         let id = DeviceID(rawValue: "tablet-17")

@@ -64,7 +64,7 @@ final class DocumentTests: XCTestCase {
         let offer = try await caller.call(
             .post,
             "/device/v1/exchange",
-            ["new": [["deep": nil]], "limit": 1]
+            ["new": [["deep": .null]], "limit": 1]
         )
         XCTAssertEqual(offer.status, 200, offer.text)
         let execution = try XCTUnwrap(offer.json?["operations"]?[0]?["execution"])

@@ -181,7 +181,7 @@ final class JSONDecodingTests: XCTestCase {
 
     func test_value_literalsAndBytes_areEqualAfterARoundTrip() throws {
         let value: JSONValue = [
-            "null": nil, "yes": true, "int": 9_007_199_254_740_993, "number": 1.5,
+            "null": .null, "yes": true, "int": 9_007_199_254_740_993, "number": 1.5,
             "list": ["a", [:], []],
         ]
         XCTAssertEqual(try JSONValue(parsing: value.encoded()), value)

@@ -107,7 +107,7 @@ final class DeviceRoutesTests: XCTestCase {
             XCTAssertEqual(answer.status, 400, "\(bad)")
             XCTAssertEqual(answer.violations, [])
         }
-        let reset = try await scene.admin.call(.put, path + "/polling", ["frequency": nil])
+        let reset = try await scene.admin.call(.put, path + "/polling", ["frequency": .null])
         XCTAssertEqual(reset.status, 204)
         let plain = try await scene.admin.send(.get, path)
         XCTAssertNil(plain.json?["pollingFrequency"])

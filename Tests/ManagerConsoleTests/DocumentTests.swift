@@ -67,7 +67,7 @@ final class DocumentTests: XCTestCase {
         let rows: [(String, String, JSONValue?, String)] = [
             ("GET", "devices/nobody", nil, "devices.unknown-device"),
             ("DELETE", "devices/nobody", nil, "devices.unknown-device"),
-            ("PUT", "devices/nobody/polling", ["frequency": nil], "devices.unknown-device"),
+            ("PUT", "devices/nobody/polling", ["frequency": .null], "devices.unknown-device"),
             ("GET", "activities/\(unknown)", nil, "operations.unknown-activity"),
             ("GET", "activities/\(unknown)/executions", nil, "operations.unknown-activity"),
             ("POST", "activities/\(unknown)/cancel", nil, "operations.unknown-activity"),
@@ -101,7 +101,7 @@ final class DocumentTests: XCTestCase {
         for operation in scene.admin.document.operations {
             guard case .object(var body) = operation.example else { continue }
             if operation.id == "publishRelease" { body["directory"] = .string(tree) }
-            body["unknown"] = ["deep": [1, nil]]
+            body["unknown"] = ["deep": [1, .null]]
             var path = operation.path
             for (name, value) in names {
                 path = path.replacingOccurrences(of: "{\(name)}", with: value)

@@ -25,7 +25,7 @@ final class OperationRoutesTests: XCTestCase {
             path,
             [
                 "target": ["devices": ["tablet-17", "nobody"]], "code": "lock", "type": "config",
-                "payload": ["b": 1, "a": [nil, "é"]], "priority": -3, "order": "strict",
+                "payload": ["b": 1, "a": [.null, "é"]], "priority": -3, "order": "strict",
                 "expiresAfter": 90.5, "deliveryLease": 5, "wake": "none",
             ]
         )
