@@ -1,3 +1,4 @@
+import Foundation
 // swift-tools-version: 6.2
 import PackageDescription
 
@@ -47,7 +48,8 @@ let coreModules: [Target] = [
     .target(
         name: "ArtifactStore",
         dependencies: [
-            "ClusterRole", "CReeveSystem", "CZstandard", crypto, logging, metrics, tracing, lifecycle,
+            "ClusterRole", "CReeveSystem", "CZstandard", crypto, logging, metrics, tracing,
+            lifecycle,
         ],
         swiftSettings: strict
     ),
@@ -66,7 +68,8 @@ let coreModules: [Target] = [
     .target(
         name: "NotificationDispatch",
         dependencies: [
-            "ClusterRole", "DeviceRegistry", "OperationQueue", collections, logging, metrics, tracing,
+            "ClusterRole", "DeviceRegistry", "OperationQueue", collections, logging, metrics,
+            tracing,
             lifecycle,
         ],
         swiftSettings: strict
@@ -103,7 +106,8 @@ let sqliteModules: [Target] = [
     .target(
         name: "SQLiteReplica",
         dependencies: [
-            "SQLiteEngine", "ClusterRole", "DeviceRegistry", "OperationQueue", grdb, logging, metrics,
+            "SQLiteEngine", "ClusterRole", "DeviceRegistry", "OperationQueue", grdb, logging,
+            metrics,
         ],
         path: "Sources/SQLiteStorage/SQLiteReplica",
         swiftSettings: strict
@@ -119,7 +123,9 @@ let serverModules: [Target] = [
     ),
     .target(
         name: "DeviceGateway",
-        dependencies: ["HTTPHandling", "ClusterRole", "DeviceRegistry", "OperationQueue", httpTypes, logging],
+        dependencies: [
+            "HTTPHandling", "ClusterRole", "DeviceRegistry", "OperationQueue", httpTypes, logging,
+        ],
         swiftSettings: strict
     ),
     .target(
@@ -142,8 +148,10 @@ let serverModules: [Target] = [
     .target(
         name: "ClusterLink",
         dependencies: [
-            "ClusterTransport", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
-            "OperationQueue", "HTTPHandling", httpClientForServer, nio, nioHTTP1, lifecycle, logging,
+            "ClusterTransport", "ClusterRole", "ClusterMembership", "ArtifactStore",
+            "DeviceRegistry",
+            "OperationQueue", "HTTPHandling", httpClientForServer, nio, nioHTTP1, lifecycle,
+            logging,
             metrics,
         ],
         path: "Sources/ClusterTransport/Client",
@@ -152,7 +160,8 @@ let serverModules: [Target] = [
     .target(
         name: "HummingbirdHosting",
         dependencies: [
-            "HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle, logging,
+            "HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle,
+            logging,
         ],
         swiftSettings: strict
     ),
@@ -192,14 +201,17 @@ let commands: [Target] = [
     .target(
         name: "WorkerCommandLine",
         dependencies: [
-            "ReeveWorker", "ClusterRole", configuration, argumentParser, lifecycle, signals, logging,
+            "ReeveWorker", "ClusterRole", configuration, argumentParser, lifecycle, signals,
+            logging,
         ],
         path: "Sources/reeve-worker/CommandLine",
         swiftSettings: strict
     ),
     .executableTarget(
-        name: "reeve-worker", dependencies: ["WorkerCommandLine", argumentParser],
-        path: "Sources/reeve-worker/Main", swiftSettings: strict
+        name: "reeve-worker",
+        dependencies: ["WorkerCommandLine", argumentParser],
+        path: "Sources/reeve-worker/Main",
+        swiftSettings: strict
     ),
     .executableTarget(
         name: "reeve",
@@ -224,9 +236,10 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .testTarget(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-import Foundation
 let existing = Set(
-    (try? FileManager.default.contentsOfDirectory(atPath: Context.packageDirectory + "/Tests")) ?? [])
+    (try? FileManager.default.contentsOfDirectory(atPath: Context.packageDirectory + "/Tests"))
+        ?? []
+)
 let core: [Target.Dependency] = [
     "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
     "NotificationDispatch", "ClusterTestKit", lifecycle, logging, metrics,
@@ -281,7 +294,8 @@ let testTargets: [Target] = [
     tests(
         "ClusterTransportTests",
         core + [
-            "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting", "HTTPHandling",
+            "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting",
+            "HTTPHandling",
             httpTypes, httpClientForServer,
         ]
     ),
@@ -290,7 +304,7 @@ let testTargets: [Target] = [
         "ProcessTests",
         core + ["reeve", "reeve-worker", "HTTPHandling", "ReeveManager", "ReeveWorker"]
     ),
-    tests("HouseTests", core + libraries.map { .target(name: $0) }),
+    tests("HouseTests", libraries.map { .target(name: $0) }),
 ].filter { existing.contains($0.name) }
 
 /// Documentation is built with `REEVE_DOCUMENTATION=1`; nobody else fetches the plugin.
@@ -325,7 +339,8 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
         .package(
-            url: "https://github.com/apple/swift-configuration", from: "1.4.0",
+            url: "https://github.com/apple/swift-configuration",
+            from: "1.4.0",
             traits: [.defaults, "CommandLineArguments"]
         ),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
