@@ -20,10 +20,12 @@ extension RouterMethods {
     /// application.
     ///
     /// - Parameters:
+    ///   - handler: answers every request below the prefix.
     ///   - prefix: literal segments.
     ///   - limits: limits on bodies, JSON and requests at once.
     ///   - identity: who is calling, as your application knows it; `nil` leaves it to the bearer
-    ///   token the handler itself understands. An error it throws is your application's to answer.
+    ///     token the handler itself understands. An error it throws is your application's to
+    ///     answer.
     @discardableResult
     public func mount(
         _ handler: any HTTPHandler,

@@ -73,7 +73,9 @@ public struct ManagerConfiguration: Sendable {
         )
         if let token = config.string(forKey: "admin.token", isSecret: true) {
             identities[token] = Identity(
-                name: "admin", tenant: tenant, permissions: Permission.everything
+                name: "admin",
+                tenant: tenant,
+                permissions: Permission.everything
             )
         }
         for pair in config.stringArray(forKey: "link.tokens", isSecret: true) ?? [] {
@@ -84,7 +86,9 @@ public struct ManagerConfiguration: Sendable {
             }
             let worker = try NodeID(validating: String(pair[..<separator]))
             identities[String(pair[pair.index(after: separator)...])] = Identity(
-                name: worker.rawValue, tenant: tenant, permissions: [.link]
+                name: worker.rawValue,
+                tenant: tenant,
+                permissions: [.link]
             )
         }
         enrolmentSecret = config.string(forKey: "enrolment.secret", isSecret: true)
@@ -106,7 +110,9 @@ public struct ManagerConfiguration: Sendable {
             throw ManagerConfigurationError("polling.frequency is at least 0.1 seconds.")
         }
         for token in identities.keys where token.utf8.count < 16 {
-            throw ManagerConfigurationError("A token has at least 16 characters; use 32 random bytes.")
+            throw ManagerConfigurationError(
+                "A token has at least 16 characters; use 32 random bytes."
+            )
         }
     }
 }

@@ -68,8 +68,10 @@ public final class ManagerNode: Service {
             key: try files.key("secrets-key", random: configuration.random)
         )
         let store = try await EmbeddedStore.open(
-            path: files.path("store.db"), node: configuration.node,
-            secrets: secrets, random: configuration.random
+            path: files.path("store.db"),
+            node: configuration.node,
+            secrets: secrets,
+            random: configuration.random
         )
         do {
             return try await ManagerNode(configuration, files: files, store: store)
@@ -80,22 +82,31 @@ public final class ManagerNode: Service {
     }
 
     private init(
-        _ configuration: ManagerConfiguration, files: NodeDirectory, store: EmbeddedStore
+        _ configuration: ManagerConfiguration,
+        files: NodeDirectory,
+        store: EmbeddedStore
     ) async throws {
         let (time, random) = (configuration.time, configuration.random)
         self.configuration = configuration
         self.store = store
         let lease = try await store.acquire(
-            holder: configuration.node, duration: .seconds(15)
+            holder: configuration.node,
+            duration: .seconds(15)
         )
         capability = WriteCapability(epoch: lease.epoch)
         operations = OperationEnqueuer(
-            storage: store, capability: capability, clock: time, random: random
+            storage: store,
+            capability: capability,
+            clock: time,
+            random: random
         )
         activities = ActivityBrowser(reader: store)
         devices = DeviceDirectory(reader: store)
         administration = DeviceAdministration(
-            storage: store, capability: capability, clock: time, random: random
+            storage: store,
+            capability: capability,
+            clock: time,
+            random: random
         )
         let signer = try Ed25519Signer(file: files.path("signing-key"), random: random)
         publicKey = signer.publicKey
@@ -106,16 +117,24 @@ public final class ManagerNode: Service {
         publishing.time = time
         publishing.random = random
         publisher = ArtifactPublisher(
-            storage: store, objects: objects, signer: signer, capability: capability,
+            storage: store,
+            objects: objects,
+            signer: signer,
+            capability: capability,
             configuration: publishing
         )
         tasks = PeriodicTaskRunner(
-            tasks: store, enqueuer: operations, capability: capability,
+            tasks: store,
+            enqueuer: operations,
+            capability: capability,
             settings: PeriodicTaskRunner.Settings(clock: time)
         )
         dispatcher = WakeDispatcher(
-            storage: store, transports: configuration.transports, capability: capability,
-            clock: time, random: random
+            storage: store,
+            transports: configuration.transports,
+            capability: capability,
+            clock: time,
+            random: random
         )
         let clusterMembers = ClusterMembers(registry: store)
         members = clusterMembers.writer(for: capability, clock: time)
@@ -124,14 +143,21 @@ public final class ManagerNode: Service {
         let services = AdminServices(
             devices: AdminServices.Devices(directory: devices, administration: administration),
             operations: AdminServices.Operations(
-                enqueuer: operations, activities: activities, tasks: store
+                enqueuer: operations,
+                activities: activities,
+                tasks: store
             ),
             cluster: AdminServices.Cluster(
-                node: configuration.node, role: .manager, capability: capability,
-                members: clusterMembers, revisions: store, wakes: store
+                node: configuration.node,
+                role: .manager,
+                capability: capability,
+                members: clusterMembers,
+                revisions: store,
+                wakes: store
             ),
             releases: AdminServices.Releases(
-                publisher: publisher, roots: try PublishRoots(configuration.publishRoots)
+                publisher: publisher,
+                roots: try PublishRoots(configuration.publishRoots)
             ),
             time: time
         )
@@ -139,19 +165,24 @@ public final class ManagerNode: Service {
         statusPage = try StatusPage(services, authenticator: tokens)
         link = try LinkEndpoint(
             services: LinkServices(
-                replicas: store, operations: store, devices: store,
+                replicas: store,
+                operations: store,
+                devices: store,
                 enrolment: EnrolmentDesk(
                     administration: administration,
                     policy: configuration.enrolmentSecret.map {
                         SharedSecretPolicy(secret: $0) as any EnrolmentPolicy
                     } ?? NobodyEnrols()
                 ),
-                hints: store, releases: store, objects: objects,
+                hints: store,
+                releases: store,
+                objects: objects,
                 authority: { [capability, members] in
                     LinkAuthority(capability: capability, members: members)
                 }
             ),
-            authenticator: tokens, time: time
+            authenticator: tokens,
+            time: time
         )
     }
 
@@ -162,10 +193,13 @@ public final class ManagerNode: Service {
     public func run() async throws {
         let server = try ReeveServer(
             configuration: ReeveServerConfiguration(address: configuration.address),
-            mounts: try mounts(), time: configuration.time, logger: configuration.logger
+            mounts: try mounts(),
+            time: configuration.time,
+            logger: configuration.logger
         )
         let node = try ReeveNode(
-            id: configuration.node, profile: configuration.profile,
+            id: configuration.node,
+            profile: configuration.profile,
             components: configuration.components + background + [
                 NodeComponent("http", roles: [.manager]) { server }
             ],
@@ -184,7 +218,9 @@ public final class ManagerNode: Service {
     /// What runs beside the HTTP server: waking, expiry, periodic tasks, watching members.
     public var background: [NodeComponent] {
         let expiry = ExpiryTask(
-            storage: store, capability: capability, clock: configuration.time
+            storage: store,
+            capability: capability,
+            clock: configuration.time
         )
         return [
             NodeComponent("members", roles: [.manager]) { [members] in members },
@@ -226,7 +262,8 @@ public final class ManagerNode: Service {
         guard let frequency = configuration.informationFrequency else { return }
         try await tasks.schedule(
             PeriodicTask(
-                id: PeriodicTaskID(rawValue: "device-information"), frequency: frequency,
+                id: PeriodicTaskID(rawValue: "device-information"),
+                frequency: frequency,
                 due: configuration.time.now()
             ),
             tenant: configuration.tenant

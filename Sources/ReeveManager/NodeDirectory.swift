@@ -13,7 +13,8 @@ struct NodeDirectory {
     func make() throws {
         for name in [root, path("scratch")] {
             try FileManager.default.createDirectory(
-                atPath: name, withIntermediateDirectories: true,
+                atPath: name,
+                withIntermediateDirectories: true,
                 attributes: [.posixPermissions: 0o700]
             )
         }
@@ -29,10 +30,14 @@ struct NodeDirectory {
         if let data = FileManager.default.contents(atPath: file) { return Array(data) }
         let bytes = random.bytes(32)
         let isMade = FileManager.default.createFile(
-            atPath: file, contents: Data(bytes), attributes: [.posixPermissions: 0o600]
+            atPath: file,
+            contents: Data(bytes),
+            attributes: [.posixPermissions: 0o600]
         )
         guard isMade else {
-            throw ManagerConfigurationError("The file \(file) cannot be written. Check the directory.")
+            throw ManagerConfigurationError(
+                "The file \(file) cannot be written. Check the directory."
+            )
         }
         return bytes
     }

@@ -47,7 +47,8 @@ public final class WorkerNode: Service {
     public static func open(_ configuration: WorkerConfiguration) async throws -> WorkerNode {
         try configuration.validate()
         try FileManager.default.createDirectory(
-            atPath: configuration.directory + "/channels", withIntermediateDirectories: true,
+            atPath: configuration.directory + "/channels",
+            withIntermediateDirectories: true,
             attributes: [.posixPermissions: 0o700]
         )
         return try WorkerNode(configuration)
@@ -59,23 +60,31 @@ public final class WorkerNode: Service {
         let client = try LinkClient(
             node: configuration.node,
             configuration: LinkClientConfiguration(
-                addresses: configuration.managers, token: configuration.token
+                addresses: configuration.managers,
+                token: configuration.token
             ),
             random: random
         )
         var replicaConfiguration = WorkerReplicaConfiguration()
         replicaConfiguration.spool.maximumBytes = configuration.spoolBytes
         let replica = try WorkerReplica(
-            path: configuration.directory + "/replica.db", node: configuration.node, oracle: client,
-            configuration: replicaConfiguration, time: time, random: random
+            path: configuration.directory + "/replica.db",
+            node: configuration.node,
+            oracle: client,
+            configuration: replicaConfiguration,
+            time: time,
+            random: random
         )
         self.replica = replica
         authenticator = replica
         contacts = ContactBatcher(inbox: replica, clock: time)
         exchange = DeviceExchange(
-            reader: replica, inbox: replica, contacts: contacts,
+            reader: replica,
+            inbox: replica,
+            contacts: contacts,
             settings: DeviceExchange.Settings(
-                clock: time, random: random,
+                clock: time,
+                random: random,
                 schedule: PollingSchedule(
                     defaultFrequency: configuration.pollingFrequency,
                     minimum: min(.seconds(1), configuration.pollingFrequency)
@@ -87,31 +96,41 @@ public final class WorkerNode: Service {
         gateway.age = { [replica] in replica.age }
         gateway.time = time
         deviceAPI = try DeviceEndpoint(
-            exchange: exchange, authenticator: replica, enrolment: client, configuration: gateway
+            exchange: exchange,
+            authenticator: replica,
+            enrolment: client,
+            configuration: gateway
         )
         var syncs: [ChannelName: ArtifactSync] = [:]
         var transfers: [ChannelName: TransferLog] = [:]
         for (channel, deployer) in configuration.channels {
             let log = TransferLog(time: time)
             var settings = SyncConfiguration(
-                node: configuration.node, tenant: configuration.tenant
+                node: configuration.node,
+                tenant: configuration.tenant
             )
             settings.time = time
             settings.random = random
             transfers[channel] = log
             syncs[channel] = ArtifactSync(
-                channel: channel, source: ObservedReleaseSource(base: client, log: log),
+                channel: channel,
+                source: ObservedReleaseSource(base: client, log: log),
                 directory: "\(configuration.directory)/channels/\(channel.pathComponent)",
-                deployer: deployer, trusted: configuration.trusted, configuration: settings
+                deployer: deployer,
+                trusted: configuration.trusted,
+                configuration: settings
             )
         }
         self.syncs = syncs
         self.transfers = transfers
         revisions = RevisionSignal(syncs: Array(syncs.values))
         workerLink = WorkerLink(
-            client: client, replica: replica,
+            client: client,
+            replica: replica,
             configuration: WorkerLinkConfiguration(address: configuration.address.description),
-            hints: revisions, time: time, random: random
+            hints: revisions,
+            time: time,
+            random: random
         )
     }
 
@@ -125,11 +144,13 @@ public final class WorkerNode: Service {
     /// - Throws: ``ArtifactStoreError`` with code `notFound` before the first release, or what `body`
     ///   throws.
     public func withActiveRelease<Result>(
-        of channel: ChannelName, _ body: (ActiveRelease) async throws -> Result
+        of channel: ChannelName,
+        _ body: (ActiveRelease) async throws -> Result
     ) async throws -> Result {
         guard let lease = syncs[channel]?.lease() else {
             throw ArtifactStoreError(
-                .notFound, "Channel \(channel) has no active release yet. Publish one, or wait."
+                .notFound,
+                "Channel \(channel) has no active release yet. Publish one, or wait."
             )
         }
         defer { lease.end() }
@@ -147,7 +168,8 @@ public final class WorkerNode: Service {
             isHandingOut: replica.isHandingOut,
             releases: syncs.keys.sorted().flatMap { channel in
                 transfers[channel]?.statuses(
-                    channel: channel, active: syncs[channel]?.active?.release.number
+                    channel: channel,
+                    active: syncs[channel]?.active?.release.number
                 ) ?? []
             }
         )
@@ -158,10 +180,13 @@ public final class WorkerNode: Service {
     public func run() async throws {
         let server = try ReeveServer(
             configuration: ReeveServerConfiguration(address: configuration.address),
-            mounts: try mounts(), time: configuration.time, logger: configuration.logger
+            mounts: try mounts(),
+            time: configuration.time,
+            logger: configuration.logger
         )
         let node = try ReeveNode(
-            id: configuration.node, profile: configuration.profile,
+            id: configuration.node,
+            profile: configuration.profile,
             components: background + configuration.components + [
                 NodeComponent("http", roles: [.worker]) { server }
             ],
@@ -184,7 +209,8 @@ public final class WorkerNode: Service {
         ]
             + syncs.sorted { $0.key < $1.key }.map { channel, sync in
                 NodeComponent(
-                    ComponentName(rawValue: "sync-\(channel.pathComponent)"), roles: [.worker]
+                    ComponentName(rawValue: "sync-\(channel.pathComponent)"),
+                    roles: [.worker]
                 ) { sync }
             }
     }
@@ -193,7 +219,9 @@ public final class WorkerNode: Service {
         var root = RouteTable(
             authenticator: InMemoryTokens([
                 configuration.token: Identity(
-                    name: "operator", tenant: configuration.tenant, permissions: [.read]
+                    name: "operator",
+                    tenant: configuration.tenant,
+                    permissions: [.read]
                 )
             ])
         )
@@ -202,7 +230,8 @@ public final class WorkerNode: Service {
                 replica.revision == nil ? "no snapshot of a manager has been received yet" : nil
             }
         ]).add(to: &root)
-        try root.get("/status", operationID: "status", access: .permission(.read)) { [weak self] _ in
+        try root.get("/status", operationID: "status", access: .permission(.read)) {
+            [weak self] _ in
             try .json(self?.status)
         }
         return [

@@ -67,9 +67,12 @@ final class TransferLog: Sendable {
             let took = now - (state.began ?? now)
             state.finished.append(
                 ReleaseStatus(
-                    channel: applied.channel.rawValue, number: applied.number.rawValue,
-                    isActive: false, bytesReceived: state.bytes,
-                    isIncremental: state.isIncremental, duration: Double(took.milliseconds) / 1_000
+                    channel: applied.channel.rawValue,
+                    number: applied.number.rawValue,
+                    isActive: false,
+                    bytesReceived: state.bytes,
+                    isIncremental: state.isIncremental,
+                    duration: Double(took.milliseconds) / 1_000
                 )
             )
             state.finished.removeFirst(max(0, state.finished.count - Self.capacity))
@@ -93,7 +96,9 @@ struct ObservedReleaseSource: ReleaseSource {
     let log: TransferLog
 
     func latestRelease(
-        of channel: ChannelName, tenant: TenantID, unlessAt revision: Revision?
+        of channel: ChannelName,
+        tenant: TenantID,
+        unlessAt revision: Revision?
     ) async throws -> ReleaseAnswer {
         let answer = try await base.latestRelease(of: channel, tenant: tenant, unlessAt: revision)
         log.onLook()

@@ -61,7 +61,8 @@ struct PublishCommand: AsyncParsableCommand {
             if allowAbsoluteLinks { body["allowAbsoluteLinks"] = true }
             try printJSON(
                 await options.client().post(
-                    "/admin/v1/channels/\(JSONClient.segment(channel))/releases", .object(body)
+                    "/admin/v1/channels/\(JSONClient.segment(channel))/releases",
+                    .object(body)
                 )
             )
         }
@@ -71,7 +72,8 @@ struct PublishCommand: AsyncParsableCommand {
 /// `reeve enqueue CODE --group NAME | --device ID …`
 struct EnqueueCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "enqueue", abstract: "Enqueues an operation to devices or to a group."
+        commandName: "enqueue",
+        abstract: "Enqueues an operation to devices or to a group."
     )
 
     @OptionGroup var options: ManagerOptions
@@ -96,7 +98,9 @@ struct EnqueueCommand: AsyncParsableCommand {
             if let payload { body["payload"] = try JSONValue(parsing: Array(payload.utf8)) }
             try printJSON(
                 await options.client().post(
-                    "/admin/v1/operations", .object(body), idempotencyKey: idempotencyKey
+                    "/admin/v1/operations",
+                    .object(body),
+                    idempotencyKey: idempotencyKey
                 )
             )
         }
@@ -128,7 +132,8 @@ struct StatusCommand: AsyncParsableCommand {
 /// `reeve devices`
 struct DevicesCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "devices", abstract: "Lists devices, or shows one with what it told."
+        commandName: "devices",
+        abstract: "Lists devices, or shows one with what it told."
     )
 
     @OptionGroup var options: ManagerOptions

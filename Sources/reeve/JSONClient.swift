@@ -35,7 +35,9 @@ struct JSONClient: Sendable {
     func get(_ path: String) async throws -> JSONValue { try await call(.GET, path, body: nil) }
 
     func post(
-        _ path: String, _ body: JSONValue, idempotencyKey: String? = nil
+        _ path: String,
+        _ body: JSONValue,
+        idempotencyKey: String? = nil
     ) async throws -> JSONValue {
         try await call(.POST, path, body: body, idempotencyKey: idempotencyKey)
     }
@@ -50,13 +52,17 @@ struct JSONClient: Sendable {
     }
 
     private func call(
-        _ method: NIOHTTP1.HTTPMethod, _ path: String, body: JSONValue?,
+        _ method: NIOHTTP1.HTTPMethod,
+        _ path: String,
+        body: JSONValue?,
         idempotencyKey: String? = nil
     ) async throws -> JSONValue {
         var request = HTTPClientRequest(url: base + path)
         request.method = method
         if let token { request.headers.add(name: "Authorization", value: "Bearer \(token)") }
-        if let idempotencyKey { request.headers.add(name: "Idempotency-Key", value: idempotencyKey) }
+        if let idempotencyKey {
+            request.headers.add(name: "Idempotency-Key", value: idempotencyKey)
+        }
         if let body {
             request.headers.add(name: "Content-Type", value: "application/json")
             request.body = .bytes(ByteBuffer(bytes: try body.encoded()))
@@ -79,7 +85,9 @@ struct JSONClient: Sendable {
 
 extension JSONValue {
     var elements: [JSONValue] { if case .array(let elements) = self { elements } else { [] } }
-    var members: [String: JSONValue] { if case .object(let members) = self { members } else { [:] } }
+    var members: [String: JSONValue] {
+        if case .object(let members) = self { members } else { [:] }
+    }
     /// An integer, or 0 where there is none.
     var count: Int { Int(integerValue ?? 0) }
     /// A number of either kind.

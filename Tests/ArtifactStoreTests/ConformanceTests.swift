@@ -22,13 +22,6 @@ final class ArtifactConformanceTests: XCTestCase {
         }.run()
     }
 
-    func test_inMemoryReleaseStorage_keepsItsContract() async throws {
-        try await ReleaseStorageConformance {
-            let ledger = InMemoryLedger()
-            return .init(storage: InMemoryReleaseStorage(ledger: ledger)) { ledger.raiseEpoch() }
-        }.run()
-    }
-
     func test_brokenObjectStorages_areFound() async throws {
         for fault in BrokenObjectStorage.Fault.allCases {
             do {

@@ -59,14 +59,32 @@ final class ConformanceTests: XCTestCase {
 
     func test_workers_ofEveryKind_keepTheContract() async throws {
         for worker in DriverTable.workers {
-            let suite = PendingWorkConformance(worker.store, worker: worker.make)
-            try show(try await suite.run(), worker.name)
+            do {
+                let suite = PendingWorkConformance(worker.store, worker: worker.make)
+                try show(try await suite.run(), worker.name)
+            } catch {
+                XCTFail("\(worker.name): \(error)")
+            }
         }
     }
 
     func test_hintBuses_ofEveryKind_keepTheContract() async throws {
         for bus in DriverTable.buses {
-            try show(try await HintBusConformance(bus.make).run(), bus.name)
+            do {
+                try show(try await HintBusConformance(bus.make).run(), bus.name)
+            } catch {
+                XCTFail("\(bus.name): \(error)")
+            }
+        }
+    }
+
+    func test_releases_onEveryStorage_keepTheContract() async throws {
+        for releases in DriverTable.releases {
+            do {
+                try await ReleaseStorageConformance(releases.make).run()
+            } catch {
+                XCTFail("\(releases.name): \(error)")
+            }
         }
     }
 }

@@ -1,3 +1,4 @@
+import ArtifactStore
 import ClusterMembership
 import ClusterRole
 import ClusterTestKit
@@ -21,18 +22,31 @@ enum DriverTable {
         let make: @Sendable () async throws -> HintBusUnderTest
     }
 
-    static let stores: [Store] = [
-        Store(name: "in memory", make: inMemory),
-        Store(name: "in memory, one holder", make: inMemoryOfOneHolder),
-    ]
+    struct Releases: Sendable {
+        let name: String
+        let make: @Sendable () async throws -> ReleaseStorageConformance.Subject
+    }
 
-    static let workers: [Worker] = [
-        Worker(name: "in process, in memory", make: inProcess, store: inMemory)
-    ]
+    static let stores: [Store] =
+        [
+            Store(name: "in memory", make: inMemory),
+            Store(name: "in memory, one holder", make: inMemoryOfOneHolder),
+        ] + embeddedStores
 
-    static let buses: [Bus] = [
-        Bus(name: "in memory", make: inMemoryBus)
-    ]
+    static let workers: [Worker] =
+        [
+            Worker(name: "in process, in memory", make: inProcess, store: inMemory)
+        ] + embeddedWorkers
+
+    static let buses: [Bus] =
+        [
+            Bus(name: "in memory", make: inMemoryBus)
+        ] + embeddedBuses
+
+    static let releases: [Releases] =
+        [
+            Releases(name: "in memory", make: inMemoryReleases)
+        ] + embeddedReleases
 }
 
 extension DriverTable {
@@ -53,6 +67,11 @@ extension DriverTable {
         HintBusUnderTest(InMemoryHintBus())
     }
 
+    @Sendable static func inMemoryReleases() async throws -> ReleaseStorageConformance.Subject {
+        let ledger = InMemoryLedger()
+        return .init(storage: InMemoryReleaseStorage(ledger: ledger)) { ledger.raiseEpoch() }
+    }
+
     @Sendable static func inProcess(
         _ epoch: Epoch,
         _ store: StoreUnderTest
@@ -68,3 +87,12 @@ extension DriverTable {
         )
     }
 }
+
+#if !SQLite
+extension DriverTable {
+    static let embeddedStores: [Store] = []
+    static let embeddedWorkers: [Worker] = []
+    static let embeddedBuses: [Bus] = []
+    static let embeddedReleases: [Releases] = []
+}
+#endif

@@ -142,27 +142,4 @@ struct EmbeddedScene: Sendable {
         }
     }
 }
-
-extension StoreUnderTest {
-    /// The drivers of one embedded store.
-    static func embedded(_ scene: EmbeddedScene) -> StoreUnderTest {
-        let store = scene.store
-        var subject = StoreUnderTest(
-            devices: store,
-            operations: store,
-            newEpoch: {
-                try await store.acquire(holder: EmbeddedScene.node, duration: .seconds(30)).epoch
-            }
-        )
-        subject.replicas = store
-        subject.wakes = store
-        subject.log = store
-        subject.members = store
-        subject.tasks = store
-        subject.leases = store
-        subject.reopen = { .embedded(try await scene.reopened()) }
-        subject.close = { try await store.close() }
-        return subject
-    }
-}
 #endif

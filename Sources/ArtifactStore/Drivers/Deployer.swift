@@ -30,7 +30,9 @@ public protocol Deployer: Sendable {
     /// Loads the new release beside the old one, which is still served. The tree must be treated as
     /// read-only: its files may be shared with other releases.
     ///
-    /// - Parameter old: `nil` for the first release, and after a restart.
+    /// - Parameters:
+    ///   - new: the release to be served next, complete on disk.
+    ///   - old: `nil` for the first release, and after a restart.
     /// - Throws: anything, to refuse the release: the old one stays.
     func prepare(_ new: ActiveRelease, replacing old: ActiveRelease?) async throws
 

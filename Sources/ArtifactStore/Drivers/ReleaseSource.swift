@@ -15,8 +15,10 @@ public enum ReleaseAnswer: Hashable, Sendable {
 public protocol ReleaseSource: Sendable {
     /// The newest release of a channel.
     ///
-    /// - Parameter revision: what the caller has seen; ``ReleaseAnswer/unchanged`` if nothing is
-    ///   newer.
+    /// - Parameters:
+    ///   - channel: the channel whose newest release is asked for.
+    ///   - tenant: the tenant the channel belongs to.
+    ///   - revision: what the caller has seen; ``ReleaseAnswer/unchanged`` if nothing is newer.
     func latestRelease(
         of channel: ChannelName,
         tenant: TenantID,
@@ -36,8 +38,11 @@ public struct InProcessReleaseSource: ReleaseSource {
     private let objects: any ObjectStorage
     private let capability: WriteCapability
 
-    /// - Parameter capability: acknowledgements are written with its epoch; the manager's half of
-    ///   the process holds it.
+    /// - Parameters:
+    ///   - storage: the records of releases.
+    ///   - objects: where the bundles' bytes are read.
+    ///   - capability: acknowledgements are written with its epoch; the manager's half of the
+    ///     process holds it.
     public init(
         storage: any ReleaseStorage,
         objects: any ObjectStorage,

@@ -12,6 +12,7 @@ public protocol ReleaseStorage: Sendable {
     /// - Parameters:
     ///   - release: its number is the next one after `previous`.
     ///   - previous: the newest release the caller knows; `nil` for an empty channel.
+    ///   - epoch: the writer's; a store that knows a higher one refuses the write.
     /// - Returns: the revision of the write. Durable on return.
     /// - Throws: ``ArtifactStoreError`` with code `conflict` and both numbers, if `previous` is not
     ///   the newest; then nothing was written.
@@ -27,6 +28,8 @@ public protocol ReleaseStorage: Sendable {
     /// Releases of a channel, newest first.
     ///
     /// - Parameters:
+    ///   - channel: the channel they were published to.
+    ///   - tenant: the tenant the channel belongs to.
     ///   - before: only releases with a lower number; `nil` begins at the newest.
     ///   - limit: at most so many; at least 1.
     func releases(
@@ -39,6 +42,7 @@ public protocol ReleaseStorage: Sendable {
     /// The channels of a tenant that have a release, by name.
     ///
     /// - Parameters:
+    ///   - tenant: the tenant whose channels are listed.
     ///   - after: only names behind it; `nil` begins at the first.
     ///   - limit: at most so many; at least 1.
     func channels(

@@ -31,7 +31,9 @@ public actor ArtifactPublisher: ReleaseWriter {
     /// - Parameters:
     ///   - storage: the records of releases.
     ///   - objects: where the bundles' bytes go.
+    ///   - signer: signs each release; nodes must trust its key.
     ///   - capability: the coordinator's right to write; publishing ends when it is revoked.
+    ///   - configuration: limits of size and number; the standard ones work.
     public init(
         storage: any ReleaseStorage,
         objects: any ObjectStorage,
@@ -56,6 +58,9 @@ public actor ArtifactPublisher: ReleaseWriter {
     /// - Parameters:
     ///   - directory: a path of this machine.
     ///   - channel: where to; it begins with its first release.
+    ///   - tenant: the tenant the channel belongs to.
+    ///   - options: the kind of artifact, the links it may have, and what to do with a tree that
+    ///     is empty or the newest already.
     public func publish(
         _ directory: String,
         to channel: ChannelName,

@@ -49,9 +49,13 @@ public actor ArtifactSync: Service {
     }
 
     /// - Parameters:
-    ///   - directory: an absolute path; the directory belongs to this object alone and is made if its
-    ///     parent exists. It needs room for three trees.
+    ///   - channel: the channel that is followed.
+    ///   - source: where releases and bundles come from.
+    ///   - directory: an absolute path; the directory belongs to this object alone and is made if
+    ///     its parent exists. It needs room for three trees.
+    ///   - deployer: loads each release and takes it into use.
     ///   - trusted: the keys whose releases are accepted.
+    ///   - configuration: this node's name, its tenant, its limits and intervals.
     public init(
         channel: ChannelName,
         source: any ReleaseSource,

@@ -13,7 +13,7 @@ public protocol LeaseStore: Sendable {
 
     /// Renews the lease of `epoch`.
     ///
-    /// - Throws: ``ClusterRoleError/fenced(current:)`` when another epoch has begun.
+    /// - Throws: `ClusterRoleError.fenced(current:)` when another epoch has begun.
     func renew(holder: NodeID, epoch: Epoch, duration: Duration) async throws -> Lease
 
     /// Gives the lease back, so that another may take it at once. Harmless if it is no longer held.

@@ -107,7 +107,7 @@ public final class InMemoryMemberRegistry: MemberRegistry {
     private let ledger: InMemoryLedger
     private let rows = Mutex<[NodeID: Member]>([:])
 
-    /// - Parameter ledger: compares the epoch and logs ``ChangeKey/member(_:)``.
+    /// - Parameter ledger: compares the epoch and logs `ChangeKey.member(_:)`.
     public init(ledger: InMemoryLedger) { self.ledger = ledger }
 
     public func put(_ member: Member, epoch: Epoch) async throws -> Revision {

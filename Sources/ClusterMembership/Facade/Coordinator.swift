@@ -30,7 +30,7 @@ public struct CoordinatorConfiguration: Sendable {
 
 /// Competes for the coordinator's lease and tells the node when it has it and when it has it no more.
 ///
-/// - **Gain**: the callback gets a fresh ``WriteCapability`` of the epoch. It makes the node ready to
+/// - **Gain**: the callback gets a fresh `WriteCapability` of the epoch. It makes the node ready to
 ///   coordinate and returns; if it throws, or takes longer than the limit, the lease is given up.
 /// - **Loss**: the capability is revoked first, then the callback is told why. Callbacks run one at a
 ///   time, in order; a callback that never returns keeps this node from competing again, and nobody else.

@@ -90,7 +90,7 @@ public struct HintBusConformance: Sendable {
             while ears.contains(where: { $0.revisions == nil }) {
                 try Task.checkCancellation()
                 bus.publish(marker)
-                try await SystemTimeSource().sleep(for: .milliseconds(1))
+                await Task.yield()
             }
             try await group.waitForAll()
         }

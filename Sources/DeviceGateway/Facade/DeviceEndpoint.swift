@@ -32,6 +32,7 @@ public struct DeviceEndpoint: HTTPHandler, RouteListing {
     ///   - exchange: what devices report to and are answered by.
     ///   - authenticator: tells whose credential a token is.
     ///   - enrolment: enrols devices; on a worker the link's.
+    ///   - configuration: the tenant devices enrol into, and limits; the standard ones work.
     /// - Throws: `HTTPHandlingError` with code `invalidRoute`; it does not happen for this table.
     public init(
         exchange: DeviceExchange,

@@ -18,7 +18,9 @@ public struct LivenessRule: Hashable, Sendable {
         self.inactiveAfter = max(unreachableAfter, inactiveAfter)
     }
 
-    /// - Parameter lastSeen: the device's own last contact; for one that never came, its enrolment.
+    /// - Parameters:
+    ///   - lastSeen: the device's own last contact; for one that never came, its enrolment.
+    ///   - now: the present time.
     public func liveness(lastSeen: Timestamp, at now: Timestamp) -> Liveness {
         let idle = now - lastSeen
         if idle > inactiveAfter { return .inactive }

@@ -38,8 +38,10 @@ public struct SecretBox: Sendable, CustomStringConvertible {
     /// Never the key.
     public var description: String { "SecretBox(…)" }
 
-    /// - Parameter context: what the secret belongs to, such as the key of its row. It is not hidden;
-    ///   the same is needed to open.
+    /// - Parameters:
+    ///   - secret: what is to be hidden; it may be empty.
+    ///   - context: what the secret belongs to, such as the key of its row. It is not hidden; the
+    ///     same is needed to open.
     public func seal(
         _ secret: [UInt8],
         context: [UInt8] = []

@@ -10,7 +10,11 @@ public protocol DeviceReader: Sendable {
 
     /// Devices in order of id, after `after`. With a group: its present members only.
     ///
-    /// - Parameter limit: at most ``maximumPageSize``.
+    /// - Parameters:
+    ///   - group: present members of this group only; `nil` for all devices.
+    ///   - after: only ids behind it; `nil` begins at the first.
+    ///   - limit: at most ``maximumPageSize``.
+    ///   - tenant: the tenant whose devices are listed.
     func devices(
         in group: GroupID?,
         after: DeviceID?,
@@ -42,12 +46,12 @@ public struct GroupSummary: Hashable, Sendable {
 /// Stores devices and groups: the driver protocol.
 ///
 /// Drivers are dumb: policy, validation and randomness live in the façades. Every guarded write
-/// compares `epoch` inside its own transaction and throws ``ClusterRoleError/fenced(current:)``.
+/// compares `epoch` inside its own transaction and throws `ClusterRoleError.fenced(current:)`.
 public protocol DeviceStorage: DeviceReader {
     /// Applies one change in one transaction; returns what it did and the revision that contains it.
     ///
-    /// Each change logs the keys of the rows it touched (``ChangeKey/device(tenant:id:)``,
-    /// ``ChangeKey/membership(tenant:group:device:)``).
+    /// Each change logs the keys of the rows it touched (`ChangeKey.device(tenant:id:)`,
+    /// `ChangeKey.membership(tenant:group:device:)`).
     func commit(
         _ change: DeviceChange,
         tenant: TenantID,

@@ -2,7 +2,7 @@ public import ClusterRole
 public import Logging
 internal import Metrics
 
-/// Changes devices and groups: the writer's façade. Only who holds a ``WriteCapability`` can make one.
+/// Changes devices and groups: the writer's façade. Only who holds a `WriteCapability` can make one.
 ///
 /// Every method throws ``DeviceRegistryError``; with code `storage` and the category `unavailable`
 /// once this node is no longer the coordinator.
@@ -40,9 +40,12 @@ public struct DeviceAdministration: Sendable {
     /// Enrols a device, or re-enrols it: it then inherits nothing open and its old credential ends.
     ///
     /// - Parameters:
+    ///   - device: the id it is enrolled under.
     ///   - groups: joined beside ``GroupID/everyone``, made if they are new.
-    ///   - key: an idempotency key. Repeated for the enrolment that stands, it only gives the device a
-    ///     new credential.
+    ///   - pollingFrequency: how often it is to come; `nil` for the standard.
+    ///   - key: an idempotency key. Repeated for the enrolment that stands, it only gives the
+    ///     device a new credential.
+    ///   - tenant: the tenant it will belong to.
     /// - Returns: the credential, shown this once.
     public func enrol(
         _ device: DeviceID,
@@ -92,7 +95,10 @@ public struct DeviceAdministration: Sendable {
 
     /// Ends a device's enrolment: its credential is refused, its memberships end, its history stays.
     ///
-    /// - Parameter incarnation: only if it still is this enrolment; `nil` for whichever it is.
+    /// - Parameters:
+    ///   - device: the device that is removed.
+    ///   - incarnation: only if it still is this enrolment; `nil` for whichever it is.
+    ///   - tenant: the tenant it belongs to.
     /// - Throws: with code `unknownDevice` if it is not enrolled.
     @discardableResult
     public func remove(

@@ -24,6 +24,7 @@ public struct DeviceDirectory: Sendable {
     ///   - group: present members of this group only; `nil` for all, removed ones included.
     ///   - after: where the page before ended (``DevicePage/next``).
     ///   - limit: at most ``maximumPageSize``; more is cut down to it.
+    ///   - tenant: the tenant whose devices are listed.
     public func devices(
         in group: GroupID? = nil,
         after: DeviceID? = nil,

@@ -127,7 +127,9 @@ extension HandlerRequest {
     /// Reads and decodes a JSON body, in an order that costs a bad sender more than this process:
     /// media type, size, depth, and only then the parser.
     ///
-    /// - Parameter limit: the largest body in bytes; ``HandlerLimits/maximumBodyBytes`` if `nil`.
+    /// - Parameters:
+    ///   - type: what the body is decoded to.
+    ///   - limit: the largest body in bytes; ``HandlerLimits/maximumBodyBytes`` if `nil`.
     /// - Throws: ``HTTPHandlingError`` with code `wrongContentType` (415), `bodyTooLarge` (413),
     ///   `tooDeep` or `invalidJSON` (400), the last naming the path of the wrong field.
     public func decode<Value: Decodable>(

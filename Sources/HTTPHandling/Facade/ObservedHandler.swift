@@ -26,8 +26,10 @@ public struct ObservedHandler: HTTPHandler, RouteListing {
     /// Wraps a handler.
     ///
     /// - Parameters:
+    ///   - handler: the handler that answers.
     ///   - name: the dimension `handler`, such as `device`.
     ///   - time: times the requests.
+    ///   - logLevel: the level at which each request is logged.
     ///   - metrics: the process's own factory if `nil`.
     ///   - tracer: the process's own tracer if `nil`.
     public init(

@@ -47,10 +47,12 @@ public struct RouteTable: HTTPHandler, RouteListing {
     /// Adds a route.
     ///
     /// - Parameters:
+    ///   - method: the method of the route.
     ///   - pattern: such as `/devices/{device}`, relative to where the table is mounted.
     ///   - operationID: unique in this table; the `operationId` of its OpenAPI document.
     ///   - access: what the caller must be.
     ///   - maximumBodyBytes: instead of ``HandlerLimits/maximumBodyBytes``.
+    ///   - action: answers the requests that match.
     /// - Throws: ``HTTPHandlingError`` with code `invalidRoute`.
     public mutating func on(
         _ method: HTTPRequest.Method,

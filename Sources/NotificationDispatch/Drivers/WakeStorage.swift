@@ -4,8 +4,8 @@ public import OperationQueue
 
 /// The wake outbox: the driver protocol.
 ///
-/// Its rows are written by ``OperationStorage/enqueue(_:tenant:epoch:)`` in the transaction that makes
-/// a wake-up necessary, and cleared by ``OperationStorage/apply(_:from:epoch:at:)`` when a contact was
+/// Its rows are written by `OperationStorage.enqueue(_:tenant:epoch:)` in the transaction that makes
+/// a wake-up necessary, and cleared by `OperationStorage.apply(_:from:epoch:at:)` when a contact was
 /// answered at the wake's number or a newer one. This protocol takes them from there. Wake-ups take no
 /// revision: no replica holds them.
 public protocol WakeStorage: Sendable {

@@ -39,6 +39,7 @@ public struct OpenWork: Hashable, Sendable {
     /// - Parameters:
     ///   - limit: the most operations.
     ///   - redelivery: whether work whose lease still runs is handed out again.
+    ///   - now: the present time: leases and waits are compared with it.
     public func batch(
         limit: Int,
         redelivery: RedeliveryRule,

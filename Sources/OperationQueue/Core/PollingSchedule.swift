@@ -27,6 +27,8 @@ public struct PollingSchedule: Hashable, Sendable {
     ///   - frequency: the device's own.
     ///   - workRemains: whether more is ready than the answer holds.
     ///   - nextOffer: when waiting work is offered again, if any waits.
+    ///   - now: the present time.
+    ///   - random: draws the jitter.
     /// - Returns: the frequency ± jitter; sooner while work remains or some falls due; never before
     ///   it does, and never less than ``minimum``.
     public func pollAfter(

@@ -62,8 +62,10 @@ public protocol OperationStorage: PendingWorkReader, ActivityReader {
     /// - Parameters:
     ///   - entries: numbered, if they come from a spool; numbers at or below the stored mark are
     ///     skipped.
-    ///   - spool: whose they are and up to which number; its mark is stored in the same transaction.
-    ///     `nil` for entries accepted in process.
+    ///   - spool: whose they are and up to which number; its mark is stored in the same
+    ///     transaction. `nil` for entries accepted in process.
+    ///   - epoch: the writer's; a store that knows a higher one refuses the write.
+    ///   - now: the time the entries are applied at.
     func apply(
         _ entries: [SpooledEntry],
         from spool: SpoolMark?,

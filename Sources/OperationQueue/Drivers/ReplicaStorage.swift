@@ -12,13 +12,13 @@ public protocol ReplicaStorage: Sendable {
     /// Takes a page, durably, in order. Pages of a snapshot are put aside until its last one, and the
     /// old state is served until then.
     ///
-    /// - Throws: ``ClusterRoleError/fenced(current:)`` for a page of a lower epoch than one seen
+    /// - Throws: `ClusterRoleError.fenced(current:)` for a page of a lower epoch than one seen
     ///   before; nothing of it is taken.
     func apply(_ page: ReplicaPage) async throws
 
     /// Notes that a manager of this epoch answered, which is what the replica's age counts from.
     ///
-    /// - Throws: ``ClusterRoleError/fenced(current:)`` for a lower epoch than one seen before.
+    /// - Throws: `ClusterRoleError.fenced(current:)` for a lower epoch than one seen before.
     func heard(from epoch: Epoch) async throws
 
     /// The oldest entries that are still to be handed on, at most `limit`.
@@ -27,8 +27,10 @@ public protocol ReplicaStorage: Sendable {
     /// Notes that the manager has entries up to `mark`, so that ``pendingEntries(limit:)`` goes on
     /// behind it. They go on being overlaid until a page carries the mark.
     ///
-    /// - Parameter revision: of the transaction that stored the mark. One of another history than the
-    ///   replica's says nothing and is ignored.
+    /// - Parameters:
+    ///   - mark: the number of the last entry the manager has.
+    ///   - revision: of the transaction that stored the mark. One of another history than the
+    ///     replica's says nothing and is ignored.
     func handedOn(upTo mark: Int64, at revision: Revision)
 
     /// Says when there may be something to hand on: an entry was accepted, or a snapshot has moved the

@@ -26,7 +26,8 @@ public struct ActivityBrowser: Sendable {
     ///
     /// - Parameters:
     ///   - before: where the page before ended (``ActivityPage/next``).
-    ///   - limit: at most ``maximumPageSize``; more is cut down to it.
+    ///   - limit: at most `maximumPageSize`; more is cut down to it.
+    ///   - tenant: the tenant whose activities are listed.
     public func activities(
         before: Int64? = nil,
         limit: Int = 100,

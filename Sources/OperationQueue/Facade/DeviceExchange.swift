@@ -39,8 +39,12 @@ public struct DeviceExchange: Sendable {
     /// busy node, not enough to delay the device that commits.
     static let ridingContacts = 256
 
-    /// - Parameter contacts: `nil` for one of its own, which flushes only when a commit happens
-    ///   anyway or many wait.
+    /// - Parameters:
+    ///   - reader: where a device's open work is read.
+    ///   - inbox: where reports are accepted; durable when it returns.
+    ///   - contacts: `nil` for one of its own, which flushes only when a commit happens anyway or
+    ///     many wait.
+    ///   - settings: clock, randomness, polling schedule and limits.
     public init(
         reader: any PendingWorkReader,
         inbox: any DeviceInbox,
@@ -58,7 +62,10 @@ public struct DeviceExchange: Sendable {
     /// When it returns, the results are durable. The device is not offered again what it has just
     /// answered or is being given.
     ///
-    /// - Parameter device: who it is, as an authenticator found.
+    /// - Parameters:
+    ///   - device: who it is, as an authenticator found.
+    ///   - report: results, claims and information the device has brought; empty for a plain
+    ///     poll.
     /// - Throws: ``OperationQueueError`` with code `unknownDevice`, `foreignExecution`, `tooLarge`,
     ///   `invalidRequest`; `spoolFull`, before anything was accepted.
     public func exchange(
@@ -279,7 +286,7 @@ extension DeviceExchange {
     /// Stores what a device says about itself.
     ///
     /// - Throws: ``OperationQueueError`` with code `tooLarge` or `invalidRequest`
-    ///   (see ``DeviceRegistry/InformationRules``).
+    ///   (see `DeviceRegistry.InformationRules`).
     public func record(
         _ kind: InformationKind,
         body: [UInt8],

@@ -13,7 +13,12 @@ public struct ExpiryTask: Service {
     /// The most activities closed in one step; the next follows at once.
     public static let batch = 100
 
-    /// - Parameter interval: how often it looks; an expired operation is handed out no more anyway.
+    /// - Parameters:
+    ///   - storage: where expired operations are found and ended.
+    ///   - capability: the coordinator's right to write.
+    ///   - clock: tells the time; the system's unless a test moves it.
+    ///   - interval: how often it looks; an expired operation is handed out no more anyway.
+    ///   - logger: where it logs.
     public init(
         storage: any OperationStorage,
         capability: WriteCapability,

@@ -19,7 +19,7 @@ public struct InProcessInbox: DeviceInbox {
 
     /// Applies the entries in one guarded write.
     ///
-    /// - Throws: ``ClusterRoleError`` with code `revoked` or `fenced` once this node is no longer the
+    /// - Throws: `ClusterRoleError` with code `revoked` or `fenced` once this node is no longer the
     ///   coordinator.
     public func accept(_ entries: [InboxEntry]) async throws {
         _ = try await storage.apply(

@@ -4,7 +4,7 @@ public import Logging
 internal import Metrics
 internal import Tracing
 
-/// Enqueues and cancels operations: the writer's façade. Only who holds a ``WriteCapability`` can
+/// Enqueues and cancels operations: the writer's façade. Only who holds a `WriteCapability` can
 /// make one.
 public struct OperationEnqueuer: Sendable {
     private let storage: any OperationStorage

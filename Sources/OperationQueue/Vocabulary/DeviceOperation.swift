@@ -28,7 +28,7 @@ public struct OperationCode: NameIdentifier {
     public let rawValue: String
     public init(rawValue: String) { self.rawValue = rawValue }
 
-    /// Asks the device to report its information (``InformationKind``).
+    /// Asks the device to report its information (`InformationKind`).
     public static let deviceInformation = OperationCode(rawValue: "device-information")
 }
 

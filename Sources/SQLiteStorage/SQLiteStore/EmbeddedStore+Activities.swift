@@ -33,7 +33,7 @@ extension EmbeddedStore {
     }
 
     /// Rows carry the state the device's execution is in: for work that ended with its activity, the
-    /// activity's, so that the list agrees with ``Activity/counts``.
+    /// activity's, so that the list agrees with `Activity.counts`.
     public func executions(
         of activity: ActivityID,
         after: DeviceID?,

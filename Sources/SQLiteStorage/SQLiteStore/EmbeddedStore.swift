@@ -10,13 +10,13 @@ internal import Synchronization
 /// coordinator's lease: each opening begins a new epoch, and there is no renewal loop. When a write
 /// returns it is on disk (WAL, `synchronous=FULL`); concurrent writes share one commit. Reads run in
 /// snapshots beside the writer. Every row carries a checksum, and a row that does not match it is
-/// reported (``SQLiteStorageError``, code `corruptRow`), never returned.
+/// reported (`SQLiteStorageError`, code `corruptRow`), never returned.
 ///
 /// It conforms to `DeviceStorage`, `OperationStorage`, `ReplicaSource`, `PeriodicTaskStorage`,
 /// `WakeStorage`, `ReleaseStorage`, `LeaseStore`, `RevisionLog`, `MemberRegistry` and `HintBus`.
 /// Changes of all of them are in one order of revisions.
 ///
-/// After ``close()`` every call throws ``SQLiteStorageError`` with code `closed`; after an I/O error in
+/// After ``close()`` every call throws `SQLiteStorageError` with code `closed`; after an I/O error in
 /// a commit, with code `poisoned`, until the file is opened again.
 public final class EmbeddedStore: Sendable {
     /// The node this store was opened for: the holder of its lease.
@@ -32,10 +32,13 @@ public final class EmbeddedStore: Sendable {
     /// Opens the store at `path`, making it if there is none, and begins a new epoch.
     ///
     /// - Parameters:
+    ///   - path: of the file; its directory exists. A lock file is kept beside it.
     ///   - node: who opens it; a second process is told this name.
     ///   - secrets: what push registrations are encrypted with.
     ///   - random: draws the history id of a new file.
-    /// - Throws: ``SQLiteStorageError``: `locked` (the message names the process that has the file),
+    ///   - configuration: caches, readers and how many revisions are kept; the standard ones
+    ///     work.
+    /// - Throws: `SQLiteStorageError`: `locked` (the message names the process that has the file),
     ///   `io`, `corruptFile`, `newerSchema`, `foreignSchema`.
     public static func open(
         path: String,

@@ -55,7 +55,8 @@ public struct NodeOptions: ParsableArguments, Sendable {
             if exitWithParent { services.append(ParentWatch()) }
             let group = ServiceGroup(
                 configuration: ServiceGroupConfiguration(
-                    services: services, gracefulShutdownSignals: [.sigterm, .sigint],
+                    services: services,
+                    gracefulShutdownSignals: [.sigterm, .sigint],
                     logger: Logger(label: "reeve")
                 )
             )

@@ -22,7 +22,13 @@ final class ChildProcess: Sendable {
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
-        posix_spawn_file_actions_addopen(&actions, 1, log.path, O_WRONLY | O_CREAT | O_APPEND, 0o600)
+        posix_spawn_file_actions_addopen(
+            &actions,
+            1,
+            log.path,
+            O_WRONLY | O_CREAT | O_APPEND,
+            0o600
+        )
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
 
         var pointers: [UnsafeMutablePointer<CChar>?] =
@@ -31,7 +37,9 @@ final class ChildProcess: Sendable {
         var pid: pid_t = 0
         let result = posix_spawn(&pid, executable, &actions, nil, &pointers, environ)
         guard result == 0 else {
-            throw DemoFailure("cannot start \(name) (\(executable)): \(String(cString: strerror(result)))")
+            throw DemoFailure(
+                "cannot start \(name) (\(executable)): \(String(cString: strerror(result)))"
+            )
         }
         processID = pid
     }
@@ -79,7 +87,8 @@ final class ChildProcess: Sendable {
     private static func peakMemory(of process: pid_t) -> Int {
         guard let text = try? String(contentsOfFile: "/proc/\(process)/status", encoding: .utf8),
             let line = text.split(separator: "\n").first(where: { $0.hasPrefix("VmHWM:") }),
-            let kilobytes = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first
+            let kilobytes = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst()
+                .first
         else { return 0 }
         return (Int(kilobytes) ?? 0) * 1_024
     }

@@ -70,12 +70,14 @@ final class DemoCluster: Sendable {
                     "tokens": .array(
                         workerTokens.enumerated().map {
                             .string("\(Self.workerName($0.offset))=\($0.element)")
-                        })
+                        }
+                    )
                 ]),
                 "enrolment": .object(["secret": .string(enrolmentSecret)]),
                 "publish": .object(["roots": .array(publishRoots.map { .string($0) })]),
                 "polling": .object(["frequency": .number(frequency)]),
-            ]), to: file
+            ]),
+            to: file
         )
         try start("manager-1", executable: Self.ownExecutable, ["manager", "--config", file.path])
         try await waitUntilReady(managerAddress, "manager-1")
@@ -85,7 +87,8 @@ final class DemoCluster: Sendable {
         let name = Self.workerName(index)
         let file = directory.appendingPathComponent("\(name).json")
         let key = try String(
-            contentsOf: directory.appendingPathComponent("manager/signing-key.pub"), encoding: .utf8
+            contentsOf: directory.appendingPathComponent("manager/signing-key.pub"),
+            encoding: .utf8
         ).trimmingCharacters(in: .whitespacesAndNewlines)
         try write(
             .object([
@@ -98,7 +101,8 @@ final class DemoCluster: Sendable {
                 "channels": .array([.string(Self.channel)]),
                 "trust": .object(["keys": .array([.string(key)])]),
                 "polling": .object(["frequency": .number(frequency)]),
-            ]), to: file
+            ]),
+            to: file
         )
         let (executable, arguments) = Self.workerExecutable
         try start(name, executable: executable, arguments + ["--config", file.path])
@@ -120,7 +124,9 @@ final class DemoCluster: Sendable {
     /// How the devices stand.
     func figures() async throws -> FleetCounters {
         let client = JSONClient(
-            base: "http://127.0.0.1:\(fleetPort)", token: nil, client: .shared
+            base: "http://127.0.0.1:\(fleetPort)",
+            token: nil,
+            client: .shared
         )
         let answer = try await client.get("/figures")
         return try JSONDecoder().decode(FleetCounters.self, from: Data(answer.encoded()))
@@ -128,7 +134,9 @@ final class DemoCluster: Sendable {
 
     private func start(_ name: String, executable: String, _ arguments: [String]) throws {
         let child = try ChildProcess(
-            name: name, executable: executable, arguments: arguments + ["--exit-with-parent"],
+            name: name,
+            executable: executable,
+            arguments: arguments + ["--exit-with-parent"],
             log: directory.appendingPathComponent("\(name).log")
         )
         running.withLock { $0[name] = child }
@@ -201,7 +209,9 @@ final class DemoCluster: Sendable {
 
     /// Asks again and again until there is an answer.
     func poll<Answer: Sendable>(
-        _ what: String, within limit: Duration, every interval: Duration = .milliseconds(100),
+        _ what: String,
+        within limit: Duration,
+        every interval: Duration = .milliseconds(100),
         _ body: () async throws -> Answer?
     ) async throws -> Answer {
         let deadline = ContinuousClock.now + limit

@@ -51,7 +51,8 @@ struct DemoCommand: AsyncParsableCommand {
     func run() async throws {
         let progress = DemoProgress()
         let cluster = try DemoCluster(
-            directory: directory.map { URL(fileURLWithPath: $0) }, progress: progress
+            directory: directory.map { URL(fileURLWithPath: $0) },
+            progress: progress
         )
         let interruption = DemoInterruption()
         let outcome: Result<Void, any Error>

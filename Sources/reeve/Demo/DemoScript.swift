@@ -26,7 +26,8 @@ struct DemoScript: Sendable {
 
         progress.step(1, "Publishing and deploying")
         try await cluster.startManager(
-            frequency: options.frequency, publishRoots: [first.path, second?.path ?? first.path]
+            frequency: options.frequency,
+            publishRoots: [first.path, second?.path ?? first.path]
         )
         progress.line("   manager-1 listens on \(cluster.managerAddress)")
         for index in cluster.workerPorts.indices {
@@ -42,12 +43,16 @@ struct DemoScript: Sendable {
         try await cluster.startFleet(devices: options.devices, frequency: options.frequency)
         try await enrolled()
         let toGroup = try await enqueue(
-            code: "show-message", target: .object(["group": .string(DemoCluster.group)])
+            code: "show-message",
+            target: .object(["group": .string(DemoCluster.group)])
         )
         let devices = (0..<min(Self.singles, options.devices)).map {
             JSONValue.string(FleetDevice(index: $0 * 3 % options.devices, workers: 1).id)
         }
-        let toSingles = try await enqueue(code: "lock", target: .object(["devices": .array(devices)]))
+        let toSingles = try await enqueue(
+            code: "lock",
+            target: .object(["devices": .array(devices)])
+        )
 
         progress.step(3, "Devices work while nodes die")
         try await killAWorker(during: toGroup)
@@ -89,7 +94,8 @@ struct DemoScript: Sendable {
         var body: [String: JSONValue] = ["directory": .string(tree.path)]
         if options.allowAbsoluteLinks { body["allowAbsoluteLinks"] = true }
         let published = try await cluster.admin.post(
-            "/admin/v1/channels/\(DemoCluster.channel)/releases", .object(body)
+            "/admin/v1/channels/\(DemoCluster.channel)/releases",
+            .object(body)
         )
         guard let number = published["number"]?.integerValue else {
             throw DemoFailure("the manager answered a publish without a release number")
@@ -101,7 +107,8 @@ struct DemoScript: Sendable {
                 + Figures.seconds(start.duration(to: .now))
         )
         let acknowledgements = try await cluster.poll(
-            "both workers to stand on release \(number)", within: Self.patience
+            "both workers to stand on release \(number)",
+            within: Self.patience
         ) { () -> [JSONValue]? in
             let list = try await cluster.admin.get(
                 "/admin/v1/channels/\(DemoCluster.channel)/releases"
@@ -120,7 +127,9 @@ struct DemoScript: Sendable {
         guard acknowledgements.allSatisfy({ $0["state"]?.stringValue == "applied" }) else {
             throw DemoFailure("release \(number) was acknowledged, but not applied")
         }
-        for index in cluster.workerPorts.indices { try await report(number, files: files, of: index) }
+        for index in cluster.workerPorts.indices {
+            try await report(number, files: files, of: index)
+        }
         for index in cluster.workerPorts.indices {
             let current = cluster.directory.appendingPathComponent(
                 "\(DemoCluster.workerName(index))/channels/\(DemoCluster.channel)/current"
@@ -147,7 +156,12 @@ struct DemoScript: Sendable {
                 + Figures.seconds(taken)
         )
         summary.add(
-            release: number, node: node, files: files, bytes: bytes, kind: kind, time: taken
+            release: number,
+            node: node,
+            files: files,
+            bytes: bytes,
+            kind: kind,
+            time: taken
         )
     }
 
@@ -195,9 +209,11 @@ struct DemoScript: Sendable {
     /// Waits until every execution of the activities is final.
     private func finished(_ activities: [String]) async throws {
         for id in activities {
-            let activity = try await cluster.poll("activity \(id) to finish", within: Self.patience) {
+            let activity = try await cluster.poll("activity \(id) to finish", within: Self.patience)
+            {
                 () -> JSONValue? in
-                guard let activity = try? await cluster.admin.get("/admin/v1/activities/\(id)") else {
+                guard let activity = try? await cluster.admin.get("/admin/v1/activities/\(id)")
+                else {
                     return nil
                 }
                 progress.update(DemoSummary.describe(activity))
@@ -220,11 +236,13 @@ struct DemoScript: Sendable {
         let before = try await cluster.figures()
         progress.line("   worker-1 killed (SIGKILL) after \(before.executed) executions")
         let during = try await cluster.poll(
-            "devices to go on with worker-2", within: Self.patience
+            "devices to go on with worker-2",
+            within: Self.patience
         ) {
             let figures = try await cluster.figures()
             let goal = min(options.devices, before.executed + threshold)
-            return figures.executed >= goal || figures.exchanges > before.exchanges + options.devices
+            return figures.executed >= goal
+                || figures.exchanges > before.exchanges + options.devices
                 ? figures : nil
         }
         progress.line(
@@ -253,7 +271,8 @@ struct DemoScript: Sendable {
         let before = try await cluster.figures()
         let outage = ContinuousClock.now
         let after = try await cluster.poll(
-            "the workers to go on answering without the manager", within: Self.patience
+            "the workers to go on answering without the manager",
+            within: Self.patience
         ) {
             let figures = try await cluster.figures()
             let answered = figures.exchanges - before.exchanges
@@ -269,7 +288,8 @@ struct DemoScript: Sendable {
                 + "workers answered \(after.exchanges - before.exchanges) exchanges, none failed"
         )
         try await cluster.startManager(
-            frequency: options.frequency, publishRoots: [cluster.directory.path]
+            frequency: options.frequency,
+            publishRoots: [cluster.directory.path]
         )
         for index in cluster.workerPorts.indices {
             try await caughtUp(DemoCluster.workerName(index))
@@ -322,12 +342,17 @@ struct DemoScript: Sendable {
         let status = try await cluster.admin.get("/admin/v1/status")
         progress.line(
             summary.text(
-                activities: activities, figures: figures, status: status,
-                processes: cluster.processes, elapsed: progress.elapsed
+                activities: activities,
+                figures: figures,
+                status: status,
+                processes: cluster.processes,
+                elapsed: progress.elapsed
             )
         )
         try DemoSummary.requireNothingLost(
-            activities: activities, figures: figures, devices: options.devices
+            activities: activities,
+            figures: figures,
+            devices: options.devices
         )
     }
 
@@ -340,7 +365,9 @@ struct DemoScript: Sendable {
 
     private func keepRunning() async throws {
         progress.line("\nEverything is left running; end it with Ctrl-C.")
-        progress.line("   admin API  \(cluster.managerAddress)/admin/v1  token \(cluster.adminToken)")
+        progress.line(
+            "   admin API  \(cluster.managerAddress)/admin/v1  token \(cluster.adminToken)"
+        )
         for (index, address) in cluster.workerAddresses.enumerated() {
             progress.line("   \(DemoCluster.workerName(index))   \(address)/device/v1")
         }

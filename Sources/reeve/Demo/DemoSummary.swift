@@ -8,7 +8,12 @@ final class DemoSummary: Sendable {
     private let releases = Mutex<[[String]]>([])
 
     func add(
-        release: Int64, node: String, files: Int, bytes: Int, kind: String, time: Duration
+        release: Int64,
+        node: String,
+        files: Int,
+        bytes: Int,
+        kind: String,
+        time: Duration
     ) {
         releases.withLock {
             $0.append([
@@ -28,8 +33,11 @@ final class DemoSummary: Sendable {
     }
 
     func text(
-        activities: [JSONValue], figures: FleetCounters, status: JSONValue,
-        processes: [(name: String, processID: Int32, peakMemory: Int)], elapsed: Duration
+        activities: [JSONValue],
+        figures: FleetCounters,
+        status: JSONValue,
+        processes: [(name: String, processID: Int32, peakMemory: Int)],
+        elapsed: Duration
     ) -> String {
         func total(_ state: String) -> Int {
             activities.reduce(0) { $0 + ($1["counts"]?[state]?.count ?? 0) }
@@ -75,14 +83,18 @@ final class DemoSummary: Sendable {
 
     /// Holds what the devices were told against what the manager stores.
     static func requireNothingLost(
-        activities: [JSONValue], figures: FleetCounters, devices: Int
+        activities: [JSONValue],
+        figures: FleetCounters,
+        devices: Int
     ) throws {
         var problems: [String] = []
         for state in ["completed", "failed"] {
             let stored = activities.reduce(0) { $0 + ($1["counts"]?[state]?.count ?? 0) }
             let told = figures.acknowledged.values.reduce(0) { $0 + ($1[state] ?? 0) }
             if stored != told {
-                problems.append("devices were told of \(told) \(state) results, \(stored) are stored")
+                problems.append(
+                    "devices were told of \(told) \(state) results, \(stored) are stored"
+                )
             }
         }
         for activity in activities {
@@ -93,7 +105,9 @@ final class DemoSummary: Sendable {
                 problems.append("not all done: " + describe(activity))
             }
         }
-        if figures.enrolled != devices { problems.append("\(figures.enrolled) of \(devices) enrolled") }
+        if figures.enrolled != devices {
+            problems.append("\(figures.enrolled) of \(devices) enrolled")
+        }
         guard problems.isEmpty else { throw DemoFailure(problems.joined(separator: "; ")) }
     }
 }

@@ -13,7 +13,9 @@ enum DemoTree {
             let folder = directory.appendingPathComponent("assets/part-\(index % 16)")
             try files.createDirectory(at: folder, withIntermediateDirectories: true)
             try page(index, edition: 1).write(
-                to: folder.appendingPathComponent("page-\(index).html"), atomically: false, encoding: .utf8
+                to: folder.appendingPathComponent("page-\(index).html"),
+                atomically: false,
+                encoding: .utf8
             )
         }
         let script = directory.appendingPathComponent("start.sh")
@@ -24,7 +26,8 @@ enum DemoTree {
             withDestinationPath: "assets/part-0/page-0.html"
         )
         try files.createDirectory(
-            at: directory.appendingPathComponent("uploads"), withIntermediateDirectories: true
+            at: directory.appendingPathComponent("uploads"),
+            withIntermediateDirectories: true
         )
     }
 
@@ -33,12 +36,17 @@ enum DemoTree {
         try make(at: directory)
         for index in stride(from: 0, to: fileCount, by: 40) {
             try page(index, edition: 2).write(
-                to: directory.appendingPathComponent("assets/part-\(index % 16)/page-\(index).html"),
-                atomically: false, encoding: .utf8
+                to: directory.appendingPathComponent(
+                    "assets/part-\(index % 16)/page-\(index).html"
+                ),
+                atomically: false,
+                encoding: .utf8
             )
         }
         try "second edition\n".write(
-            to: directory.appendingPathComponent("NEWS"), atomically: false, encoding: .utf8
+            to: directory.appendingPathComponent("NEWS"),
+            atomically: false,
+            encoding: .utf8
         )
         try FileManager.default.removeItem(
             at: directory.appendingPathComponent("assets/part-1/page-1.html")

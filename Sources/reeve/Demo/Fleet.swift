@@ -88,7 +88,9 @@ actor Fleet {
             counters.failedCalls += 1
             devices[index].failuresInARow += 1
             devices[index].worker = (devices[index].worker + 1) % configuration.workers.count
-            if devices[index].failuresInARow >= configuration.workers.count { counters.stranded += 1 }
+            if devices[index].failuresInARow >= configuration.workers.count {
+                counters.stranded += 1
+            }
             delay = .milliseconds(devices[index].failuresInARow > 1 ? 500 : 50)
         }
         busy.remove(index)
@@ -97,7 +99,9 @@ actor Fleet {
 
     private func connection(_ device: FleetDevice) -> JSONClient {
         JSONClient(
-            base: configuration.workers[device.worker], token: device.credential, client: client
+            base: configuration.workers[device.worker],
+            token: device.credential,
+            client: client
         )
     }
 
@@ -134,7 +138,8 @@ actor Fleet {
     private func exchange(_ index: Int) async throws -> Duration {
         if devices[index].owesInformation {
             try await connection(devices[index]).put(
-                "/device/v1/information", devices[index].information
+                "/device/v1/information",
+                devices[index].information
             )
             devices[index].owesInformation = false
             counters.informed += 1

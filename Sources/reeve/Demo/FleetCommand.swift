@@ -13,7 +13,8 @@ import WorkerCommandLine
 /// The hidden command that plays the devices of the demonstration.
 struct FleetCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "demo-fleet", abstract: "Plays the devices of the demonstration.",
+        commandName: "demo-fleet",
+        abstract: "Plays the devices of the demonstration.",
         shouldDisplay: false
     )
 
@@ -29,8 +30,12 @@ struct FleetCommand: AsyncParsableCommand {
         let client = HTTPClient.shared
         let fleet = Fleet(
             Fleet.Configuration(
-                devices: devices, workers: worker, group: group, secret: secret,
-                pushAddress: "http://127.0.0.1:\(port)", frequency: .seconds(frequency)
+                devices: devices,
+                workers: worker,
+                group: group,
+                secret: secret,
+                pushAddress: "http://127.0.0.1:\(port)",
+                frequency: .seconds(frequency)
             ),
             client: client
         )
@@ -43,7 +48,8 @@ struct FleetCommand: AsyncParsableCommand {
         if exitWithParent { services.append(ParentWatch()) }
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
-                services: services, gracefulShutdownSignals: [.sigterm, .sigint],
+                services: services,
+                gracefulShutdownSignals: [.sigterm, .sigint],
                 logger: Logger(label: "fleet")
             )
         )

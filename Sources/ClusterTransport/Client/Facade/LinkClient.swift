@@ -19,9 +19,11 @@ public final class LinkClient: Sendable {
 
     /// - Parameters:
     ///   - node: the name the token stands for.
-    ///   - http: shared with others or one's own; whoever made it shuts it down. It should not repeat
-    ///     failed connections by itself, or a manager that is gone holds up the fail-over.
+    ///   - configuration: the managers' addresses, the token and timeouts.
+    ///   - http: shared with others or one's own; whoever made it shuts it down. It should not
+    ///     repeat failed connections by itself, or a manager that is gone holds up the fail-over.
     ///   - random: chooses the first manager.
+    ///   - logger: where it logs.
     /// - Throws: ``ClusterLinkError`` with code `invalidConfiguration`.
     public init(
         node: NodeID,

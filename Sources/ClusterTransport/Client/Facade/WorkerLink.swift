@@ -34,8 +34,13 @@ public final class WorkerLink: Service {
     /// - Parameters:
     ///   - client: dials the managers.
     ///   - replica: what is filled and drained.
-    ///   - hints: told of each revision the replica has reached, so that what else follows the manager
-    ///     (releases, say) need not poll often.
+    ///   - configuration: what the node says of itself, sizes and intervals; the standard ones
+    ///     work.
+    ///   - hints: told of each revision the replica has reached, so that what else follows the
+    ///     manager (releases, say) need not poll often.
+    ///   - time: tells the time; the system's unless a test moves it.
+    ///   - random: draws the jitter of repetitions.
+    ///   - logger: where it logs.
     public init(
         client: LinkClient,
         replica: any ReplicaStorage,

@@ -31,7 +31,13 @@ public struct ClusterLinkError: CodedError {
 
     /// Makes an error.
     ///
-    /// - Parameter category: what an interface answers; decided by the code if `nil`.
+    /// - Parameters:
+    ///   - code: what callers act on.
+    ///   - message: what happened and what to do.
+    ///   - category: what an interface answers; decided by the code if `nil`.
+    ///   - status: the HTTP status the manager answered with, if it answered.
+    ///   - retryAfter: how long the manager asks to wait, if it does.
+    ///   - cause: the error beneath, if there is one.
     public init(
         _ code: Code,
         _ message: String,

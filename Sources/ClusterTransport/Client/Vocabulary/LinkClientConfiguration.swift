@@ -22,6 +22,10 @@ public struct LinkClientConfiguration: Sendable {
     /// - Parameters:
     ///   - addresses: at least one.
     ///   - token: this node's.
+    ///   - requestTimeout: see ``requestTimeout``.
+    ///   - releaseWait: see ``releaseWait``.
+    ///   - bundleTimeout: see ``bundleTimeout``.
+    ///   - maximumAnswerBytes: see ``maximumAnswerBytes``.
     public init(
         addresses: [String],
         token: String,

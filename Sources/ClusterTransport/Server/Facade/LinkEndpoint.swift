@@ -63,7 +63,7 @@ public struct LinkAuthority: Sendable {
 
 /// The manager's end of the link: what workers dial.
 ///
-/// Mount it at ``standardPrefix``. Every route asks for ``Permission/link``, and the token's name is
+/// Mount it at ``standardPrefix``. Every route asks for `Permission.link`, and the token's name is
 /// the node: a worker speaks for itself only. A link's token is not bound to a tenant, because a
 /// worker serves all of them.
 public struct LinkEndpoint: HTTPHandler, RouteListing {
@@ -80,6 +80,7 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
     /// - Parameters:
     ///   - services: what it works on.
     ///   - authenticator: knows the workers' tokens.
+    ///   - limits: sizes of pages, batches and waits; the standard ones work.
     ///   - time: bounds waits and stamps members.
     /// - Throws: never in practice: the routes are fixed, and a test holds them.
     public init(

@@ -14,7 +14,7 @@ public struct LinkAcknowledgement: Hashable, Sendable, Codable {
     public var errorMessage: String?
     /// The node's time, in milliseconds since 1970.
     public var at: Int64
-    /// Hexadecimal; at most ``SignedRelease/maximumRecordBytes`` and its signature.
+    /// Hexadecimal; at most `SignedRelease.maximumRecordBytes` and its signature.
     public var floorRecord: String?
 
     public init(tenant: TenantID, applied: AppliedRelease) {

@@ -33,7 +33,9 @@ public struct SpoolBatch: Hashable, Sendable {
 
     /// Decodes ``encoded()``.
     ///
-    /// - Parameter maximumEntries: more are refused before they are read.
+    /// - Parameters:
+    ///   - bytes: what a worker sent.
+    ///   - maximumEntries: more are refused before they are read.
     /// - Throws: ``ClusterTransportError`` with code `malformed` or `tooLarge`.
     public init(decoding bytes: [UInt8], maximumEntries: Int) throws(ClusterTransportError) {
         do {

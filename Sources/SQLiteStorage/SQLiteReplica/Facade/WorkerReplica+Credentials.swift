@@ -10,7 +10,7 @@ extension WorkerReplica: DeviceAuthenticator {
     /// The device that holds a credential.
     ///
     /// - Returns: `nil` only if the manager has said that nobody has it.
-    /// - Throws: ``DeviceRegistryError`` with code `cannotDecide` when the replica does not hold it and
+    /// - Throws: `DeviceRegistryError` with code `cannotDecide` when the replica does not hold it and
     ///   the manager cannot be asked.
     public func authenticate(token: String) async throws -> DeviceIdentity? {
         let digest = DeviceCredential(presented: token).digest

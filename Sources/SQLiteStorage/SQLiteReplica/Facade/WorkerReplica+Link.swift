@@ -21,7 +21,7 @@ extension WorkerReplica: ReplicaStorage {
 
     /// Takes a page: into the file first, then, in one step, into what is served.
     ///
-    /// - Throws: ``ClusterRoleError/fenced(current:)``; ``ClusterRoleError`` with code `malformed` for
+    /// - Throws: `ClusterRoleError.fenced(current:)`; `ClusterRoleError` with code `malformed` for
     ///   a page that does not follow on what the replica has: ask again without a cursor, or for a
     ///   snapshot.
     public func apply(_ page: ReplicaPage) async throws {

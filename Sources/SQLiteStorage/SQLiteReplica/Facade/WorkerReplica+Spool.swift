@@ -13,7 +13,7 @@ extension WorkerReplica: PendingWorkReader, DeviceInbox {
     ///
     /// - Returns: `nil` for a device that is not enrolled as far as the replica and the manager's
     ///   answers say.
-    /// - Throws: ``DeviceRegistryError`` with code `cannotDecide` before the first snapshot: a device
+    /// - Throws: `DeviceRegistryError` with code `cannotDecide` before the first snapshot: a device
     ///   that is told that it is unknown would enrol again.
     public func openWork(for device: DeviceID, tenant: TenantID) async throws -> OpenWork? {
         let now = time.monotonic()
@@ -33,7 +33,7 @@ extension WorkerReplica: PendingWorkReader, DeviceInbox {
     /// Takes entries. When this returns they are durable, except contacts dropped because the spool is
     /// filling (``SpoolStage/droppingContacts``).
     ///
-    /// - Throws: ``OperationQueueError`` with code `spoolFull`, before anything was accepted: when the
+    /// - Throws: `OperationQueueError` with code `spoolFull`, before anything was accepted: when the
     ///   spool is full, or when there are claims and no work is handed out. `SQLiteStorageError` when
     ///   the file cannot be written.
     public func accept(_ entries: [InboxEntry]) async throws {

@@ -34,7 +34,11 @@ public final class WorkerReplica: Sendable {
     ///   - path: of the file; its directory exists. A lock file is kept beside it.
     ///   - node: this node; its marks are the ones that count.
     ///   - oracle: asked for credentials the replica does not hold; `nil` for never.
+    ///   - configuration: the spool's limits and how long refusals are remembered; the standard
+    ///     ones work.
+    ///   - time: tells the time; the system's unless a test moves it.
     ///   - random: draws the incarnation of a new file.
+    ///   - logger: where it logs.
     /// - Throws: `SQLiteStorageError`: `locked` names the process that has the file; `corruptFile` and
     ///   `corruptRow` say that not even the file's frame can be trusted: put it aside, and the worker
     ///   begins anew from a snapshot, without the reports that were in it.
