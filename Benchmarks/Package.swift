@@ -15,10 +15,10 @@ let package = Package(
             dependencies: [
                 .product(name: "Benchmark", package: "benchmark"),
                 .product(name: "ArtifactStore", package: "swift-reeve"),
+                .product(name: "ClusterMembership", package: "swift-reeve"),
                 .product(name: "ClusterRole", package: "swift-reeve"),
                 .product(name: "DeviceRegistry", package: "swift-reeve"),
                 .product(name: "OperationQueue", package: "swift-reeve"),
-                .product(name: "NotificationDispatch", package: "swift-reeve"),
                 .product(name: "SQLiteReplica", package: "swift-reeve"),
                 .product(name: "SQLiteStore", package: "swift-reeve"),
             ],

@@ -27,7 +27,8 @@ public import ServiceLifecycle
 /// Opening it takes the lock of its file and begins a new epoch, so every writer here was minted for
 /// that epoch. ``run()`` serves the admin API and the link, sends wake-ups, closes what expired and runs
 /// periodic tasks, until graceful shutdown; then it revokes its writers and closes the store. An
-/// application that serves HTTP itself mounts ``adminAPI`` and ``link`` and runs ``background`` instead.
+/// application that serves HTTP itself mounts ``adminAPI`` and ``link`` and runs ``background`` instead
+/// of the node.
 public final class ManagerNode: Service {
     public let configuration: ManagerConfiguration
     /// Enqueues and cancels operations.
@@ -42,6 +43,9 @@ public final class ManagerNode: Service {
     public let publisher: ArtifactPublisher
     /// The public half of the key that signs releases: what workers trust.
     public let publicKey: ReleasePublicKey
+    /// Reports and fetches for devices in process, straight on the store: for products with a device
+    /// protocol of their own.
+    public let exchange: DeviceExchange
     /// Keeps periodic tasks.
     public let tasks: PeriodicTaskRunner
     /// The admin API; mount it at `/admin/v1`.
@@ -55,6 +59,7 @@ public final class ManagerNode: Service {
     private let capability: WriteCapability
     private let members: ClusterMembersWriter
     private let dispatcher: WakeDispatcher
+    private let contacts: ContactBatcher
 
     /// Opens the node's directory and everything in it. Nothing runs or listens yet.
     ///
@@ -101,6 +106,21 @@ public final class ManagerNode: Service {
             random: random
         )
         activities = ActivityBrowser(reader: store)
+        let inbox = InProcessInbox(storage: store, capability: capability, clock: time)
+        contacts = ContactBatcher(inbox: inbox, clock: time)
+        exchange = DeviceExchange(
+            reader: store,
+            inbox: inbox,
+            contacts: contacts,
+            settings: DeviceExchange.Settings(
+                clock: time,
+                random: random,
+                schedule: PollingSchedule(
+                    defaultFrequency: configuration.pollingFrequency,
+                    minimum: min(.seconds(1), configuration.pollingFrequency)
+                )
+            )
+        )
         devices = DeviceDirectory(reader: store)
         administration = DeviceAdministration(
             storage: store,
@@ -197,15 +217,32 @@ public final class ManagerNode: Service {
             time: configuration.time,
             logger: configuration.logger
         )
-        let node = try ReeveNode(
-            id: configuration.node,
-            profile: configuration.profile,
-            components: configuration.components + background + [
-                NodeComponent("http", roles: [.manager]) { server }
-            ],
-            logger: configuration.logger
-        )
+        try await run([NodeComponent("http", roles: [.manager]) { server }])
+    }
+
+    /// The node without its HTTP server, for an application that mounts ``adminAPI`` and ``link`` in its
+    /// own. It wakes devices, closes what expired, runs periodic tasks and watches members until graceful
+    /// shutdown, then closes the node. It runs once, instead of ``run()``.
+    ///
+    /// ```swift
+    /// app.addServices(manager.background)
+    /// ```
+    public var background: some Service { Background(node: self) }
+
+    private struct Background: Service {
+        let node: ManagerNode
+
+        func run() async throws { try await node.run([]) }
+    }
+
+    private func run(_ more: [NodeComponent]) async throws {
         do {
+            let node = try ReeveNode(
+                id: configuration.node,
+                profile: configuration.profile,
+                components: configuration.components + components + more,
+                logger: configuration.logger
+            )
             try await scheduleInformation()
             try await node.run()
         } catch {
@@ -215,14 +252,15 @@ public final class ManagerNode: Service {
         try await close()
     }
 
-    /// What runs beside the HTTP server: waking, expiry, periodic tasks, watching members.
-    public var background: [NodeComponent] {
+    /// What runs beside the HTTP server.
+    private var components: [NodeComponent] {
         let expiry = ExpiryTask(
             storage: store,
             capability: capability,
             clock: configuration.time
         )
         return [
+            NodeComponent("contacts", roles: [.manager]) { [contacts] in contacts },
             NodeComponent("members", roles: [.manager]) { [members] in members },
             NodeComponent("wake-dispatch", roles: [.manager]) { [dispatcher] in dispatcher },
             NodeComponent("wake-hints", roles: [.manager]) { [store, dispatcher] in

@@ -1,7 +1,7 @@
 #if Server && SQLite
 public import ArtifactStore
 internal import ClusterLink
-public import ClusterRole
+internal import ClusterRole
 public import DeviceGateway
 public import DeviceRegistry
 internal import Foundation
@@ -184,15 +184,32 @@ public final class WorkerNode: Service {
             time: configuration.time,
             logger: configuration.logger
         )
-        let node = try ReeveNode(
-            id: configuration.node,
-            profile: configuration.profile,
-            components: background + configuration.components + [
-                NodeComponent("http", roles: [.worker]) { server }
-            ],
-            logger: configuration.logger
-        )
+        try await run([NodeComponent("http", roles: [.worker]) { server }])
+    }
+
+    /// The node without its HTTP server, for an application that mounts ``deviceAPI`` and serves
+    /// ``withActiveRelease(of:_:)`` in its own: the link, the contacts, and each channel's sync, until
+    /// graceful shutdown. It runs once, instead of ``run()``.
+    ///
+    /// ```swift
+    /// app.addServices(worker.background)
+    /// ```
+    public var background: some Service { Background(node: self) }
+
+    private struct Background: Service {
+        let node: WorkerNode
+
+        func run() async throws { try await node.run([]) }
+    }
+
+    private func run(_ more: [NodeComponent]) async throws {
         do {
+            let node = try ReeveNode(
+                id: configuration.node,
+                profile: configuration.profile,
+                components: components + configuration.components + more,
+                logger: configuration.logger
+            )
             try await node.run()
         } catch {
             try? await replica.close()
@@ -201,8 +218,8 @@ public final class WorkerNode: Service {
         try await replica.close()
     }
 
-    /// What runs beside the HTTP server: the link, the contacts, and each channel's sync.
-    public var background: [NodeComponent] {
+    /// What runs beside the HTTP server.
+    private var components: [NodeComponent] {
         [
             NodeComponent("link", roles: [.worker]) { [workerLink] in workerLink },
             NodeComponent("contacts", roles: [.worker]) { [contacts] in contacts },

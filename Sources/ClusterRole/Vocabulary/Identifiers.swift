@@ -2,9 +2,11 @@
 ///
 /// Conforming types share validation, so that a bad name is refused with one typed error
 /// (``ClusterRoleError/Code/invalidName``) wherever it enters.
+///
+/// In source code a literal is a name: `let group: GroupID = "tills"`. It is checked where it is used.
 public protocol NameIdentifier: Hashable, Sendable, Comparable, CustomStringConvertible,
-    RawRepresentable
-where RawValue == String {
+    RawRepresentable, ExpressibleByStringLiteral
+where RawValue == String, StringLiteralType == String {
     /// Wraps a string that is known to be valid: a literal, or a row read back.
     init(rawValue: String)
 
@@ -17,6 +19,9 @@ public let maximumNameLength = 255
 
 extension NameIdentifier {
     public var description: String { rawValue }
+
+    /// A name in source code; it is checked where it is used.
+    public init(stringLiteral name: String) { self.init(rawValue: name) }
 
     public static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 

@@ -31,6 +31,16 @@ public struct HandlerResponse: Sendable {
             case .file(let region): region.length
             }
         }
+
+        /// The bytes as a stream, whatever form they have: for hosts that know no other.
+        public var chunks: ByteChunks {
+            switch self {
+            case .none: HandlerBody()
+            case .bytes(let bytes): HandlerBody(bytes)
+            case .stream(let chunks, _): chunks
+            case .file(let region): region.chunks()
+            }
+        }
     }
 
     public init(
