@@ -19,7 +19,7 @@ public struct ManagerConfiguration: Sendable {
     public var tenant = TenantID.standard
     /// Where the admin API and the link listen. Workers dial it; it belongs into a private network.
     public var address = ServerAddress.loopback(port: 8_180)
-    /// Who may call the admin API and the link, by bearer token. Workers hold ``Permission/link`` and are
+    /// Who may call the admin API and the link, by bearer token. Workers hold `Permission.link` and are
     /// named like their node.
     public var identities: [String: Identity] = [:]
     /// What a device must present to enrol; `nil` lets none enrol.
@@ -32,7 +32,7 @@ public struct ManagerConfiguration: Sendable {
     public var transports = TransportTable()
     /// How often devices are asked for their information; `nil` for never.
     public var informationFrequency: Duration?
-    /// What the node starts: ``Profile/manager``, or one of the product's own.
+    /// What the node starts: `Profile.manager`, or one of the product's own.
     public var profile = Profile.manager
     /// Components of the product's own, started with the node's.
     public var components: [NodeComponent] = []
@@ -59,7 +59,7 @@ public struct ManagerConfiguration: Sendable {
     /// | `publish.roots` | directories below which the admin API may publish |
     /// | `tasks.information.frequency` | seconds; without it devices are not asked |
     ///
-    /// - Throws: ``ClusterRoleError`` with `invalidName`, ``ManagerConfigurationError``, or what the
+    /// - Throws: `ClusterRoleError` with `invalidName`, ``ManagerConfigurationError``, or what the
     ///   reader throws for a missing key.
     public init(reading config: ConfigReader) throws {
         self.init(

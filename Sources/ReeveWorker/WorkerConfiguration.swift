@@ -27,7 +27,7 @@ public struct WorkerConfiguration: Sendable {
     public var pollingFrequency = Duration.seconds(60)
     /// The most bytes the spool may hold before it refuses reports.
     public var spoolBytes = 256 * 1_024 * 1_024
-    /// What the node starts: ``Profile/worker``, or one of the product's own.
+    /// What the node starts: `Profile.worker`, or one of the product's own.
     public var profile = Profile.worker
     /// Components of the product's own, started with the node's.
     public var components: [NodeComponent] = []

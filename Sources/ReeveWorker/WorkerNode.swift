@@ -141,7 +141,7 @@ public final class WorkerNode: Service {
     /// Runs `body` with the active release of a channel, which stays in place meanwhile: a request that
     /// began on one release ends on it, and the next one gets the next.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `notFound` before the first release, or what `body`
+    /// - Throws: `ArtifactStoreError` with code `notFound` before the first release, or what `body`
     ///   throws.
     public func withActiveRelease<Result>(
         of channel: ChannelName,

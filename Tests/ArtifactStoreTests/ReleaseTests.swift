@@ -5,6 +5,13 @@ import Foundation
 import XCTest
 
 final class ReleaseTests: XCTestCase {
+    /// Values aligned to 16 bytes crash `AsyncStream` (Swift 6.3).
+    func test_digestAndWhatHoldsIt_areAlignedToOneWord() {
+        XCTAssertLessThanOrEqual(MemoryLayout<ContentDigest>.alignment, 8)
+        XCTAssertLessThanOrEqual(MemoryLayout<AppliedRelease>.alignment, 8)
+        XCTAssertLessThanOrEqual(MemoryLayout<ActiveRelease>.alignment, 8)
+    }
+
     func test_publishedRelease_encodedAndDecoded_isTheSame() throws {
         let sample = try ReleaseStorageConformance.sample(7)
         XCTAssertEqual(try PublishedRelease(decoding: sample.encoded), sample)

@@ -28,6 +28,13 @@ final class VocabularyTests: XCTestCase {
         }
     }
 
+    /// Values aligned to 16 bytes crash `AsyncStream` (Swift 6.3).
+    func test_revisionAndIdentifiers_areAlignedToOneWord() {
+        XCTAssertLessThanOrEqual(MemoryLayout<Revision>.alignment, 8)
+        XCTAssertLessThanOrEqual(MemoryLayout<HistoryID>.alignment, 8)
+        XCTAssertLessThanOrEqual(MemoryLayout<IncarnationID>.alignment, 8)
+    }
+
     func test_revision_ofAnotherHistory_isNotCovered() throws {
         let one = Revision(history: HistoryID(bits: 1), number: 5)
         let two = Revision(history: HistoryID(bits: 2), number: 1)

@@ -6,12 +6,14 @@ public struct ContentDigest: Hashable, Sendable, Comparable, CustomStringConvert
     /// How many bytes a digest has.
     public static let byteCount = 32
 
-    let high: UInt128
-    let low: UInt128
+    private let upper: IdentifierBits
+    private let lower: IdentifierBits
+    var high: UInt128 { upper.value }
+    var low: UInt128 { lower.value }
 
     init(high: UInt128, low: UInt128) {
-        self.high = high
-        self.low = low
+        upper = IdentifierBits(high)
+        lower = IdentifierBits(low)
     }
 
     /// - Throws: ``ArtifactStoreError`` with code `invalidName` unless there are exactly 32 bytes.

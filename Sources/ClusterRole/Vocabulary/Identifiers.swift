@@ -110,8 +110,9 @@ extension RandomIdentifier {
 
 /// The two halves of a 128-bit identifier.
 ///
-/// Identifiers keep these rather than a `UInt128`, which is aligned to 16 bytes: rows would carry
-/// padding, and an asynchronous stream of over-aligned values has crashed with Swift 6.3.
+/// Identifiers and digests keep these rather than a `UInt128`, which is aligned to 16 bytes: rows would
+/// carry padding, and an `AsyncStream` of over-aligned values crashes with Swift 6.3 when it buffers the
+/// newest and its producer and consumer run in parallel.
 public struct IdentifierBits: Hashable, Sendable {
     private let high: UInt64
     private let low: UInt64

@@ -52,7 +52,10 @@ public struct StoreUnderTest: Sendable {
     /// Called once the step is over.
     public var close: @Sendable () async throws -> Void = {}
 
-    /// - Parameter newEpoch: see ``newEpoch``.
+    /// - Parameters:
+    ///   - devices: the devices of the store.
+    ///   - operations: its operations; of one store with `devices`.
+    ///   - newEpoch: see ``newEpoch``.
     public init(
         devices: any DeviceStorage,
         operations: any OperationStorage,

@@ -99,7 +99,10 @@ public final class FaultScript: Sendable {
 
     /// Lets the next `count` calls throw without being applied.
     ///
-    /// - Parameter error: what they throw; `nil` for ``InjectedFault``.
+    /// - Parameters:
+    ///   - count: how many calls.
+    ///   - method: which calls.
+    ///   - error: what they throw; `nil` for ``InjectedFault``.
     public func failNext(
         _ count: Int = 1,
         of method: DriverMethod,

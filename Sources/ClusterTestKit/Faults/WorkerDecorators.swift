@@ -92,7 +92,10 @@ public struct FailingPushTransport: PushTransport {
     private let script: FaultScript
     private let outcome: PushOutcome
 
-    /// - Parameter outcome: what a failed call answers.
+    /// - Parameters:
+    ///   - base: sends the wake-ups that do not fail.
+    ///   - script: says which fail.
+    ///   - outcome: what a failed call answers.
     public init(
         _ base: any PushTransport,
         _ script: FaultScript,
