@@ -141,7 +141,11 @@ actor Publishing {
             var text = "file \(index), version \(version)\n"
             let lines = 100 + (index * 37) % 300
             for line in 0..<lines { text += "line \(line) of \(index): \(line &* 2_654_435_761)\n" }
-            try text.write(toFile: "\(folder)/file-\(index).txt", atomically: false, encoding: .utf8)
+            try text.write(
+                toFile: "\(folder)/file-\(index).txt",
+                atomically: false,
+                encoding: .utf8
+            )
         }
     }
 }

@@ -73,7 +73,12 @@ enum OperationBenchmarks {
             _ = try await worker.fleet.store.enqueuer.enqueue(request)
             try await worker.follow()
             benchmark.startMeasurement()
-            try await fetchAndReport(benchmark, worker.fleet.devices, with: worker.exchange, clients)
+            try await fetchAndReport(
+                benchmark,
+                worker.fleet.devices,
+                with: worker.exchange,
+                clients
+            )
             benchmark.stopMeasurement()
         }
     }

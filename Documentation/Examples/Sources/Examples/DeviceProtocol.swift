@@ -9,8 +9,7 @@ struct CertificateAuthenticator: DeviceAuthenticator {
     let devices: DeviceDirectory
 
     func authenticate(token subject: String) async throws -> DeviceIdentity? {
-        let row = try await devices.device(DeviceID(validating: subject)).row
-        return row.state == .enrolled ? row.identity : nil
+        try await devices.device(DeviceID(validating: subject)).row.identity
     }
 }
 
@@ -19,18 +18,20 @@ struct OpenLine: PushTransport {
     let ring: @Sendable (_ line: String) async -> Bool
 
     func wake(_ request: PushRequest) async -> PushOutcome {
-        let isHeard = await ring(request.registration.address)
-        return isHeard ? .accepted : .retry(after: nil, scope: .device, reason: "hung up")
+        if await ring(request.registration.address) { return .accepted }
+        return .retry(after: nil, scope: .device, reason: "hung up")
     }
 }
 
 /// One turn of the protocol: how the last command went comes in, the next command goes out.
 func turn(
-    _ manager: ManagerNode, certificate: String, last: ExecutionResult? = nil
+    _ server: ManagerNode,
+    certificate: String,
+    last: ExecutionResult? = nil
 ) async throws -> OfferedOperation? {
-    let authenticator = CertificateAuthenticator(devices: manager.devices)
+    let authenticator = CertificateAuthenticator(devices: server.devices)
     guard let device = try await authenticator.authenticate(token: certificate) else { return nil }
     let report = ExchangeReport(results: last.map { [$0] } ?? [], limit: 1)
-    return try await manager.exchange.exchange(device: device, report: report).operations.first
+    return try await server.exchange.exchange(device: device, report: report).operations.first
 }
 // end: device-protocol

@@ -38,8 +38,12 @@ final class DeviceProtocolTests: XCTestCase {
             XCTAssertEqual(state, .finished)
 
             try await manager.administration.remove("phone-7")
-            let refused = try await turn(manager, certificate: "phone-7")
-            XCTAssertNil(refused)
+            do {
+                _ = try await turn(manager, certificate: "phone-7")
+                XCTFail("A device that was removed is served.")
+            } catch let error as OperationQueueError {
+                XCTAssertEqual(error.code, .unknownDevice)
+            }
         }
     }
 }

@@ -34,17 +34,17 @@ final class FlyingFoxTests: XCTestCase {
         try table.mount(manager.adminAPI, at: "/admin/v1")
         try table.mount(deviceAPI(cluster), at: "/device/v1")
         let server = HTTPServer(
-            address: .loopback(port: 0),
+            address: try .inet(ip4: "127.0.0.1", port: 0),
             logger: .disabled,
             handler: ReeveOnFlyingFox(handler: BoundedHandler(table))
         )
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await server.run() }
             try await server.waitUntilListening()
-            guard case .ip6(_, let port) = await server.listeningAddress else {
+            guard case .ip4(_, let port) = await server.listeningAddress else {
                 return XCTFail("The server does not listen.")
             }
-            let base = "http://[::1]:\(port)"
+            let base = "http://127.0.0.1:\(port)"
             try await administer(base)
             try await exchange(base, cluster)
             await server.stop()

@@ -36,7 +36,7 @@ final class PageWorkerTests: XCTestCase {
             worker.trusted = TrustedKeys(manager.publicKey)
             try await pageServer(worker).test(.live) { client in
                 _ = try await release(first, with: manager)
-                try await wait(for: "one", client)
+                try await awaitPage("one", client)
                 async let publishing = release(second, with: manager)
                 try await switchOver(from: "one", to: "two", client)
                 _ = try await publishing
@@ -48,7 +48,7 @@ final class PageWorkerTests: XCTestCase {
 /// More requests than a release takes to arrive, on any machine.
 private let patience = 200_000
 
-private func wait(for page: String, _ client: some TestClientProtocol) async throws {
+private func awaitPage(_ page: String, _ client: some TestClientProtocol) async throws {
     for _ in 0..<patience {
         let answer = try await client.execute(uri: "/", method: .get)
         if answer.status == .ok, String(buffer: answer.body) == page { return }
