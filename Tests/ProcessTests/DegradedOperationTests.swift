@@ -7,7 +7,7 @@ import XCTest
 
 /// Promise 10: with the manager gone, workers serve what they last accepted, restarts included.
 final class DegradedOperationTests: XCTestCase {
-    func test_workers_whileTheManagerIsStopped_serveDevicesAndDeliverTheirReportsLater() async throws {
+    func test_workers_whileTheManagerIsStopped_serveDevices_andReportLater() async throws {
         let cluster = try DemoCluster(directory: nil, progress: DemoProgress())
         do {
             try await exercise(cluster)

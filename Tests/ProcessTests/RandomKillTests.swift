@@ -14,7 +14,7 @@ final class RandomKillTests: XCTestCase {
     private static let frequency = 0.4
 
     /// Promises 1 and 2: what was acknowledged survives kills of any node, and is applied once.
-    func test_cluster_whoseProcessesAreKilledAtRandom_losesNothingAndAppliesNothingTwice() async throws {
+    func test_cluster_killedAtRandom_losesNothing_andAppliesNothingTwice() async throws {
         let seed = UInt64.random(in: 0...9_999)
         let random = SeededRandomSource(seed: seed)
         let progress = DemoProgress()
@@ -62,7 +62,8 @@ final class RandomKillTests: XCTestCase {
         switch name {
         case "manager-1":
             try await cluster.startManager(
-                frequency: Self.frequency, publishRoots: [cluster.directory.path]
+                frequency: Self.frequency,
+                publishRoots: [cluster.directory.path]
             )
         case "worker-1": try await cluster.startWorker(0, frequency: Self.frequency)
         default: try await cluster.startWorker(1, frequency: Self.frequency)
@@ -94,7 +95,9 @@ final class RandomKillTests: XCTestCase {
     }
 
     private func verify(
-        _ activities: Set<String>, trees: [URL], on cluster: DemoCluster
+        _ activities: Set<String>,
+        trees: [URL],
+        on cluster: DemoCluster
     ) async throws {
         XCTAssertEqual(activities.count, Self.kills, "a key names one activity")
         var stored: [JSONValue] = []
@@ -112,10 +115,14 @@ final class RandomKillTests: XCTestCase {
             return figures.outstanding == 0 ? figures : nil
         }
         try DemoSummary.requireNothingLost(
-            activities: stored, figures: figures, devices: Self.devices
+            activities: stored,
+            figures: figures,
+            devices: Self.devices
         )
         XCTAssertEqual(
-            figures.executed, Self.kills * Self.devices, "each operation ran once on each device"
+            figures.executed,
+            Self.kills * Self.devices,
+            "each operation ran once on each device"
         )
         for index in cluster.workerPorts.indices {
             let current = cluster.directory.appendingPathComponent(
