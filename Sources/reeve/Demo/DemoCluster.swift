@@ -185,6 +185,16 @@ final class DemoCluster: Sendable {
         }
     }
 
+    /// Tells how to reach what is left running.
+    func printAddresses() {
+        progress.line("\nEverything is left running; end it with Ctrl-C.")
+        progress.line("   admin API  \(managerAddress)/admin/v1  token \(adminToken)")
+        for (index, address) in workerAddresses.enumerated() {
+            progress.line("   \(Self.workerName(index))   \(address)/device/v1")
+        }
+        progress.line("   data       \(directory.path)")
+    }
+
     /// Name, process id and peak memory of every process started, in order.
     var processes: [(name: String, processID: Int32, peakMemory: Int)] {
         history.withLock { $0 }.map { ($0.name, $0.processID, $0.peakMemory) }

@@ -61,6 +61,10 @@ struct DemoCommand: AsyncParsableCommand {
                 try await DemoScript(options: self, cluster: cluster, progress: progress).run()
             }
             outcome = .success(())
+            if keepRunning {
+                cluster.printAddresses()
+                await interruption.wait()
+            }
         } catch {
             outcome = .failure(error)
         }
@@ -79,8 +83,27 @@ struct DemoCommand: AsyncParsableCommand {
 
 /// Turns the first SIGINT or SIGTERM into cancellation, so that no child process is left behind.
 struct DemoInterruption: Sendable {
+    /// Runs `body`; a signal ends it with an error.
     func run(_ body: @escaping @Sendable () async throws -> Void) async throws {
-        let signals = AsyncStream<Int32> { continuation in
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await body() }
+            group.addTask {
+                for await number in Self.signals {
+                    throw DemoFailure("interrupted by signal \(number)")
+                }
+            }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    /// Returns at the first signal.
+    func wait() async {
+        for await _ in Self.signals { return }
+    }
+
+    private static var signals: AsyncStream<Int32> {
+        AsyncStream { continuation in
             let sources = [SIGINT, SIGTERM].map { number in
                 signal(number, SIG_IGN)
                 let source = DispatchSource.makeSignalSource(signal: number)
@@ -89,16 +112,6 @@ struct DemoInterruption: Sendable {
                 return SignalSource(source: source)
             }
             continuation.onTermination = { _ in sources.forEach { $0.cancel() } }
-        }
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await body() }
-            group.addTask {
-                for await number in signals {
-                    throw DemoFailure("interrupted by signal \(number)")
-                }
-            }
-            defer { group.cancelAll() }
-            try await group.next()
         }
     }
 }

@@ -64,11 +64,7 @@ struct DemoScript: Sendable {
 
         progress.step(5, "Summary")
         try await conclude()
-        if options.keepRunning {
-            try await keepRunning()
-        } else {
-            try await stopEverything()
-        }
+        if !options.keepRunning { try await stopEverything() }
     }
 
     // MARK: 1. Artifacts
@@ -361,18 +357,6 @@ struct DemoScript: Sendable {
             try await cluster.stopGracefully(name)
         }
         progress.line("\n   every process ended on SIGTERM with status 0")
-    }
-
-    private func keepRunning() async throws {
-        progress.line("\nEverything is left running; end it with Ctrl-C.")
-        progress.line(
-            "   admin API  \(cluster.managerAddress)/admin/v1  token \(cluster.adminToken)"
-        )
-        for (index, address) in cluster.workerAddresses.enumerated() {
-            progress.line("   \(DemoCluster.workerName(index))   \(address)/device/v1")
-        }
-        progress.line("   data       \(cluster.directory.path)")
-        while true { try await Task.sleep(for: .seconds(3_600)) }
     }
 }
 #endif
