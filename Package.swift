@@ -42,7 +42,7 @@ let coreModules: [Target] = [
     .target(name: "ClusterRole", dependencies: [logging, lifecycle], swiftSettings: strict),
     .target(
         name: "ClusterMembership",
-        dependencies: ["ClusterRole", collections, logging, metrics, lifecycle],
+        dependencies: ["ClusterRole", logging, metrics, lifecycle],
         swiftSettings: strict
     ),
     .target(
@@ -55,7 +55,7 @@ let coreModules: [Target] = [
     ),
     .target(
         name: "DeviceRegistry",
-        dependencies: ["ClusterRole", collections, crypto, logging, metrics],
+        dependencies: ["ClusterRole", crypto, logging, metrics],
         swiftSettings: strict
     ),
     .target(
@@ -68,7 +68,7 @@ let coreModules: [Target] = [
     .target(
         name: "NotificationDispatch",
         dependencies: [
-            "ClusterRole", "DeviceRegistry", "OperationQueue", collections, logging, metrics,
+            "ClusterRole", "DeviceRegistry", "OperationQueue", logging, metrics,
             tracing,
             lifecycle,
         ],
@@ -78,7 +78,7 @@ let coreModules: [Target] = [
         name: "ClusterTestKit",
         dependencies: [
             "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
-            "NotificationDispatch", logging, lifecycle,
+            "NotificationDispatch",
         ],
         swiftSettings: strict
     ),
@@ -90,7 +90,7 @@ let coreModules: [Target] = [
 let sqliteModules: [Target] = [
     .target(
         name: "SQLiteEngine",
-        dependencies: ["ClusterRole", "CReeveSystem", grdb, sqlite3, logging, metrics],
+        dependencies: ["ClusterRole", grdb, sqlite3],
         path: "Sources/SQLiteStorage/SQLiteEngine",
         swiftSettings: strict
     ),
@@ -98,7 +98,7 @@ let sqliteModules: [Target] = [
         name: "SQLiteStore",
         dependencies: [
             "SQLiteEngine", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
-            "OperationQueue", "NotificationDispatch", grdb, logging, metrics,
+            "OperationQueue", "NotificationDispatch",
         ],
         path: "Sources/SQLiteStorage/SQLiteStore",
         swiftSettings: strict
@@ -106,7 +106,7 @@ let sqliteModules: [Target] = [
     .target(
         name: "SQLiteReplica",
         dependencies: [
-            "SQLiteEngine", "ClusterRole", "DeviceRegistry", "OperationQueue", grdb, logging,
+            "SQLiteEngine", "ClusterRole", "DeviceRegistry", "OperationQueue", logging,
             metrics,
         ],
         path: "Sources/SQLiteStorage/SQLiteReplica",
@@ -132,7 +132,7 @@ let serverModules: [Target] = [
         name: "ManagerConsole",
         dependencies: [
             "HTTPHandling", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
-            "OperationQueue", "NotificationDispatch", httpTypes, mustache, logging,
+            "OperationQueue", "NotificationDispatch", httpTypes, mustache,
         ],
         swiftSettings: strict
     ),
@@ -150,7 +150,7 @@ let serverModules: [Target] = [
         dependencies: [
             "ClusterTransport", "ClusterRole", "ClusterMembership", "ArtifactStore",
             "DeviceRegistry",
-            "OperationQueue", "HTTPHandling", httpClientForServer, nio, nioHTTP1, lifecycle,
+            "OperationQueue", httpClientForServer, nio, nioHTTP1, lifecycle,
             logging,
             metrics,
         ],
@@ -244,18 +244,18 @@ let core: [Target.Dependency] = [
 let testTargets: [Target] = [
     tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
     tests("ClusterMembershipTests", core),
-    tests("ArtifactStoreTests", core + [crypto, "CZstandard", "CReeveSystem"]),
+    tests("ArtifactStoreTests", core),
     tests("DeviceRegistryTests", core),
     tests("OperationQueueTests", core),
     tests("NotificationDispatchTests", core),
     tests("ClusterTestKitTests", core),
     tests("ConformanceTests", core + ["SQLiteStore", "SQLiteReplica"]),
-    tests("SQLiteStoreTests", core + ["SQLiteEngine", "SQLiteStore", grdb, sqlite3]),
+    tests("SQLiteStoreTests", core + ["SQLiteEngine", "SQLiteStore"]),
     tests("SQLiteReplicaTests", core + ["SQLiteEngine", "SQLiteReplica"]),
     tests(
         "HTTPHandlingTests",
         [
-            "HTTPHandling", "ClusterRole", httpTypes, logging, tracing,
+            "HTTPHandling", "ClusterRole", httpTypes, logging, metrics, tracing,
             product("MetricsTestKit", "swift-metrics", trait: "Server"),
             product("InMemoryTracing", "swift-distributed-tracing", trait: "Server"),
         ]
@@ -277,14 +277,14 @@ let testTargets: [Target] = [
         "DeviceGatewayTests",
         core + [
             "HTTPTestSupport",
-            "DeviceGateway", "HTTPHandling", "HummingbirdHosting", httpTypes, httpClientForServer,
+            "DeviceGateway", "HTTPHandling", "HummingbirdHosting", httpTypes,
         ]
     ),
     tests(
         "ManagerConsoleTests",
         core + [
             "HTTPTestSupport",
-            "ManagerConsole", "HTTPHandling", "HummingbirdHosting", httpTypes, httpClientForServer,
+            "ManagerConsole", "HTTPHandling", "HummingbirdHosting", httpTypes,
         ]
     ),
     tests(
