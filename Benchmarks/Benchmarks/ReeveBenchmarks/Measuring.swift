@@ -52,6 +52,13 @@ func measure<Fixture: Sendable>(
     )
 }
 
+/// The benchmark did not measure what it is to measure.
+struct UnexpectedOutcome: Error {
+    let what: String
+
+    init(_ what: String) { self.what = what }
+}
+
 /// A directory that is removed when it is given up.
 final class ScratchDirectory: Sendable {
     let path: String

@@ -95,7 +95,7 @@ enum OperationBenchmarks {
             let results = offered.map {
                 ExecutionResult(execution: $0.execution, outcome: .completed)
             }
-            precondition(!results.isEmpty, "the device was offered nothing")
+            guard !results.isEmpty else { throw UnexpectedOutcome("nothing was offered") }
             let report = ExchangeReport(results: results)
             blackHole(try await exchange.exchange(device: device, report: report))
         }
