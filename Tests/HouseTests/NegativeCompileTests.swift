@@ -85,14 +85,33 @@ final class NegativeCompileTests: XCTestCase {
         var arguments = [
             "swiftc", "-typecheck", "-swift-version", "6", "-I", products.path + "/Modules",
         ]
-        for entry in try FileManager.default.contentsOfDirectory(atPath: products.path)
-        where entry.hasSuffix(".build") {
-            let map = "\(products.path)/\(entry)/module.modulemap"
-            if FileManager.default.fileExists(atPath: map) {
-                arguments += ["-Xcc", "-fmodule-map-file=\(map)"]
-            }
-        }
+        for map in moduleMaps(products) { arguments += ["-Xcc", "-fmodule-map-file=\(map)"] }
         return try BuiltProducts.run("/usr/bin/env", arguments + [file.path])
+    }
+}
+
+extension NegativeCompileTests {
+    /// The maps of C modules: made by the build, or shipped by a dependency.
+    private func moduleMaps(_ products: URL) -> [String] {
+        let files = FileManager.default
+        let made = ((try? files.contentsOfDirectory(atPath: products.path)) ?? [])
+            .filter { $0.hasSuffix(".build") }
+            .map { "\(products.path)/\($0)/module.modulemap" }
+        var checkouts = products
+        while checkouts.lastPathComponent != ".build", checkouts.path != "/" {
+            checkouts.deleteLastPathComponent()
+        }
+        checkouts.appendPathComponent("checkouts")
+        let shipped = ((try? files.contentsOfDirectory(atPath: checkouts.path)) ?? [])
+            .flatMap { package -> [String] in
+                let sources = "\(checkouts.path)/\(package)/Sources"
+                return ((try? files.contentsOfDirectory(atPath: sources)) ?? [])
+                    .flatMap { target in
+                        ["\(sources)/\(target)", "\(sources)/\(target)/include"]
+                    }
+                    .map { "\($0)/module.modulemap" }
+            }
+        return (made + shipped).filter { files.fileExists(atPath: $0) }.sorted()
     }
 }
 
