@@ -20,7 +20,7 @@ public import ServiceLifecycle
 /// let manager = try await ManagerNode.open(configuration)
 /// _ = try await manager.publisher.publish("/srv/site", to: "site")
 /// _ = try await manager.operations.enqueue(
-///     EnqueueRequest("reload", to: .group("tills")))
+///     EnqueueRequest(OperationCode(rawValue: "reload"), to: .group("tills")))
 /// try await manager.run()          // or add it to the application's ServiceGroup
 /// ```
 ///

@@ -12,7 +12,7 @@ final class NegativeCompileTests: XCTestCase {
             """
             func enqueue(_ operations: OperationEnqueuer) async throws {
                 _ = try await operations.enqueue(
-                    EnqueueRequest("lock", to: .group(.everyone)),
+                    EnqueueRequest(OperationCode(rawValue: "lock"), to: .group(.everyone)),
                     tenant: .standard)
             }
             func publish(_ releases: any ReleaseWriter) async throws {
@@ -29,7 +29,7 @@ final class NegativeCompileTests: XCTestCase {
             """
             func enqueue(_ work: any PendingWorkReader) async throws {
                 _ = try await work.enqueue(
-                    EnqueueRequest("lock", to: .group(.everyone)),
+                    EnqueueRequest(OperationCode(rawValue: "lock"), to: .group(.everyone)),
                     tenant: .standard)
             }
             """
