@@ -140,7 +140,7 @@ let serverModules: [Target] = [
         name: "ClusterTransport",
         dependencies: [
             "HTTPHandling", "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry",
-            "OperationQueue", httpTypes, logging,
+            "OperationQueue", httpTypes, lifecycle, logging,
         ],
         path: "Sources/ClusterTransport/Server",
         swiftSettings: strict

@@ -9,6 +9,7 @@ import Foundation
 import HTTPHandling
 import HTTPTypes
 import OperationQueue
+import ServiceLifecycleTestKit
 import XCTest
 
 final class LinkEndpointTests: XCTestCase {
@@ -242,6 +243,21 @@ final class LinkEndpointTests: XCTestCase {
         let page = try ReplicaPage(decoding: answer.body)
         XCTAssertEqual(page.rows, [])
         XCTAssertEqual(page.revision, now)
+    }
+
+    func test_replica_withNothingNew_answersAtOnceWhenTheServerShutsDown() async throws {
+        let clock = ManualTimeSource()
+        let manager = try ManagerScene(time: clock)
+        _ = try await enrol(manager, "d")
+        let now = manager.ledger.revision
+        let answer = try await testGracefulShutdown { shutdown in
+            async let waiting = manager.answer(.get, "/replica?wait=25&after=\(now)")
+            try await clock.waitForSleepers(1)
+            shutdown.triggerGracefulShutdown()
+            // Nobody moves the clock: without the shutdown this would wait for ever.
+            return try await waiting
+        }
+        XCTAssertEqual(try ReplicaPage(decoding: answer.body).revision, now)
     }
 
     func test_credential_isAnsweredByDigestOnly() async throws {

@@ -1,6 +1,7 @@
 #if Server
 internal import ClusterMembership
 internal import ClusterRole
+internal import ServiceLifecycle
 
 /// Holds a request until there is something to answer: a long poll.
 struct RevisionWaiter: Sendable {
@@ -10,7 +11,7 @@ struct RevisionWaiter: Sendable {
     /// Calls `attempt` now, at each hint, and once more when the wait is over.
     ///
     /// A lost hint costs the rest of the wait, never an answer: the last attempt finds what it
-    /// announced.
+    /// announced. A server that shuts down gracefully ends the wait at once.
     ///
     /// - Returns: the first answer that is not `nil`; `nil` if there was none in time.
     func first<Answer: Sendable>(
@@ -34,6 +35,10 @@ struct RevisionWaiter: Sendable {
             }
             group.addTask {
                 try await time.sleep(for: wait)
+                return nil
+            }
+            group.addTask {
+                try await gracefulShutdown()
                 return nil
             }
             defer { group.cancelAll() }
