@@ -65,11 +65,15 @@ public final class WorkerNode: Service {
             ),
             random: random
         )
+        let secrets = try SecretBox(
+            key: try Self.key(at: configuration.directory + "/secrets-key", random: random)
+        )
         var replicaConfiguration = WorkerReplicaConfiguration()
         replicaConfiguration.spool.maximumBytes = configuration.spoolBytes
         let replica = try WorkerReplica(
             path: configuration.directory + "/replica.db",
             node: configuration.node,
+            secrets: secrets,
             oracle: client,
             configuration: replicaConfiguration,
             time: time,
@@ -132,6 +136,23 @@ public final class WorkerNode: Service {
             time: time,
             random: random
         )
+    }
+
+    /// The key of what the spool seals, made on first use and readable by its owner only.
+    private static func key(at file: String, random: any RandomSource) throws -> [UInt8] {
+        if let data = FileManager.default.contents(atPath: file) { return Array(data) }
+        let bytes = random.bytes(SecretBox.keySize)
+        let isMade = FileManager.default.createFile(
+            atPath: file,
+            contents: Data(bytes),
+            attributes: [.posixPermissions: 0o600]
+        )
+        guard isMade else {
+            throw WorkerConfigurationError(
+                "The file \(file) cannot be written. Check the directory."
+            )
+        }
+        return bytes
     }
 
     /// The release a channel serves now; `nil` before the first, and for a channel that is not

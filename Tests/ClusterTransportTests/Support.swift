@@ -243,6 +243,7 @@ final class WorkerScene: Sendable {
         replica = try WorkerReplica(
             path: directory.appending(path: "worker.sqlite").path,
             node: self.node,
+            secrets: SecretBox(key: Array(repeating: 7, count: SecretBox.keySize)),
             oracle: client,
             logger: quiet
         )

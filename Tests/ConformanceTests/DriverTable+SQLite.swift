@@ -70,6 +70,7 @@ extension DriverTable {
         let replica = try WorkerReplica(
             path: directory.path + "/replica.sqlite",
             node: worker,
+            secrets: SecretBox(key: Array(repeating: 7, count: SecretBox.keySize)),
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         )
         var closing = store

@@ -44,6 +44,7 @@ final class ReplicaScene {
 
     func open(
         _ path: String,
+        key: UInt8 = 7,
         oracle: (any CredentialOracle)? = nil,
         configuration: WorkerReplicaConfiguration = WorkerReplicaConfiguration(),
         options: DatabaseFileOptions = DatabaseFileOptions()
@@ -51,6 +52,7 @@ final class ReplicaScene {
         try WorkerReplica(
             path: path,
             node: node,
+            secrets: SecretBox(key: Array(repeating: key, count: SecretBox.keySize)),
             oracle: oracle,
             configuration: configuration,
             options: options,

@@ -107,7 +107,11 @@ struct Worker: Sendable {
 
     init(_ fleet: Fleet) throws {
         self.fleet = fleet
-        replica = try WorkerReplica(path: fleet.store.scratch.path("worker.db"), node: "worker")
+        replica = try WorkerReplica(
+            path: fleet.store.scratch.path("worker.db"),
+            node: "worker",
+            secrets: SecretBox(key: SystemRandomSource().bytes(SecretBox.keySize))
+        )
         exchange = DeviceExchange(reader: replica, inbox: replica)
     }
 

@@ -69,7 +69,7 @@ extension ReplicaFile {
                 if page.finishesSnapshot {
                     try Self.deleteRows(except: position.generation, connection)
                 }
-                try Self.move(page.mark, &receipt, connection)
+                try move(page.mark, &receipt, connection)
                 try Self.prune(page, &receipt, connection)
             }
             if let pending = receipt.pending { replaced(pending.lastNumber) }
@@ -115,7 +115,7 @@ extension ReplicaFile {
         )
     }
 
-    private static func move(
+    private func move(
         _ move: MarkMove,
         _ receipt: inout PageReceipt,
         _ connection: SQLConnection

@@ -1,5 +1,6 @@
 #if SQLite
 internal import ClusterRole
+internal import DeviceRegistry
 internal import OperationQueue
 internal import SQLiteEngine
 
@@ -8,14 +9,35 @@ struct ReplicaFile: Sendable {
     typealias Meta = ReplicaSchema.Meta
 
     let database: DatabaseFile
+    /// The life of the file.
+    let incarnation: IncarnationID
+    let coding: SpoolCoding
 
-    init(path: String, node: NodeID, options: DatabaseFileOptions) throws {
+    /// Opens the file, or makes it with `newIncarnation`. It blocks.
+    init(
+        path: String,
+        node: NodeID,
+        secrets: SecretBox,
+        newIncarnation: IncarnationID,
+        options: DatabaseFileOptions
+    ) throws {
         database = try DatabaseFile(
             path: path,
             node: node,
             migrations: ReplicaSchema.migrations,
             options: options
         )
+        incarnation = try database.writeWhileOpening { connection in
+            if let bytes = try connection.metaBytes(Meta.incarnation) {
+                var reader = ByteReader(bytes)
+                return IncarnationID(bits: try reader.readUInt128())
+            }
+            var writer = ByteWriter()
+            writer.write(newIncarnation.bits)
+            try connection.setMetaBytes(Meta.incarnation, writer.bytes)
+            return newIncarnation
+        }
+        coding = try SpoolCoding(secrets: secrets, incarnation: incarnation)
     }
 
     /// What the file says about the replica in it.
@@ -61,7 +83,6 @@ struct ReplicaFile: Sendable {
 
     /// Everything a replica needs to start.
     struct Contents: Sendable {
-        var incarnation: IncarnationID
         var position: Position
         var epoch: Epoch
         var mark: Int64
@@ -85,21 +106,10 @@ struct ReplicaFile: Sendable {
         var lastNumber: Int64 = 0
     }
 
-    /// Reads everything, making what a new file lacks. It blocks; called once, while opening.
-    func load(newIncarnation: IncarnationID) throws -> Contents {
+    /// Reads everything. It blocks; called once, while opening.
+    func load() throws -> Contents {
         try database.writeWhileOpening { connection in
-            let incarnation: IncarnationID
-            if let bytes = try connection.metaBytes(Meta.incarnation) {
-                var reader = ByteReader(bytes)
-                incarnation = IncarnationID(bits: try reader.readUInt128())
-            } else {
-                incarnation = newIncarnation
-                var writer = ByteWriter()
-                writer.write(incarnation.bits)
-                try connection.setMetaBytes(Meta.incarnation, writer.bytes)
-            }
             var contents = Contents(
-                incarnation: incarnation,
                 position: Position(),
                 epoch: Epoch(rawValue: try connection.metaNumber(Meta.epoch)),
                 mark: try connection.metaNumber(Meta.mark)
@@ -110,7 +120,7 @@ struct ReplicaFile: Sendable {
             // What an interrupted snapshot left behind.
             try Self.deleteRows(except: contents.position.generation, connection)
             try Self.readRows(connection, into: &contents)
-            contents.pending = try Self.pending(after: contents.mark, connection)
+            contents.pending = try pending(after: contents.mark, connection)
             contents.damage.entries = contents.pending.damaged
             contents.retainedBytes =
                 try connection.row(
@@ -143,7 +153,7 @@ struct ReplicaFile: Sendable {
     }
 
     /// Entries behind `mark`: how many there are, and those that are overlaid.
-    static func pending(after mark: Int64, _ connection: SQLConnection) throws -> PendingSummary {
+    func pending(after mark: Int64, _ connection: SQLConnection) throws -> PendingSummary {
         var summary = PendingSummary()
         summary.lastNumber = try connection.metaNumber(Meta.lastNumber)
         try connection.withStatement(
@@ -164,12 +174,13 @@ struct ReplicaFile: Sendable {
     }
 
     /// The entry of the present row; `nil` if it is damaged.
-    private static func spooledEntry(_ statement: PreparedStatement) -> SpooledEntry? {
+    private func spooledEntry(_ statement: PreparedStatement) -> SpooledEntry? {
         do {
             try statement.verify("spool", sum: 3)
+            let number = statement.int64(0)
             return SpooledEntry(
-                number: statement.int64(0),
-                entry: try InboxEntry(decoding: statement.blob(2))
+                number: number,
+                entry: try coding.entry(statement.blob(2), number: number)
             )
         } catch {
             return nil
@@ -191,7 +202,7 @@ struct ReplicaFile: Sendable {
             ) { statement in
                 try statement.bind(number)
                 while entries.count < limit, bytes < maximumBytes, try statement.step() {
-                    guard let spooled = Self.spooledEntry(statement) else {
+                    guard let spooled = spooledEntry(statement) else {
                         damaged.append(statement.int64(0))
                         continue
                     }
@@ -205,13 +216,13 @@ struct ReplicaFile: Sendable {
         }
     }
 
-    /// Appends encoded entries, durably.
+    /// Appends entries, durably.
     ///
     /// - Returns: the number of the first.
     /// - Parameter numbered: called in order of number, before the commit, with the first one: numbers
     ///   from it on that were seen before have been taken back.
     func append(
-        _ entries: [(received: Timestamp, bytes: [UInt8])],
+        _ entries: [SpoolCoding.Draft],
         numbered: @escaping @Sendable (Int64) -> Void
     ) async throws -> Int64 {
         try await database.write { connection in
@@ -223,7 +234,7 @@ struct ReplicaFile: Sendable {
                     "INSERT INTO spool (number, received, entry, sum) VALUES (?, ?, ?, ?)",
                     number,
                     entry.received.rawValue,
-                    entry.bytes
+                    try coding.stored(entry, number: number)
                 )
                 number += 1
             }

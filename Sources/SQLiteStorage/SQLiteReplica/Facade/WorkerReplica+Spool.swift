@@ -74,12 +74,12 @@ extension WorkerReplica: PendingWorkReader, DeviceInbox {
 
     /// Writes entries and lays them over the replica.
     private func store(_ entries: [InboxEntry]) async throws {
-        let encoded = entries.map { (received: $0.receivedAt, bytes: $0.encoded()) }
-        let size = encoded.reduce(0) { $0 + $1.bytes.count }
+        let drafts = entries.map(file.coding.draft)
+        let size = drafts.reduce(0) { $0 + $1.storedBytes }
         // Counted first, so that many callers at once do not pass the limit together.
         state.withLock { $0.gauge.add(entries: entries.count, bytes: size) }
         do {
-            let first = try await file.append(encoded) { [self] first in
+            let first = try await file.append(drafts) { [self] first in
                 state.withLock { $0.onNumbered(entries, first: first) }
             }
             state.withLock { $0.onDurable(first: first) }

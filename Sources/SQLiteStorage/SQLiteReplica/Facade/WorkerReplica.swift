@@ -33,6 +33,8 @@ public final class WorkerReplica: Sendable {
     /// - Parameters:
     ///   - path: of the file; its directory exists. A lock file is kept beside it.
     ///   - node: this node; its marks are the ones that count.
+    ///   - secrets: what push registrations in the spool are encrypted with. Those sealed with another
+    ///     key count as damaged, see ``damage``.
     ///   - oracle: asked for credentials the replica does not hold; `nil` for never.
     ///   - configuration: the spool's limits and how long refusals are remembered; the standard
     ///     ones work.
@@ -45,6 +47,7 @@ public final class WorkerReplica: Sendable {
     public convenience init(
         path: String,
         node: NodeID,
+        secrets: SecretBox,
         oracle: (any CredentialOracle)? = nil,
         configuration: WorkerReplicaConfiguration = WorkerReplicaConfiguration(),
         time: any TimeSource = SystemTimeSource(),
@@ -59,6 +62,7 @@ public final class WorkerReplica: Sendable {
         try self.init(
             path: path,
             node: node,
+            secrets: secrets,
             oracle: oracle,
             configuration: configuration,
             options: options,
@@ -71,6 +75,7 @@ public final class WorkerReplica: Sendable {
     package init(
         path: String,
         node: NodeID,
+        secrets: SecretBox,
         oracle: (any CredentialOracle)?,
         configuration: WorkerReplicaConfiguration,
         options: DatabaseFileOptions,
@@ -83,11 +88,17 @@ public final class WorkerReplica: Sendable {
         self.oracle = oracle
         self.time = time
         self.logger = logger
-        file = try ReplicaFile(path: path, node: node, options: options)
         let drawn = IncarnationID(bits: UInt128(random.next()) << 64 | UInt128(random.next()))
-        let contents = try file.load(newIncarnation: drawn)
-        incarnation = contents.incarnation
-        var initial = ReplicaState(incarnation: contents.incarnation, configuration: configuration)
+        file = try ReplicaFile(
+            path: path,
+            node: node,
+            secrets: secrets,
+            newIncarnation: drawn,
+            options: options
+        )
+        let contents = try file.load()
+        incarnation = file.incarnation
+        var initial = ReplicaState(incarnation: file.incarnation, configuration: configuration)
         initial.onOpened(contents, node: node, time: time)
         state = Mutex(initial)
         if !contents.damage.isNone {
