@@ -78,6 +78,12 @@ public final class HTTPPushTransport: PushTransport, Service {
         )
     }
 
+    /// A transport that was made and never run or closed ends its connections as it goes: a node that
+    /// could not be opened drops it without having started it.
+    deinit {
+        if !isClosed.withLock({ $0 }) { _ = client.shutdown() }
+    }
+
     /// The most bytes of an answer that are read so that its connection can be used again.
     static let maximumAnswerBytes = 16_384
 

@@ -170,6 +170,11 @@ final class HTTPPushTransportTests: XCTestCase {
         XCTAssertTrue(AllowedHosts.any.allows(host: "169.254.169.254", port: 80))
     }
 
+    /// The client beneath traps when it goes without having been shut down.
+    func test_transport_thatIsDroppedUnused_goesQuietly() {
+        for _ in 0..<10 { _ = HTTPPushTransport() }
+    }
+
     func test_closedTransport_putsWakeUpsOff_andClosingTwiceIsHarmless() async throws {
         try await withServer { server, transport in
             await transport.close()

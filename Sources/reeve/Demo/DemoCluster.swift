@@ -248,7 +248,7 @@ final class DemoCluster: Sendable {
     }
 
     /// This executable, or, in a test, the command built beside the test bundle.
-    private static var ownExecutable: String {
+    static var ownExecutable: String {
         let own =
             (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"))
             ?? CommandLine.arguments[0]
