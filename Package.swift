@@ -290,6 +290,7 @@ let testTargets: [Target] = [
     tests(
         "ClusterTransportTests",
         core + [
+            "HTTPTestSupport",
             "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting",
             "HTTPHandling",
             httpTypes, httpClientForServer,
