@@ -160,7 +160,7 @@ let serverModules: [Target] = [
     .target(
         name: "HummingbirdHosting",
         dependencies: [
-            "HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, lifecycle,
+            "HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, nio, lifecycle,
             logging,
         ],
         swiftSettings: strict

@@ -18,6 +18,7 @@ public final class ReeveServer: Service {
     private let logger: Logger
     private let time: any TimeSource
     private let listening = ListeningState()
+    private let acceptor = Acceptor()
 
     /// A server for the handlers of `mounts`; the longest matching prefix wins.
     ///
@@ -55,7 +56,7 @@ public final class ReeveServer: Service {
     public func run() async throws {
         try listening.begin()
         do {
-            try await application().run()
+            try await serve()
             listening.end(HTTPHandlingError(.notListening, "The server has ended."))
         } catch is CancellationError {
             listening.end(HTTPHandlingError(.notListening, "The server was cancelled."))
@@ -69,6 +70,27 @@ public final class ReeveServer: Service {
             )
             listening.end(failure)
             throw failure
+        }
+    }
+
+    /// Runs the application in a group of its own, so that accepting ends **before** it is told to shut
+    /// down: a connection accepted in the very moment in which the server closes would stop the process
+    /// (NIO traps when such a channel is dropped unopened).
+    private func serve() async throws {
+        let group = ServiceGroup(
+            configuration: ServiceGroupConfiguration(services: [application()], logger: logger)
+        )
+        // Detached, so that the application hears of the shutdown from its own group only. It is awaited,
+        // and cancelled with this task.
+        let serving = Task.detached { try await group.run() }
+        try await withTaskCancellationHandler {
+            try await withGracefulShutdownHandler {
+                try await serving.value
+            } onGracefulShutdown: { [acceptor] in
+                acceptor.pause { Task { await group.triggerGracefulShutdown() } }
+            }
+        } onCancel: {
+            serving.cancel()
         }
     }
 
@@ -97,7 +119,8 @@ public final class ReeveServer: Service {
                     logger: logger
                 )
             ),
-            onServerRunning: { [listening] channel in
+            onServerRunning: { [listening, acceptor] channel in
+                acceptor.set(channel)
                 let port = channel.localAddress?.port ?? address.port
                 listening.listen(ServerAddress(host: address.host, port: port))
             },
