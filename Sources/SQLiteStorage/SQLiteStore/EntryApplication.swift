@@ -38,6 +38,8 @@ struct EntryApplication {
     private var logged: Set<ChangeKey> = []
     private var touched: [OperationID: Touched] = [:]
     private var foundByPolling = 0
+    /// The device of the entry before: a device's entries come together. No entry changes it.
+    private var lastDevice: DeviceRecord?
 
     /// How many rejected entries are kept: enough to see what is wrong, not enough to fill the disk.
     static let keptRejections: Int64 = 10_000
@@ -132,9 +134,7 @@ struct EntryApplication {
     /// - Returns: why it cannot be applied, if so.
     private mutating func apply(_ entry: InboxEntry) throws -> String? {
         let identity = entry.identity
-        guard let device = try connection.device(identity.device, tenant: identity.tenant) else {
-            return "unknown device"
-        }
+        guard let device = try self.device(identity) else { return "unknown device" }
         if device.row.incarnation != identity.incarnation { return "of another enrolment" }
         switch entry.body {
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
@@ -163,6 +163,16 @@ struct EntryApplication {
         case .claim, .progress, .result: break
         }
         return nil
+    }
+
+    private mutating func device(_ identity: DeviceIdentity) throws -> DeviceRecord? {
+        if let known = lastDevice, known.row.id == identity.device,
+            known.row.tenant == identity.tenant
+        {
+            return known
+        }
+        lastDevice = try connection.device(identity.device, tenant: identity.tenant)
+        return lastDevice
     }
 
     private mutating func note(
@@ -240,8 +250,7 @@ struct EntryApplication {
     private func addresses(_ touched: Touched, _ device: DeviceRecord) throws -> Bool {
         let number = touched.record.number
         guard let group = touched.operation.groupIdx else {
-            return try connection.targetPage(number, holding: device.row.id)?.devices
-                .contains(device.idx) ?? false
+            return try connection.isTarget(device, of: number)
         }
         return try connection.memberships(ofDeviceAt: device.idx)
             .contains { $0.groupIdx == group && $0.contains(number) }
