@@ -90,24 +90,38 @@ enum Workloads {
         let site = try await Site(arguments.path)
         let devices = try await site.devices()
         let count = arguments.number("n", 100_000)
-        switch arguments.text("from", "sql") {
-        case "memory":
+        switch arguments.text("from", "exchange") {
+        case "replica", "replica-exchange":
             let worker = try await Worker(site, path: arguments.path + ".worker")
-            try await poll(worker.exchange, devices, count, "reeve replica")
-            try await worker.close()
-        case "reader":
-            let start = Measurement()
-            for index in 0..<count {
-                let device = devices[scattered(index, of: devices.count)].device
-                let work = try await site.store.openWork(for: device, tenant: .standard)
-                try expect(work?.items.isEmpty ?? false, "nothing is open")
+            if arguments.text("from", "") == "replica" {
+                try await read(worker.replica, devices, count, "reeve replica")
+            } else {
+                try await poll(worker.exchange, devices, count, "reeve replica")
             }
-            start.report("reeve reader", "W4 empty", count)
+            try await worker.close()
+        case "reader": try await read(site.store, devices, count, "reeve")
         default: try await poll(site.exchange, devices, count, "reeve")
         }
         try await site.close()
     }
 
+    /// Asks a driver what is open.
+    private static func read(
+        _ reader: some PendingWorkReader,
+        _ devices: [DeviceIdentity],
+        _ count: Int,
+        _ contender: String
+    ) async throws {
+        let start = Measurement()
+        for index in 0..<count {
+            let device = devices[scattered(index, of: devices.count)].device
+            let work = try await reader.openWork(for: device, tenant: .standard)
+            try expect(work?.items.isEmpty ?? false, "nothing is open")
+        }
+        start.report(contender, "W4 open work", count)
+    }
+
+    /// Whole exchanges, with the contacts they note.
     private static func poll(
         _ exchange: DeviceExchange,
         _ devices: [DeviceIdentity],
@@ -120,7 +134,7 @@ enum Workloads {
             let answer = try await exchange.exchange(device: device)
             try expect(answer.operations.isEmpty, "nothing is offered")
         }
-        start.report(contender, "W4 empty", count)
+        start.report(contender, "W4 exchange", count)
     }
 }
 
