@@ -6,8 +6,8 @@ struct InMemoryWrite {
     var number: Int64
     var now: Timestamp
     var keys: [ChangeKey] = []
-    /// Wake-ups to request for named devices.
-    var wakes: [InMemoryWakeTable.Key] = []
+    /// Wake-ups to request for devices, with when they fall due.
+    var wakes: [(key: InMemoryWakeTable.Key, due: Timestamp)] = []
     var expansions: [WakeExpansion] = []
     private var logged: Set<ChangeKey> = []
 
@@ -167,7 +167,8 @@ extension InMemoryOperationState {
         case nil: setTimer(row.attention(under: terms), key)
         case .wake?:
             guard entry.activity.state == .open, terms.wake == .push else { return }
-            write.wakes.append(.init(tenant: entry.activity.tenant, device: device))
+            let key = InMemoryWakeTable.Key(tenant: entry.activity.tenant, device: device)
+            write.wakes.append((key, write.now))
         case .apply(let event)?:
             let change = ExecutionRules.apply(
                 event,
@@ -187,7 +188,7 @@ extension InMemoryOperationState {
         in write: inout InMemoryWrite
     ) {
         if entry.activity.state == .open {
-            wake(entry, 0..<entry.activity.gate.ceiling, in: &write)
+            wake(entry, 0..<entry.activity.gate.ceiling, due: write.now, in: &write)
             return
         }
         for device in entry.rowOrder {
@@ -204,17 +205,19 @@ extension InMemoryOperationState {
         }
     }
 
-    /// Wakes the addressed devices with these ranks, now or when the operation's time has come.
+    /// Wakes the addressed devices with these ranks: at `due`, or, if that is later, when the
+    /// operation's time has come.
     mutating func wake(
         _ entry: InMemoryActivity,
         _ ranks: Range<Int32>,
+        due: Timestamp,
         in write: inout InMemoryWrite
     ) {
         let activity = entry.activity
         guard activity.operation.terms.wake == .push, activity.addressed > 0 else { return }
-        let due = activity.offerTime(at: write.now)
-        guard due <= write.now else {
-            setTimer(due, InMemoryTimer.Key(number: entry.number, device: nil))
+        let offered = activity.offerTime(at: write.now)
+        guard offered <= write.now else {
+            setTimer(offered, InMemoryTimer.Key(number: entry.number, device: nil))
             return
         }
         if let group = activity.group {
@@ -231,7 +234,8 @@ extension InMemoryOperationState {
             )
         }
         for target in entry.targets where ranks.contains(activity.id.rank(of: target.device)) {
-            write.wakes.append(.init(tenant: activity.tenant, device: target.device))
+            let key = InMemoryWakeTable.Key(tenant: activity.tenant, device: target.device)
+            write.wakes.append((key, due))
         }
     }
 }

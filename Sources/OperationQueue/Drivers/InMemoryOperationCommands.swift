@@ -80,6 +80,9 @@ extension InMemoryOperationStorage {
         }.result
     }
 
+    /// When the next timer fires.
+    package var nextTimer: Timestamp? { state.withLock { $0.timers.values.min() } }
+
     public func rollouts(after: Int64?, limit: Int) async throws -> [Activity] {
         state.withLock { state in
             var found: [Activity] = []

@@ -122,8 +122,10 @@ struct InMemoryOperationState: Sendable {
         }
         entry.activity.open(at: write.now)
         insert(&entry, key: plan.idempotencyKey, in: &write)
-        if plan.wakeAt != nil, entry.activity.state == .open, entry.activity.gate == OfferGate() {
-            wake(entry, 0..<RolloutPlan.everyone, in: &write)
+        if let due = plan.wakeAt, entry.activity.state == .open,
+            entry.activity.gate == OfferGate()
+        {
+            wake(entry, 0..<RolloutPlan.everyone, due: due, in: &write)
         }
         if entry.activity.replacesOlder(at: write.now) { try closeOlder(than: entry, in: &write) }
         return EnqueueOutcome(entry: entry, wasRepeated: false)
@@ -251,7 +253,7 @@ struct InMemoryOperationState: Sendable {
         store(activity, before: entry.activity, in: &write)
         for case .wake(let ranks) in directives {
             guard let entry = activities[number] else { continue }
-            wake(entry, ranks, in: &write)
+            wake(entry, ranks, due: write.now, in: &write)
         }
         return activity
     }

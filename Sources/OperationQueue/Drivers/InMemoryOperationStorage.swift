@@ -72,7 +72,9 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         guard !write.wakes.isEmpty || !write.expansions.isEmpty else { return }
         wakes.withState { state in
             state.expansions += write.expansions
-            for key in write.wakes { state.request(key, number: write.number, due: write.now) }
+            for wake in write.wakes {
+                state.request(wake.key, number: write.number, due: wake.due)
+            }
         }
     }
 
