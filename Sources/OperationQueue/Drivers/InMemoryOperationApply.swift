@@ -3,6 +3,8 @@ internal import DeviceRegistry
 
 extension InMemoryOperationState {
     struct ApplyOutcome {
+        /// The number this write has if it logs keys.
+        var revision: Int64
         var keys: [ChangeKey] = []
         var contacts: [(InMemoryWakeTable.Key, Int64)] = []
         var mark: SpoolMark?
@@ -17,9 +19,10 @@ extension InMemoryOperationState {
         from spool: SpoolMark?,
         history: HistoryID,
         devices: InMemoryDeviceStorage,
+        revision: Int64,
         at now: Timestamp
     ) -> ApplyOutcome {
-        var outcome = ApplyOutcome()
+        var outcome = ApplyOutcome(revision: revision)
         var reached: Int64 = 0
         if let spool, let known = marks[spool.node], known.incarnation == spool.incarnation {
             reached = known.number
@@ -107,7 +110,12 @@ extension InMemoryOperationState {
                 body: body,
                 receivedAt: entry.receivedAt
             )
-            devices.note(information: information, of: device, tenant: tenant)
+            outcome.keys += devices.note(
+                information: information,
+                of: device,
+                tenant: tenant,
+                number: outcome.revision
+            )
             return nil
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
             .result(let operation, _, _, _):

@@ -112,9 +112,16 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         at now: Timestamp
     ) async throws -> ApplyReceipt {
         let history = ledger.revision.history
-        let (outcome, revision) = try ledger.guarded(epoch: epoch) { _ in
+        let (outcome, revision) = try ledger.guarded(epoch: epoch) { number in
             let outcome = state.withLock {
-                $0.apply(entries, from: spool, history: history, devices: devices, at: now)
+                $0.apply(
+                    entries,
+                    from: spool,
+                    history: history,
+                    devices: devices,
+                    revision: number,
+                    at: now
+                )
             }
             let contacts = outcome.contacts
             wakes.withState { state in
