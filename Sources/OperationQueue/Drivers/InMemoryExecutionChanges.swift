@@ -140,6 +140,46 @@ extension InMemoryOperationState {
         }
     }
 
+    // MARK: Joiners
+
+    /// Lets standing activities follow who joins and who leaves their groups.
+    mutating func membershipsChanged(
+        _ changes: [MembershipChange],
+        devices: InMemoryDeviceStorage,
+        in write: inout InMemoryWrite
+    ) {
+        for change in changes {
+            let membership = change.membership
+            for number in liveNumbers(of: membership.group, tenant: change.tenant) {
+                guard let entry = activities[number], entry.activity.state == .open,
+                    entry.activity.operation.terms.scope.isStanding
+                else { continue }
+                let row = entry.rows[membership.device].flatMap {
+                    $0.id.incarnation == membership.incarnation ? $0 : nil
+                }
+                if membership.left == nil {
+                    if row == nil { activities[number]?.activity.addressed += 1 }
+                } else if let row {
+                    let cancelled = ExecutionRules.apply(
+                        .requestCancel,
+                        to: row,
+                        row.id,
+                        of: entry.activity.operation,
+                        in: entry.activity.state,
+                        at: write.now
+                    )
+                    store(cancelled, of: number, devices: devices, in: &write)
+                } else if entry.activity.operation.terms.scope.addresses(
+                    number,
+                    joined: membership.joined,
+                    left: nil
+                ) {
+                    activities[number]?.activity.addressed -= 1
+                }
+            }
+        }
+    }
+
     // MARK: Timers
 
     mutating func setTimer(_ due: Timestamp?, _ key: InMemoryTimer.Key) { timers[key] = due }

@@ -105,7 +105,18 @@ extension InMemoryOperationState {
                 body: body,
                 receivedAt: entry.receivedAt
             )
-            devices.note(information: information, of: device, tenant: tenant)
+            let keys = devices.note(
+                information: information,
+                of: device,
+                tenant: tenant,
+                number: outcome.write.number
+            )
+            for key in keys { outcome.write.log(key) }
+            membershipsChanged(
+                devices.drainMembershipChanges(),
+                devices: devices,
+                in: &outcome.write
+            )
             return nil
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
             .result(let operation, _, _, _), .superseded(let operation):

@@ -27,6 +27,21 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         self.ledger = ledger
         self.devices = devices
         self.wakes = wakes
+        devices.observeMemberships { [weak self] changes, number, now in
+            self?.membershipsChanged(changes, number: number, at: now) ?? []
+        }
+    }
+
+    /// Does what follows from devices joining and leaving groups, inside their guarded write.
+    private func membershipsChanged(
+        _ changes: [MembershipChange],
+        number: Int64,
+        at now: Timestamp
+    ) -> [ChangeKey] {
+        var write = InMemoryWrite(number: number, at: now)
+        state.withLock { $0.membershipsChanged(changes, devices: devices, in: &write) }
+        request(write)
+        return write.keys
     }
 
     /// The newest entries that could not be applied, oldest first; at most
