@@ -83,6 +83,10 @@ struct BrokenOperations: OperationStorage {
         try await base.addressedCount(of: activity, below: ceiling, tenant: tenant)
     }
 
+    func execution(_ id: ExecutionID, tenant: TenantID) async throws -> Execution? {
+        try await base.execution(id, tenant: tenant)
+    }
+
     func wakeUp(of device: DeviceID, tenant: TenantID) async throws -> WakeUp? {
         try await base.wakeUp(of: device, tenant: tenant)
     }

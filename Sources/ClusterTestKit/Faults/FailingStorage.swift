@@ -89,6 +89,10 @@ public struct FailingOperationStorage: OperationStorage {
         }
     }
 
+    public func execution(_ id: ExecutionID, tenant: TenantID) async throws -> Execution? {
+        try await script.around(.executions) { try await base.execution(id, tenant: tenant) }
+    }
+
     public func wakeUp(of device: DeviceID, tenant: TenantID) async throws -> WakeUp? {
         try await script.around(.wakeUp) {
             try await base.wakeUp(of: device, tenant: tenant)

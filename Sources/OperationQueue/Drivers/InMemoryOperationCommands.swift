@@ -117,6 +117,17 @@ extension InMemoryOperationStorage {
         }
     }
 
+    public func execution(_ id: ExecutionID, tenant: TenantID) async throws -> Execution? {
+        state.withLock { state in
+            guard let number = state.number(of: id.operation), let entry = state.activities[number],
+                entry.activity.tenant == tenant,
+                entry.rows[id.device]?.id == id
+                    || state.addresses(entry, id.device, id.incarnation, devices: devices)
+            else { return nil }
+            return entry.execution(of: id.device, incarnation: id.incarnation)
+        }
+    }
+
     public func wakeUp(of device: DeviceID, tenant: TenantID) async throws -> WakeUp? {
         wakes.withState { $0.rows[InMemoryWakeTable.Key(tenant: tenant, device: device)] }
     }

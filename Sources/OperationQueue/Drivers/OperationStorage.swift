@@ -35,6 +35,12 @@ public protocol ActivityReader: Sendable {
         tenant: TenantID
     ) async throws -> [Execution]
 
+    /// One execution: its row, or, if its device is addressed and has none, a virtual row of version 0, in
+    /// the state its activity implies.
+    ///
+    /// - Returns: `nil` if the operation does not address that enrolment of the device.
+    func execution(_ id: ExecutionID, tenant: TenantID) async throws -> Execution?
+
     /// The wake-up that is under way for a device, if one is.
     func wakeUp(of device: DeviceID, tenant: TenantID) async throws -> WakeUp?
 }
