@@ -259,6 +259,11 @@ public final class ManagerNode: Service {
             capability: capability,
             clock: configuration.time
         )
+        let timers = ActivityTimers(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
         return [
             NodeComponent("contacts", roles: [.manager]) { [contacts] in contacts },
             NodeComponent("members", roles: [.manager]) { [members] in members },
@@ -267,6 +272,7 @@ public final class ManagerNode: Service {
                 WakeHints(hints: store.hints(), dispatcher: dispatcher)
             },
             NodeComponent("expiry", roles: [.manager]) { expiry },
+            NodeComponent("activity-timers", roles: [.manager]) { timers },
             NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
         ]
     }

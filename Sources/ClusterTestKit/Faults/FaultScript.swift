@@ -11,7 +11,13 @@ public struct DriverMethod: RawRepresentable, Hashable, Sendable, ExpressibleByS
     public var description: String { rawValue }
 
     public static let enqueue: DriverMethod = "enqueue"
-    public static let close: DriverMethod = "close"
+    public static let change: DriverMethod = "change"
+    public static let command: DriverMethod = "command"
+    public static let cancelAll: DriverMethod = "cancelAll"
+    public static let fireTimers: DriverMethod = "fireTimers"
+    public static let rollouts: DriverMethod = "rollouts"
+    public static let addressedCount: DriverMethod = "addressedCount"
+    public static let wakeUp: DriverMethod = "wakeUp"
     public static let apply: DriverMethod = "apply"
     public static let expired: DriverMethod = "expired"
     public static let openWork: DriverMethod = "openWork"

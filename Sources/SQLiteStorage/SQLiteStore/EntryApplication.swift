@@ -38,6 +38,8 @@ struct EntryApplication {
     private var logged: Set<ChangeKey> = []
     private var touched: [OperationID: Touched] = [:]
     private var foundByPolling = 0
+    /// Groups defined by queries change with what devices report.
+    private var memberships: GroupMemberships
 
     /// How many rejected entries are kept: enough to see what is wrong, not enough to fill the disk.
     static let keptRejections: Int64 = 10_000
@@ -56,6 +58,7 @@ struct EntryApplication {
         self.spool = spool
         self.revision = revision
         self.now = now
+        memberships = GroupMemberships(connection: connection, number: revision)
     }
 
     mutating func apply(_ entries: [SpooledEntry]) throws {
@@ -75,6 +78,8 @@ struct EntryApplication {
             }
         }
         try storeTouched()
+        try memberships.storeGroups()
+        memberships.keys.forEach { log($0) }
         try connection.count(.foundByPolling, foundByPolling)
         guard let spool else { return }
         if spool.number > reached || known?.incarnation != spool.incarnation {
@@ -159,7 +164,8 @@ struct EntryApplication {
                 body: body,
                 receivedAt: entry.receivedAt
             )
-            try connection.note(information, ofDeviceAt: device.idx)
+            let changed = try connection.note(information, of: device)
+            try memberships.reconsider(device, touching: changed)
         case .claim, .progress, .result: break
         }
         return nil
@@ -183,6 +189,7 @@ struct EntryApplication {
             }
         }
         try connection.store(contact, ofDeviceAt: device.idx)
+        try connection.endSilence(of: device, at: time)
     }
 
     private mutating func change(
