@@ -58,6 +58,8 @@ struct GroupMemberships {
     /// The revision's number, if the transaction logs keys.
     let number: Int64
     private(set) var keys: [ChangeKey] = []
+    /// Stays that began or ended and that operations for joiners have not been told of.
+    private var stays: [MembershipRecord] = []
     /// Groups touched; their counts are stored once, by ``storeGroups()``.
     private var groups: [Place: GroupRecord] = [:]
     private var places: [Int64: Place] = [:]
@@ -75,6 +77,12 @@ struct GroupMemberships {
             if let place = places[idx] { try groups[place]?.store(connection) }
         }
         changedGroups = []
+    }
+
+    /// The stays that began or ended since the last call: ``ExecutionWriter/note(_:)`` takes them.
+    mutating func takeStays() -> [MembershipRecord] {
+        defer { stays = [] }
+        return stays
     }
 
     // MARK: Groups
@@ -124,12 +132,14 @@ struct GroupMemberships {
     @discardableResult
     mutating func begin(of device: DeviceRecord, in group: GroupRecord) throws -> Bool {
         guard try connection.openMembership(of: device, in: group) == nil else { return false }
-        try MembershipRecord(
+        let membership = MembershipRecord(
             groupIdx: group.idx,
             device: device.row.id,
             joined: number,
             deviceIdx: device.idx
-        ).store(connection)
+        )
+        try membership.store(connection)
+        stays.append(membership)
         count(1, in: group)
         log(device.row.id, in: group)
         return true
@@ -140,6 +150,7 @@ struct GroupMemberships {
         var ended = membership
         ended.ended = number
         try ended.store(connection)
+        stays.append(ended)
         count(-1, in: group)
         log(membership.device, in: group)
     }
@@ -214,10 +225,11 @@ struct GroupMemberships {
 
     private mutating func hasDefinitions(_ tenant: TenantID) throws -> Bool {
         if let known = tenantsWithDefinitions[tenant] { return known }
-        let found = try connection.row(
-            "SELECT 1 FROM group_query WHERE tenant = ? LIMIT 1",
-            tenant.rawValue
-        ) { _ in true } ?? false
+        let found =
+            try connection.row(
+                "SELECT 1 FROM group_query WHERE tenant = ? LIMIT 1",
+                tenant.rawValue
+            ) { _ in true } ?? false
         tenantsWithDefinitions[tenant] = found
         return found
     }
