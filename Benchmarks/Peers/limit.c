@@ -690,9 +690,77 @@ static void fill(Store *s, long ops) {
     report("fill", device_count * ops, wall() - began, cpu() - used, "");
 }
 
+// MARK: Devices: n more, each in the groups of the first one
+
+static void put_device(sqlite3_stmt *put, sqlite3_stmt *join, int64_t idx, int64_t joined, const int64_t groups[2]) {
+    char name[64];
+    unsigned char random[48];
+    // In order: a million scattered names would be a million scattered writes.
+    int length = snprintf(name, sizeof name, "device-00000000-0000-0000-%012lld", (long long)idx);
+    if (getrandom(random, 48, 0) != 48) FAIL(0, "getrandom");
+    Row r = row_of(put, sum_table("device"));
+    row_int(&r, idx);
+    row_text(&r, tenant, tenant_length);
+    row_text(&r, name, length);
+    row_blob(&r, random, 16);
+    row_int(&r, 1);
+    row_blob(&r, random + 16, 32);
+    row_null(&r);
+    row_int(&r, milliseconds());
+    row_null(&r);
+    row_null(&r);
+    row_int(&r, 1);
+    row_store(&r);
+    for (int k = 0; k < 2; k++) {
+        r = row_of(join, sum_table("membership"));
+        row_int(&r, groups[k]);
+        row_text(&r, name, length);
+        row_int(&r, joined);
+        row_null(&r);
+        row_int(&r, idx);
+        row_store(&r);
+    }
+}
+
+static void add_devices(Store *s, long n) {
+    double began = wall(), used = cpu();
+    sqlite3_stmt *put = prepare(s->db, "INSERT INTO device (idx, tenant, id, incarnation, state, credential, polling, enrolled, removed, enrolment_key, current, sum) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    sqlite3_stmt *join = prepare(s->db, "INSERT INTO membership (group_idx, device_id, joined, ended, device_idx, sum) VALUES (?, ?, ?, ?, ?, ?)");
+    sqlite3_stmt *put_group = prepare(s->db, "INSERT OR REPLACE INTO device_group (idx, tenant, name, members, sum) VALUES (?, ?, ?, ?, ?)");
+    sqlite3_stmt *all = prepare(s->db, "SELECT idx, tenant, name, members, sum FROM device_group ORDER BY idx LIMIT 2");
+    int64_t groups[2] = {0};
+    char names[2][64];
+    for (int k = 0; k < 2 && next_row(all); k++) {
+        verify(all, "device_group", 4);
+        groups[k] = sqlite3_column_int64(all, 0);
+        snprintf(names[k], sizeof names[k], "%s", sqlite3_column_text(all, 2));
+    }
+    sqlite3_reset(all);
+    begin(s);
+    int64_t joined = s->revision + 1;
+    for (long i = 0; i < n; i++) put_device(put, join, devices[0].idx + 1 + i, joined, groups);
+    for (int k = 0; k < 2; k++) {
+        Row r = row_of(put_group, sum_table("device_group"));
+        row_int(&r, groups[k]);
+        row_text(&r, tenant, tenant_length);
+        row_text(&r, names[k], strlen(names[k]));
+        row_int(&r, n + 1);
+        row_store(&r);
+    }
+    s->bytes.count = 0;
+    put_byte(&s->bytes, 1);
+    put_count(&s->bytes, 1);
+    put_byte(&s->bytes, 1);
+    put_text(&s->bytes, tenant, tenant_length);
+    put_text(&s->bytes, devices[0].id, devices[0].length);
+    store_log(s);
+    commit(s);
+    report("devices", n, wall() - began, cpu() - used, "one transaction");
+}
+
 int main(int count, char **words) {
     long n = 0, ops = 10;
-    if (count < 3) { fprintf(stderr, "limit FILE w1|w2|w3|row|w4|poll|fill [n=N] [clients=K] [ops=H]\n"); return 2; }
+    if (count < 3) { fprintf(stderr, "limit FILE w1|w2|w3|row|w4|poll|fill|devices [n=N] [clients=K] [ops=H]\n"); return 2; }
     path = words[1];
     for (int i = 3; i < count; i++) {
         if (!strncmp(words[i], "n=", 2)) n = atol(words[i] + 2);
@@ -712,6 +780,7 @@ int main(int count, char **words) {
     else if (!strcmp(w, "w4")) poll(&s, n ? n : 100000, 1);
     else if (!strcmp(w, "poll")) poll(&s, n ? n : 100000, 0);
     else if (!strcmp(w, "fill")) fill(&s, ops);
+    else if (!strcmp(w, "devices")) add_devices(&s, n);
     else return 2;
     close_store(&s);
     return 0;
