@@ -180,7 +180,12 @@ final class DeviceRegistryTests: XCTestCase {
                 body: [UInt8(time)],
                 receivedAt: at(time)
             )
-            registry.storage.note(information: information, of: device, tenant: .standard)
+            _ = registry.storage.note(
+                information: information,
+                of: device,
+                tenant: .standard,
+                number: 1
+            )
         }
         let known = try await registry.directory.device(device)
         XCTAssertEqual(known.lastSeen, at(9))
