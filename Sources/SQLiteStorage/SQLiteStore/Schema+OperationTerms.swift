@@ -56,7 +56,9 @@ extension Schema {
 
     /// `gate` is empty for what is handed out to everybody and never was decided on; `standing` is the
     /// group scope; `rolling` says that it is open and follows a plan; `control_key` names tenant,
-    /// key and target of what a newer operation replaces.
+    /// key and target of what a newer operation replaces. The index of live activities no longer begins
+    /// with `live`: the planner took that for selective, and polls read all live activities of a time
+    /// instead of their group's.
     private static let activities5 = """
         CREATE TABLE activity_next (
             number INTEGER NOT NULL PRIMARY KEY,
@@ -90,13 +92,14 @@ extension Schema {
         ALTER TABLE activity_next RENAME TO activity;
         CREATE INDEX activity_group ON activity (group_idx, number)
             WHERE live = 1 AND standing = 0 AND group_idx IS NOT NULL;
-        CREATE INDEX activity_standing ON activity (group_idx, number)
+        CREATE INDEX activity_standing ON activity (group_idx, number, standing)
             WHERE live = 1 AND standing > 0;
-        CREATE INDEX activity_live ON activity (live) WHERE live = 1;
+        CREATE INDEX activity_live ON activity (number) WHERE live = 1;
         CREATE INDEX activity_expiry ON activity (expires) WHERE state = 0 AND expires IS NOT NULL;
         CREATE INDEX activity_control ON activity (control_key)
             WHERE live = 1 AND control_key IS NOT NULL;
-        CREATE INDEX activity_rolling ON activity (number) WHERE live = 1 AND rolling = 1;
+        CREATE INDEX activity_rolling ON activity (rolling, number)
+            WHERE live = 1 AND rolling = 1;
         """
 
     private static let executions5 = """
