@@ -214,10 +214,11 @@ struct GroupMemberships {
 
     private mutating func hasDefinitions(_ tenant: TenantID) throws -> Bool {
         if let known = tenantsWithDefinitions[tenant] { return known }
-        let found = try connection.row(
-            "SELECT 1 FROM group_query WHERE tenant = ? LIMIT 1",
-            tenant.rawValue
-        ) { _ in true } ?? false
+        let found =
+            try connection.row(
+                "SELECT 1 FROM group_query WHERE tenant = ? LIMIT 1",
+                tenant.rawValue
+            ) { _ in true } ?? false
         tenantsWithDefinitions[tenant] = found
         return found
     }
