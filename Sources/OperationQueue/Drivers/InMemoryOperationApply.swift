@@ -56,6 +56,9 @@ extension InMemoryOperationState {
         number: Int64,
         reason: String
     ) {
+        var entry = entry
+        // What a device told may have been erased.
+        if case .information(let kind, _) = entry.body { entry.body = .information(kind, body: []) }
         let limit = InMemoryOperationStorage.keptRejections
         if rejections.count >= limit { rejections.removeFirst(limit / 10) }
         rejections.append(

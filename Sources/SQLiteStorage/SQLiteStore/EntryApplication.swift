@@ -186,9 +186,17 @@ struct EntryApplication {
 }
 
 extension InboxEntry {
-    /// What is kept of a rejected entry: all but a push registration, which is a secret.
+    /// What is kept of a rejected entry: all but a push registration, which is a secret, and what a
+    /// device told, which may have been erased.
     fileprivate var evidence: [UInt8] {
-        if case .registration = body { [] } else { encoded() }
+        switch body {
+        case .registration: return []
+        case .information(let kind, _):
+            var bare = self
+            bare.body = .information(kind, body: [])
+            return bare.encoded()
+        default: return encoded()
+        }
     }
 }
 
