@@ -47,6 +47,7 @@ package final class PreparedStatement {
     }
 
     /// Binds all parameters, from the first on.
+    @inlinable
     package func bind<each Value: SQLBindable>(_ values: repeat each Value) throws {
         var index: Int32 = 0
         for value in repeat each values {
@@ -56,6 +57,7 @@ package final class PreparedStatement {
     }
 
     /// Binds all parameters and, as the last one, the checksum over them.
+    @inlinable
     package func bind<each Value: SQLBindable>(
         sealedFor table: StaticString,
         _ values: repeat each Value
