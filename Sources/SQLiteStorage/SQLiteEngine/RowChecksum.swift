@@ -16,6 +16,12 @@ package struct RowChecksum: Sendable {
         add(bytes: UnsafeRawBufferPointer(start: table.utf8Start, count: table.utf8CodeUnitCount))
     }
 
+    /// The same seed for a name that is known at run time only: to walk the tables of a file.
+    package init(tableNamed name: String) {
+        var name = name
+        name.withUTF8 { add(bytes: UnsafeRawBufferPointer($0)) }
+    }
+
     /// The sum, as SQLite's integers store it.
     package var value: Int64 { Int64(bitPattern: state) }
 
