@@ -131,8 +131,16 @@ package final class PreparedStatement {
     ///
     /// - Throws: ``SQLiteStorageError`` with code `corruptRow`, naming the table.
     package func verify(_ table: StaticString, from first: Int32 = 0, sum sumColumn: Int32) throws {
-        var sum = RowChecksum(table: table)
-        for column in first..<sumColumn {
+        let sum = checksum(RowChecksum(table: table), of: first..<sumColumn)
+        guard sum == sqlite3_column_int64(handle, sumColumn) else {
+            throw SQLiteStorageError.corruptRow(in: table)
+        }
+    }
+
+    /// The checksum over some columns of the present row.
+    func checksum(_ begun: RowChecksum, of columns: Range<Int32>) -> Int64 {
+        var sum = begun
+        for column in columns {
             switch sqlite3_column_type(handle, column) {
             case SQLITE_NULL: sum.addNull()
             case SQLITE_INTEGER: sum.add(sqlite3_column_int64(handle, column))
@@ -143,15 +151,17 @@ package final class PreparedStatement {
             default: withBytes(column) { sum.add(blob: $0) }
             }
         }
-        guard sum.value == sqlite3_column_int64(handle, sumColumn) else {
-            throw SQLiteStorageError.corruptRow(in: table)
-        }
+        return sum.value
     }
 }
 
 extension SQLiteStorageError {
     /// A row that is not what was written.
     package static func corruptRow(in table: StaticString) -> SQLiteStorageError {
+        corruptRow(inTable: "\(table)")
+    }
+
+    static func corruptRow(inTable table: String) -> SQLiteStorageError {
         SQLiteStorageError(
             .corruptRow,
             "A row of table \(table) does not match its checksum: the file was damaged. Restore it "
