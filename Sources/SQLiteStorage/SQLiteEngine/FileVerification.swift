@@ -44,9 +44,11 @@ extension SQLConnection {
             guard sum > first,
                 sqlite3_column_name(statement.handle, sum).map({ String(cString: $0) }) == "sum"
             else { return 0 }
+            var name = table
+            let begun = name.withUTF8 { RowChecksum(tableName: UnsafeRawBufferPointer($0)) }
             var count = 0
             while try statement.step() {
-                let expected = statement.checksum(RowChecksum(tableName: table), of: first..<sum)
+                let expected = statement.checksum(begun, of: first..<sum)
                 if statement.int64(sum) != expected {
                     throw SQLiteStorageError.corruptRow(inTable: table)
                 }

@@ -16,11 +16,8 @@ package struct RowChecksum: Sendable {
         add(bytes: UnsafeRawBufferPointer(start: table.utf8Start, count: table.utf8CodeUnitCount))
     }
 
-    /// The same, for a table whose name was read from the file.
-    init(tableName: String) {
-        var name = tableName
-        name.withUTF8 { add(bytes: UnsafeRawBufferPointer($0)) }
-    }
+    /// - Parameter tableName: its UTF-8 bytes.
+    init(tableName: UnsafeRawBufferPointer) { add(bytes: tableName) }
 
     /// The sum, as SQLite's integers store it.
     package var value: Int64 { Int64(bitPattern: state) }

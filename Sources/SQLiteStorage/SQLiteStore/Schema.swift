@@ -15,6 +15,8 @@ enum Schema {
         Migration(2, "operations", operations),
         Migration(3, "wakes-and-tasks", wakesAndTasks),
         Migration(4, "cluster", cluster),
+        Migration(5, "operation-terms", operationTerms),
+        Migration(6, "device-facts", deviceFacts),
     ]
 
     private static let devices = """

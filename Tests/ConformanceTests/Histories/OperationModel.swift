@@ -16,6 +16,7 @@ struct OperationModel {
         var priority: Int32
         var isStrict: Bool
         var expiresAt: Timestamp?
+        var notBefore: Timestamp?
         var targets: [Target]
         var state = ActivityState.open
         var late = 0
@@ -83,7 +84,8 @@ struct OperationModel {
             let isHeld = Self.held.contains(state)
             if !isHeld, let end = works[work].expiresAt, end <= now { continue }
             if isHeld && runs && !(again && (isOpen || state == .delivered)) { return result }
-            if state == .awaitingConfirmation || (state == .deferred && runs) {
+            let isEarly = !isHeld && works[work].notBefore.map { $0 > now } ?? false
+            if isEarly || state == .awaitingConfirmation || (state == .deferred && runs) {
                 if works[work].isStrict { return result }
                 continue
             }
@@ -157,7 +159,7 @@ extension OperationModel.Answer {
         switch self {
         case .progress(let until): return isEnding ? nil : (.inProgress, until)
         case .outcome(.completed, _): return (.completed, nil)
-        case .outcome(.failed, _): return (.failed, nil)
+        case .outcome(.failed, _), .outcome(.failedBecause, _): return (.failed, nil)
         case .outcome(.notNow(let until), _):
             return isEnding ? (.cancelled, nil) : (.deferred, until)
         case .outcome(.awaitingConfirmation, _):
@@ -174,7 +176,7 @@ extension ResultOutcome {
     fileprivate var verdict: ExecutionState? {
         switch self {
         case .completed: .completed
-        case .failed: .failed
+        case .failed, .failedBecause: .failed
         case .cancelled: .cancelled
         case .notNow, .awaitingConfirmation, .confirmed: nil
         }

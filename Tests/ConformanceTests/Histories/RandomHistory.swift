@@ -127,6 +127,7 @@ struct RandomHistory {
         request.priority = Int32(below(3)) - 1
         request.order = below(4) == 0 ? .strict : .skipsWaiting
         if below(4) == 0 { request.expiresAfter = .seconds(30 + below(100)) }
+        if below(6) == 0 { request.notBefore = house.time.now() + .seconds(below(90)) }
         if below(3) == 0 { request.idempotencyKey = "key-\(steps.count)" }
         return request
     }
@@ -210,6 +211,7 @@ struct RandomHistory {
                 priority: request.priority,
                 isStrict: request.order == .strict,
                 expiresAt: request.expiresAfter.map { house.time.now() + $0 },
+                notBefore: request.notBefore,
                 targets: targets,
                 state: targets.isEmpty ? .finished : .open
             )
@@ -311,6 +313,9 @@ struct RandomHistory {
             let answered = try await house.exchange.exchange(device: target, report: report)
             try expect(model.enrolled[target.device] == target, "an ended enrolment was served")
             model.take(answer, on: work, from: target, attempt: offer.attempt)
+            if case .outcome(.notNow(let asked), _) = answer {
+                try await learnWait(of: target, in: work, asked: asked)
+            }
             try take(answered, limit: 0, again: false, by: target)
         } catch let error as OperationQueueError {
             try expect(
@@ -319,6 +324,29 @@ struct RandomHistory {
             )
         }
         try await check(work)
+    }
+
+    /// A device that puts work off again and again waits longer than it asked; how long is up to the
+    /// queue, within limits.
+    private mutating func learnWait(
+        of target: DeviceIdentity,
+        in work: Int,
+        asked: Timestamp
+    ) async throws {
+        guard model.works[work].rows[target]?.state == .deferred else { return }
+        let page = try await house.browser.executions(
+            of: model.works[work].id,
+            tenant: house.tenant
+        )
+        let found = page.executions.first { $0.id.device == target.device }?.until
+        if model.state(of: target, in: work) == .deferred {
+            let latest = house.time.now() + .seconds(3_600)
+            try expect(
+                found.map { $0 >= asked && $0 <= max(asked, latest) } ?? false,
+                "put off until \(String(describing: found)), asked for \(asked)"
+            )
+        }
+        model.works[work].rows[target]?.until = found
     }
 
     // MARK: Checking
