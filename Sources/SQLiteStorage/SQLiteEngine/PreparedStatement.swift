@@ -170,7 +170,7 @@ extension SQLiteStorageError {
     /// The code of a statement that met such a row: SQLite's for damage, with a part of our own.
     static let rowMismatch = SQLITE_CORRUPT | (200 << 8)
 
-    private static func corruptRow(inTable table: String) -> SQLiteStorageError {
+    static func corruptRow(inTable table: String) -> SQLiteStorageError {
         SQLiteStorageError(
             .corruptRow,
             "A row of table \(table) does not match its checksum: the file was damaged. Restore it "
