@@ -1,5 +1,6 @@
 #if SQLite
 import ClusterRole
+import ClusterTestKit
 import DeviceRegistry
 import OperationQueue
 import SQLiteEngine
