@@ -308,7 +308,8 @@ public final class ManagerNode: Service {
             PeriodicTask(
                 id: PeriodicTaskID(rawValue: "device-information"),
                 frequency: frequency,
-                due: configuration.time.now()
+                satisfiedBy: .properties,
+                begins: configuration.time.now()
             ),
             tenant: configuration.tenant
         )

@@ -89,7 +89,7 @@ final class Scene: Sendable {
                     logger: quiet
                 ),
                 activities: ActivityBrowser(reader: operations),
-                tasks: InMemoryPeriodicTaskStorage(ledger: ledger)
+                tasks: InMemoryPeriodicTaskStorage(ledger: ledger, devices: devices)
             ),
             cluster: .init(
                 node: NodeID(rawValue: "manager-1"),

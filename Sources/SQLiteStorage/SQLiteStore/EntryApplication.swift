@@ -58,7 +58,7 @@ struct EntryApplication {
         self.spool = spool
         self.revision = revision
         self.now = now
-        memberships = GroupMemberships(connection: connection, number: revision)
+        memberships = GroupMemberships(connection: connection, number: revision, now: now)
     }
 
     mutating func apply(_ entries: [SpooledEntry]) throws {
@@ -165,6 +165,7 @@ struct EntryApplication {
                 receivedAt: entry.receivedAt
             )
             let changed = try connection.note(information, of: device)
+            try connection.satisfyTasks(by: information, of: device)
             try memberships.reconsider(device, touching: changed)
         case .claim, .progress, .result: break
         }

@@ -57,6 +57,7 @@ struct GroupMemberships {
     let connection: SQLConnection
     /// The revision's number, if the transaction logs keys.
     let number: Int64
+    let now: Timestamp
     private(set) var keys: [ChangeKey] = []
     /// Groups touched; their counts are stored once, by ``storeGroups()``.
     private var groups: [Place: GroupRecord] = [:]
@@ -65,9 +66,10 @@ struct GroupMemberships {
     private var definitions: [Int64: DefinitionRecord] = [:]
     private var tenantsWithDefinitions: [TenantID: Bool] = [:]
 
-    init(connection: SQLConnection, number: Int64) {
+    init(connection: SQLConnection, number: Int64, now: Timestamp) {
         self.connection = connection
         self.number = number
+        self.now = now
     }
 
     mutating func storeGroups() throws {
@@ -130,6 +132,7 @@ struct GroupMemberships {
             joined: number,
             deviceIdx: device.idx
         ).store(connection)
+        try connection.beginTasks(of: device, in: group, at: now)
         count(1, in: group)
         log(device.row.id, in: group)
         return true
@@ -140,6 +143,7 @@ struct GroupMemberships {
         var ended = membership
         ended.ended = number
         try ended.store(connection)
+        try connection.endTasks(ofDeviceAt: membership.deviceIdx, in: group)
         count(-1, in: group)
         log(membership.device, in: group)
     }

@@ -16,6 +16,7 @@ enum Schema {
         Migration(3, "wakes-and-tasks", wakesAndTasks),
         Migration(4, "cluster", cluster),
         Migration(5, "device-facts", deviceFacts),
+        Migration(6, "task-times", taskTimes),
     ]
 
     private static let devices = """
