@@ -151,8 +151,8 @@ public struct FailingOperationStorage: OperationStorage {
 
 /// A `DeviceStorage` whose calls fail as a ``FaultScript`` says.
 public struct FailingDeviceStorage: DeviceStorage {
-    private let base: any DeviceStorage
-    private let script: FaultScript
+    let base: any DeviceStorage
+    let script: FaultScript
 
     public init(_ base: any DeviceStorage, _ script: FaultScript) {
         self.base = base

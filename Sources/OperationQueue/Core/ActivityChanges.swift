@@ -100,7 +100,7 @@ extension Activity {
     }
 
     /// Begins with the gate its terms ask for.
-    mutating func open(at now: Timestamp) {
+    package mutating func open(at now: Timestamp) {
         if operation.terms.approval == .required { gate.hold = .awaitingApproval }
         // Nobody until the first step is counted and released.
         if operation.terms.rollout != nil { gate.ceiling = 0 }

@@ -33,7 +33,9 @@ enum ExplanationRules {
         }
         var rest = work
         if rest.supersede(at: now).contains(id.operation) {
-            let rival = rest.items.last { $0.operation.terms.control == item.operation.terms.control }
+            let rival = rest.items.last {
+                $0.operation.terms.control == item.operation.terms.control
+            }
             return (item.state, [.superseded(by: rival?.operation.id ?? id.operation)])
         }
         var reasons: [ExecutionExplanation.Reason] = []

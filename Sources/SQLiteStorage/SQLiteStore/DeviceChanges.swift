@@ -10,6 +10,7 @@ struct DeviceChanges {
     let now: Timestamp
     private var deviceKeys: [ChangeKey] = []
     var memberships: GroupMemberships
+    private var operationKeys: [ChangeKey] = []
     /// What it did; the revision is not known yet.
     var receipt = DeviceChangeReceipt(
         revision: Revision(history: HistoryID(bits: 0), number: 0),
@@ -23,7 +24,7 @@ struct DeviceChanges {
         memberships = GroupMemberships(connection: connection, number: number, now: now)
     }
 
-    var keys: [ChangeKey] { deviceKeys + memberships.keys }
+    var keys: [ChangeKey] { deviceKeys + memberships.keys + operationKeys }
 
     mutating func apply(_ change: DeviceChange) throws {
         switch change {
@@ -39,6 +40,10 @@ struct DeviceChanges {
         case .recordLiveness(let changes): try record(changes)
         }
         try memberships.storeGroups()
+        var writer = ExecutionWriter(connection, revision: memberships.number, now: now)
+        try writer.note(memberships.takeStays())
+        try writer.finish()
+        operationKeys = writer.keys
     }
 
     // MARK: One device

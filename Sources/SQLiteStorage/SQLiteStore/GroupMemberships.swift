@@ -59,6 +59,8 @@ struct GroupMemberships {
     let number: Int64
     let now: Timestamp
     private(set) var keys: [ChangeKey] = []
+    /// Stays that began or ended and that operations for joiners have not been told of.
+    private var stays: [MembershipRecord] = []
     /// Groups touched; their counts are stored once, by ``storeGroups()``.
     private var groups: [Place: GroupRecord] = [:]
     private var places: [Int64: Place] = [:]
@@ -77,6 +79,12 @@ struct GroupMemberships {
             if let place = places[idx] { try groups[place]?.store(connection) }
         }
         changedGroups = []
+    }
+
+    /// The stays that began or ended since the last call: ``ExecutionWriter/note(_:)`` takes them.
+    mutating func takeStays() -> [MembershipRecord] {
+        defer { stays = [] }
+        return stays
     }
 
     // MARK: Groups
@@ -126,13 +134,15 @@ struct GroupMemberships {
     @discardableResult
     mutating func begin(of device: DeviceRecord, in group: GroupRecord) throws -> Bool {
         guard try connection.openMembership(of: device, in: group) == nil else { return false }
-        try MembershipRecord(
+        let membership = MembershipRecord(
             groupIdx: group.idx,
             device: device.row.id,
             joined: number,
             deviceIdx: device.idx
-        ).store(connection)
+        )
+        try membership.store(connection)
         try connection.beginTasks(of: device, in: group, at: now)
+        stays.append(membership)
         count(1, in: group)
         log(device.row.id, in: group)
         return true
@@ -144,6 +154,8 @@ struct GroupMemberships {
         ended.ended = number
         try ended.store(connection)
         try connection.endTasks(ofDeviceAt: membership.deviceIdx, in: group)
+        try connection.forgetCompliance(ofDeviceAt: membership.deviceIdx, in: group)
+        stays.append(ended)
         count(-1, in: group)
         log(membership.device, in: group)
     }
@@ -218,10 +230,11 @@ struct GroupMemberships {
 
     private mutating func hasDefinitions(_ tenant: TenantID) throws -> Bool {
         if let known = tenantsWithDefinitions[tenant] { return known }
-        let found = try connection.row(
-            "SELECT 1 FROM group_query WHERE tenant = ? LIMIT 1",
-            tenant.rawValue
-        ) { _ in true } ?? false
+        let found =
+            try connection.row(
+                "SELECT 1 FROM group_query WHERE tenant = ? LIMIT 1",
+                tenant.rawValue
+            ) { _ in true } ?? false
         tenantsWithDefinitions[tenant] = found
         return found
     }

@@ -15,8 +15,9 @@ enum Schema {
         Migration(2, "operations", operations),
         Migration(3, "wakes-and-tasks", wakesAndTasks),
         Migration(4, "cluster", cluster),
-        Migration(5, "device-facts", deviceFacts),
-        Migration(6, "task-times", taskTimes),
+        Migration(5, "operation-terms", operationTerms),
+        Migration(6, "device-facts", deviceFacts),
+        Migration(7, "task-times-and-policies", taskTimes + policies),
     ]
 
     private static let devices = """
