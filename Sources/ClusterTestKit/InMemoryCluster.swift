@@ -175,7 +175,8 @@ public final class InMemoryCluster: Sendable {
 
     private func nextDue() async throws -> Timestamp? {
         let wake = try await wakes.nextDue()
-        return [wake, tasks.nextDue, compliance.nextDue, operations.nextTimer].compactMap { $0 }.min()
+        return [wake, tasks.nextDue, compliance.nextDue, operations.nextTimer].compactMap { $0 }
+            .min()
     }
 
     /// The drivers as the conformance suites take them.

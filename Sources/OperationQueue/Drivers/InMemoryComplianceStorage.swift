@@ -101,10 +101,10 @@ public final class InMemoryComplianceStorage: ComplianceStorage {
         tenant: TenantID
     ) async throws -> [DeviceCompliance] {
         state.withLock { entries in
-            let found = entries[Key(tenant: tenant, policy: policy)]?.devices.values.filter {
-                $0.state == wanted && (after.map { after in $0.device > after } ?? true)
-            }
-            let page = (found ?? []).sorted { $0.device < $1.device }
+            let all = entries[Key(tenant: tenant, policy: policy)]?.devices.values
+            var page = all?.filter { $0.state == wanted } ?? []
+            if let after { page.removeAll { $0.device <= after } }
+            page.sort { $0.device < $1.device }
             return Array(page.prefix(max(0, min(limit, maximumPageSize))))
         }
     }
@@ -128,7 +128,9 @@ public final class InMemoryComplianceStorage: ComplianceStorage {
             let taken = Dictionary(grouping: due.prefix(max(0, limit)), by: \.key)
             return taken.keys.sorted { ($0.tenant, $0.policy) < ($1.tenant, $1.policy) }
                 .compactMap { key in
-                    guard let policy = entries[key]?.policy, let due = taken[key] else { return nil }
+                    guard let policy = entries[key]?.policy, let due = taken[key] else {
+                        return nil
+                    }
                     return ReapplicationStep(
                         tenant: key.tenant,
                         policy: policy,

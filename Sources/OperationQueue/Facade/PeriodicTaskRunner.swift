@@ -57,7 +57,9 @@ public struct PeriodicTaskRunner: Service {
         try validate(task)
         try await queueCall {
             let known = try await self.tasks.tasks(tenant: tenant)
-            guard known.count < PeriodicTask.maximumCount || known.contains(where: { $0.id == task.id })
+            guard
+                known.count < PeriodicTask.maximumCount
+                    || known.contains(where: { $0.id == task.id })
             else {
                 throw OperationQueueError(
                     .tooLarge,

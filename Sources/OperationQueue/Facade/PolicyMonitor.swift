@@ -132,7 +132,8 @@ public struct PolicyMonitor: Service {
         _ policy: PolicyID,
         tenant: TenantID = .standard
     ) async throws(OperationQueueError) -> PolicyStanding {
-        guard let found = try await policies(tenant: tenant).first(where: { $0.policy.id == policy })
+        guard
+            let found = try await policies(tenant: tenant).first(where: { $0.policy.id == policy })
         else {
             throw OperationQueueError(
                 .unknownPolicy,

@@ -1,5 +1,5 @@
-public import ClusterRole
-public import DeviceRegistry
+internal import ClusterRole
+internal import DeviceRegistry
 
 /// What a device says of one policy: information of the kind ``DeviceRegistry/InformationKind/compliance``.
 ///
