@@ -202,7 +202,8 @@ public final class ManagerNode: Service {
                     administration: administration,
                     policy: configuration.enrolmentSecret.map {
                         SharedSecretPolicy(secret: $0) as any EnrolmentPolicy
-                    } ?? NobodyEnrols()
+                    } ?? NobodyEnrols(),
+                    initiator: "device"
                 ),
                 hints: store,
                 releases: store,
@@ -274,6 +275,16 @@ public final class ManagerNode: Service {
             capability: capability,
             clock: configuration.time
         )
+        let liveness = LivenessTask(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
+        let groups = DynamicGroupTask(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
         return [
             NodeComponent("contacts", roles: [.manager]) { [contacts] in contacts },
             NodeComponent("members", roles: [.manager]) { [members] in members },
@@ -283,6 +294,8 @@ public final class ManagerNode: Service {
             },
             NodeComponent("expiry", roles: [.manager]) { expiry },
             NodeComponent("activity-timers", roles: [.manager]) { timers },
+            NodeComponent("liveness", roles: [.manager]) { liveness },
+            NodeComponent("dynamic-groups", roles: [.manager]) { groups },
             NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
             NodeComponent("policies", roles: [.manager]) { [policies] in policies },
         ]
