@@ -311,7 +311,7 @@ final class BrokenDriverTests: XCTestCase {
 
     func test_tasks_thatForgetTheirDueTime_areCaught() async {
         let factory = store { store, _ in store.tasks = store.tasks.map(BrokenTasks.init) }
-        await expectFailure(at: "a new definition keeps the due time") {
+        await expectFailure(at: "a new definition that keeps time keeps the due times") {
             try await PeriodicTaskStorageConformance(factory).run()
         }
     }

@@ -184,6 +184,7 @@ private final class EmbeddedFile: Sendable {
         subject.log = store
         subject.members = store
         subject.tasks = store
+        subject.compliance = store
         subject.leases = store
         subject.reopen = { [self] in
             try await store.close()

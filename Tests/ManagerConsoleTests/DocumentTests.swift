@@ -84,6 +84,9 @@ final class DocumentTests: XCTestCase {
             ("POST", "channels/web%2Fsite/rollback", ["to": 9], "artifacts.not-found"),
             ("GET", "tasks/nothing", nil, "console.unknown-task"),
             ("DELETE", "tasks/nothing", nil, "console.unknown-task"),
+            ("GET", "policies/nothing", nil, "operations.unknown-policy"),
+            ("DELETE", "policies/nothing", nil, "operations.unknown-policy"),
+            ("GET", "policies/nothing/devices", nil, "operations.unknown-policy"),
         ]
         for (method, path, body, code) in rows {
             let answer = try await scene.admin.send(

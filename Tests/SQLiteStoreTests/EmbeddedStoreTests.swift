@@ -196,28 +196,6 @@ final class EmbeddedStoreTests: XCTestCase {
         for await _ in hints { XCTFail("there was nothing to hint at") }
     }
 
-    func test_periodicTasks_keepTheirDueTimeAcrossRestarts() async throws {
-        let scene = try await EmbeddedScene.open()
-        let task = PeriodicTask(
-            id: PeriodicTaskID(rawValue: "information"),
-            frequency: .seconds(60),
-            due: scene.now
-        )
-        try await scene.store.put(task, tenant: scene.tenant, epoch: scene.epoch)
-        try await scene.store.advance(
-            task.id,
-            from: scene.now,
-            to: scene.now + .seconds(60),
-            tenant: scene.tenant,
-            epoch: scene.epoch
-        )
-        let again = try await scene.reopened()
-        try await again.store.put(task, tenant: scene.tenant, epoch: again.epoch)
-        let tasks = try await again.store.tasks(tenant: scene.tenant)
-        XCTAssertEqual(tasks.map(\.due), [scene.now + .seconds(60)])
-        try await again.store.close()
-    }
-
     func test_theHints_followEachRevision() async throws {
         let scene = try await EmbeddedScene.open()
         var hints = scene.store.hints().makeAsyncIterator()

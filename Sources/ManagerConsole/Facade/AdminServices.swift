@@ -35,15 +35,19 @@ public struct AdminServices: Sendable {
         public var enqueuer: OperationEnqueuer
         public var activities: ActivityBrowser
         public var tasks: any PeriodicTaskStorage
+        /// `nil` for a product without policies: the routes of policies are then not there.
+        public var policies: PolicyMonitor?
 
         public init(
             enqueuer: OperationEnqueuer,
             activities: ActivityBrowser,
-            tasks: any PeriodicTaskStorage
+            tasks: any PeriodicTaskStorage,
+            policies: PolicyMonitor? = nil
         ) {
             self.enqueuer = enqueuer
             self.activities = activities
             self.tasks = tasks
+            self.policies = policies
         }
     }
 

@@ -116,7 +116,7 @@ extension InMemoryOperationState {
             )
             for key in keys { outcome.write.log(key) }
             membershipsChanged(
-                devices.drainMembershipChanges(),
+                devices.drainMembershipChanges(at: outcome.write.now),
                 devices: devices,
                 in: &outcome.write
             )

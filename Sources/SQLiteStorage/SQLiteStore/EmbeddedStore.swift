@@ -13,7 +13,7 @@ internal import Synchronization
 /// reported (`SQLiteStorageError`, code `corruptRow`), never returned.
 ///
 /// It conforms to `DeviceStorage`, `OperationStorage`, `ReplicaSource`, `PeriodicTaskStorage`,
-/// `WakeStorage`, `ReleaseStorage`, `LeaseStore`, `RevisionLog`, `MemberRegistry` and `HintBus`.
+/// `ComplianceStorage`, `WakeStorage`, `ReleaseStorage`, `LeaseStore`, `RevisionLog`, `MemberRegistry` and `HintBus`.
 /// Changes of all of them are in one order of revisions.
 ///
 /// After ``close()`` every call throws `SQLiteStorageError` with code `closed`; after an I/O error in

@@ -47,7 +47,7 @@ struct EntryApplication {
         self.history = history
         self.spool = spool
         writer = ExecutionWriter(connection, revision: revision, now: now)
-        memberships = GroupMemberships(connection: connection, number: revision)
+        memberships = GroupMemberships(connection: connection, number: revision, now: now)
     }
 
     mutating func apply(_ entries: [SpooledEntry]) throws {
@@ -134,6 +134,8 @@ struct EntryApplication {
                 receivedAt: entry.receivedAt
             )
             let changed = try connection.note(information, of: device)
+            try connection.satisfyTasks(by: information, of: device)
+            try connection.noteCompliance(information, of: device)
             try memberships.reconsider(device, touching: changed)
             try writer.note(memberships.takeStays())
         case .claim, .progress, .result, .superseded: break

@@ -57,6 +57,7 @@ struct GroupMemberships {
     let connection: SQLConnection
     /// The revision's number, if the transaction logs keys.
     let number: Int64
+    let now: Timestamp
     private(set) var keys: [ChangeKey] = []
     /// Stays that began or ended and that operations for joiners have not been told of.
     private var stays: [MembershipRecord] = []
@@ -67,9 +68,10 @@ struct GroupMemberships {
     private var definitions: [Int64: DefinitionRecord] = [:]
     private var tenantsWithDefinitions: [TenantID: Bool] = [:]
 
-    init(connection: SQLConnection, number: Int64) {
+    init(connection: SQLConnection, number: Int64, now: Timestamp) {
         self.connection = connection
         self.number = number
+        self.now = now
     }
 
     mutating func storeGroups() throws {
@@ -139,6 +141,7 @@ struct GroupMemberships {
             deviceIdx: device.idx
         )
         try membership.store(connection)
+        try connection.beginTasks(of: device, in: group, at: now)
         stays.append(membership)
         count(1, in: group)
         log(device.row.id, in: group)
@@ -150,6 +153,8 @@ struct GroupMemberships {
         var ended = membership
         ended.ended = number
         try ended.store(connection)
+        try connection.endTasks(ofDeviceAt: membership.deviceIdx, in: group)
+        try connection.forgetCompliance(ofDeviceAt: membership.deviceIdx, in: group)
         stays.append(ended)
         count(-1, in: group)
         log(membership.device, in: group)
