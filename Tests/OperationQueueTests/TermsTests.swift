@@ -259,6 +259,34 @@ final class TermsTests: XCTestCase {
         XCTAssertEqual(joined.codes, ["policy"])
     }
 
+    func test_query_aDeviceThatComesToMatch_getsTheStandingOperation() async throws {
+        let house = House()
+        let device = try await house.enrol("d")
+        try await house.administration.define(
+            "old-systems",
+            as: try DeviceQuery(parsing: "os < 17")
+        )
+        var update = EnqueueRequest("update", to: .group("old-systems"))
+        update.scope = .membersAndJoiners
+        _ = try await house.enqueuer.enqueue(update)
+        let before = try await house.poll(device)
+        XCTAssertEqual(before.codes, [])
+        try await house.exchange.record(
+            .properties,
+            body: Array("{\"os\":16}".utf8),
+            device: device
+        )
+        let matching = try await house.poll(device)
+        XCTAssertEqual(matching.codes, ["update"])
+        try await house.exchange.record(
+            .properties,
+            body: Array("{\"os\":17}".utf8),
+            device: device
+        )
+        let updated = try await house.poll(device)
+        XCTAssertEqual(updated.cancel.count, 1, "what it had in hand is asked back")
+    }
+
     func test_timeouts_wholeAndStep_endTheExecution_andALateAnswerIsEvidence() async throws {
         let house = House()
         let devices = [try await house.enrol("a"), try await house.enrol("b")]
