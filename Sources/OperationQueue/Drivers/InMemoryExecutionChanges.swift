@@ -32,22 +32,23 @@ extension InMemoryOperationState {
     ) {
         var waiting = [(change, number)]
         while let (change, number) = waiting.popLast() {
-            guard change.changedRow, let after = change.after, let known = activities[number] else {
-                continue
-            }
+            // Only the activity: while a copy of the entry lives, storing a row copies all its rows.
+            guard change.changedRow, let after = change.after,
+                let before = activities[number]?.activity
+            else { continue }
             let device = after.id.device
-            let tenant = known.activity.tenant
+            let tenant = before.tenant
             write.log(.execution(tenant: tenant, number: number, device: device.rawValue))
             if change.before == nil { activities[number]?.rowOrder.append(device) }
             activities[number]?.rows[device] = after
             setTimer(
-                after.attention(under: known.activity.operation.terms),
+                after.attention(under: before.operation.terms),
                 InMemoryTimer.Key(number: number, device: device)
             )
-            var activity = known.activity
+            var activity = before
             activity.recount(from: change.before?.state, to: after.state, at: write.now)
             if change.wasLate { activity.answeredLate += 1 }
-            store(activity, before: known.activity, in: &write)
+            store(activity, before: before, in: &write)
             if after.state.isFinal, after.state != .completed,
                 !(change.before?.state.isFinal ?? false)
             {
