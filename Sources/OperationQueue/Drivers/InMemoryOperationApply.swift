@@ -3,7 +3,7 @@ internal import DeviceRegistry
 
 extension InMemoryOperationState {
     struct ApplyOutcome {
-        var keys: [ChangeKey] = []
+        var draft: ChangeDraft
         var contacts: [(InMemoryWakeTable.Key, Int64)] = []
         var mark: SpoolMark?
         var applied = 0
@@ -19,12 +19,11 @@ extension InMemoryOperationState {
         devices: InMemoryDeviceStorage,
         at now: Timestamp
     ) -> ApplyOutcome {
-        var outcome = ApplyOutcome()
+        var outcome = ApplyOutcome(draft: ChangeDraft(at: now))
         var reached: Int64 = 0
         if let spool, let known = marks[spool.node], known.incarnation == spool.incarnation {
             reached = known.number
         }
-        var logged: Set<ChangeKey> = []
         for numbered in entries {
             if spool != nil && numbered.number <= reached {
                 outcome.skipped += 1
@@ -41,11 +40,10 @@ extension InMemoryOperationState {
                 outcome.applied += 1
             }
         }
-        outcome.keys = outcome.keys.filter { logged.insert($0).inserted }
         guard let spool else { return outcome }
         if spool.number > reached || marks[spool.node]?.incarnation != spool.incarnation {
             marks[spool.node] = spool
-            outcome.keys.append(.spoolMark(node: spool.node))
+            outcome.draft.log(.spoolMark(node: spool.node))
         }
         outcome.mark = marks[spool.node]
         return outcome
@@ -134,19 +132,16 @@ extension InMemoryOperationState {
         )
         if let reason = change.rejection { return reason }
         guard change.changedRow, let after = change.after else { return nil }
-        let key = ChangeKey.execution(
-            tenant: identity.tenant,
-            number: number,
-            device: identity.device.rawValue
-        )
-        outcome.keys.append(key)
+        outcome.draft.log(after, from: change.before?.state, of: known.activity)
         if change.before == nil { activities[number]?.rowOrder.append(identity.device) }
         activities[number]?.rows[identity.device] = after
         activities[number]?.activity.recount(from: change.before?.state, to: after.state, at: now)
         if change.wasLate { activities[number]?.activity.answeredLate += 1 }
         let activity = activities[number]?.activity ?? known.activity
-        if activity.state != known.activity.state || activity.isLive != known.activity.isLive {
-            outcome.keys.append(.activity(tenant: identity.tenant, number: number))
+        if activity.state != known.activity.state {
+            outcome.draft.log(activity, from: known.activity.state, at: now)
+        } else if activity.isLive != known.activity.isLive {
+            outcome.draft.log(.activity(tenant: identity.tenant, number: number))
         }
         if known.activity.isLive && !activity.isLive { forgetLive(number) }
         return nil

@@ -78,6 +78,11 @@ struct InMemoryOperationState: Sendable {
 
     func number(of operation: OperationID) -> Int64? { byOperation[operation] }
 
+    /// The number of the activity that a request with this key made, if there is one.
+    func numbers(requestedWith key: String, tenant: TenantID) -> [Int64] {
+        byRequest[RequestKey(tenant: tenant, key: key)].map { [$0] } ?? []
+    }
+
     mutating func enqueue(
         _ plan: EnqueuePlan,
         tenant: TenantID,

@@ -41,15 +41,18 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         tenant: TenantID,
         epoch: Epoch
     ) async throws -> EnqueueReceipt {
-        let (outcome, revision) = try ledger.guarded(epoch: epoch) { number in
+        let (outcome, revision) = try ledger.guarded(epoch: epoch) { number, draft in
             let outcome = try state.withLock {
                 try $0.enqueue(plan, tenant: tenant, number: number, devices: devices)
             }
             if !outcome.wasRepeated, let due = plan.wakeAt {
                 requestWakes(for: plan, entry: outcome.entry, due: due)
             }
-            let key = ChangeKey.activity(tenant: tenant, number: outcome.entry.number)
-            return (outcome.wasRepeated ? [] : [key], outcome)
+            if !outcome.wasRepeated {
+                let activity = outcome.entry.activity
+                draft.log(activity, from: nil, at: activity.operation.createdAt)
+            }
+            return outcome
         }
         return EnqueueReceipt(
             activity: outcome.entry.activity.id,
@@ -95,12 +98,12 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
                 "An activity is closed as cancelled, expired or superseded."
             )
         }
-        let (result, revision) = try ledger.guarded(epoch: epoch) { _ in
+        let (result, revision) = try ledger.guarded(epoch: epoch) { _, draft in
             let (activity, changed) = try state.withLock {
                 try $0.close(activity, as: closed, tenant: tenant, at: now)
             }
-            let key = ChangeKey.activity(tenant: tenant, number: activity.operation.number)
-            return (changed ? [key] : [], activity)
+            if changed { draft.log(activity, from: .open, at: now) }
+            return activity
         }
         return (result, revision)
     }
@@ -112,7 +115,7 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         at now: Timestamp
     ) async throws -> ApplyReceipt {
         let history = ledger.revision.history
-        let (outcome, revision) = try ledger.guarded(epoch: epoch) { _ in
+        let (outcome, revision) = try ledger.guarded(epoch: epoch) { _, draft in
             let outcome = state.withLock {
                 $0.apply(entries, from: spool, history: history, devices: devices, at: now)
             }
@@ -120,7 +123,8 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
             wakes.withState { state in
                 for (key, number) in contacts { state.contact(key, answeredAt: number) }
             }
-            return (outcome.keys, outcome)
+            draft = outcome.draft
+            return outcome
         }
         return ApplyReceipt(
             revision: revision,

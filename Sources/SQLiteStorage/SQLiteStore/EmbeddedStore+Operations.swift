@@ -10,10 +10,8 @@ extension EmbeddedStore: OperationStorage {
         tenant: TenantID,
         epoch: Epoch
     ) async throws -> EnqueueReceipt {
-        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number in
-            let outcome = try connection.enqueue(plan, tenant: tenant, number: number)
-            let key = ChangeKey.activity(tenant: tenant, number: outcome.number)
-            return (outcome.wasRepeated ? [] : [key], outcome)
+        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number, draft in
+            try connection.enqueue(plan, tenant: tenant, number: number, logging: &draft)
         }
         return EnqueueReceipt(
             activity: outcome.activity,
@@ -38,7 +36,7 @@ extension EmbeddedStore: OperationStorage {
                 "An activity is closed as cancelled, expired or superseded."
             )
         }
-        let (result, revision) = try await guarded(epoch: epoch) { connection, _ in
+        let (result, revision) = try await guarded(epoch: epoch) { connection, _, draft in
             guard var operation = try connection.operation(of: activity, tenant: tenant),
                 var record = try connection.activity(operation.operation.number)
             else {
@@ -49,7 +47,7 @@ extension EmbeddedStore: OperationStorage {
             }
             operation.operation.payload = try connection.payload(record.number)
             var result = record.activity(of: operation)
-            guard result.state == .open else { return ([], result) }
+            guard result.state == .open else { return result }
             result.state = closed
             result.closedAt = now
             record.take(result)
@@ -57,7 +55,8 @@ extension EmbeddedStore: OperationStorage {
             if !record.isLive && record.groupIdx == nil {
                 try connection.forgetTargets(record.number)
             }
-            return ([.activity(tenant: tenant, number: record.number)], result)
+            draft.log(result, from: .open, at: now)
+            return result
         }
         return (result, revision)
     }
@@ -70,7 +69,7 @@ extension EmbeddedStore: OperationStorage {
     ) async throws -> ApplyReceipt {
         let history = history
         let secrets = secrets
-        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number in
+        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number, draft in
             var application = EntryApplication(
                 connection: connection,
                 secrets: secrets,
@@ -80,7 +79,8 @@ extension EmbeddedStore: OperationStorage {
                 now: now
             )
             try application.apply(entries)
-            return (application.keys, application.outcome)
+            draft = application.draft
+            return application.outcome
         }
         return ApplyReceipt(
             revision: revision,
@@ -138,7 +138,8 @@ extension SQLConnection {
     fileprivate func enqueue(
         _ plan: EnqueuePlan,
         tenant: TenantID,
-        number: Int64
+        number: Int64,
+        logging draft: inout ChangeDraft
     ) throws -> EnqueueOutcome {
         if let repeated = try repeated(plan, tenant: tenant) { return repeated }
         var operation = OperationRecord(plan, tenant: tenant, number: number)
@@ -166,7 +167,13 @@ extension SQLConnection {
             }
         }
         try operation.store(self)
-        try ActivityRecord(operation, addressed: addressed).store(self)
+        let record = ActivityRecord(operation, addressed: addressed)
+        try record.store(self)
+        draft.log(
+            record.activity(of: operation),
+            from: nil,
+            at: operation.operation.createdAt
+        )
         try store(targets, number: number)
         if let due = plan.wakeAt, addressed > 0 {
             try requestWakes(for: operation, targets: targets, due: due)

@@ -33,9 +33,9 @@ struct EntryApplication {
     /// The number this write has if it logs keys.
     let revision: Int64
     let now: Timestamp
-    private(set) var keys: [ChangeKey] = []
+    /// The entry of the log: keys, and each transition as it is made.
+    private(set) var draft: ChangeDraft
     private(set) var outcome = Outcome()
-    private var logged: Set<ChangeKey> = []
     private var touched: [OperationID: Touched] = [:]
     private var foundByPolling = 0
 
@@ -56,6 +56,7 @@ struct EntryApplication {
         self.spool = spool
         self.revision = revision
         self.now = now
+        draft = ChangeDraft(at: now)
     }
 
     mutating func apply(_ entries: [SpooledEntry]) throws {
@@ -78,16 +79,12 @@ struct EntryApplication {
         try connection.count(.foundByPolling, foundByPolling)
         guard let spool else { return }
         if spool.number > reached || known?.incarnation != spool.incarnation {
-            log(.spoolMark(node: spool.node))
+            draft.log(.spoolMark(node: spool.node))
             try connection.store(MarkRecord(mark: spool, revision: revision))
             outcome.mark = spool
         } else {
             outcome.mark = known
         }
-    }
-
-    private mutating func log(_ key: ChangeKey) {
-        if logged.insert(key).inserted { keys.append(key) }
     }
 
     private mutating func storeTouched() throws {
@@ -205,18 +202,14 @@ struct EntryApplication {
         if let reason = change.rejection { return reason }
         guard change.changedRow, let after = change.after else { return nil }
         try ExecutionRecord(after, number: number, deviceIdx: device.idx).store(connection)
-        log(
-            .execution(
-                tenant: device.row.tenant,
-                number: number,
-                device: device.row.id.rawValue
-            )
-        )
+        draft.log(after, from: change.before?.state, of: touched.activity)
         let before = touched.activity
         touched.activity.recount(from: change.before?.state, to: after.state, at: now)
         if change.wasLate { touched.activity.answeredLate += 1 }
-        if touched.activity.state != before.state || touched.activity.isLive != before.isLive {
-            log(.activity(tenant: device.row.tenant, number: number))
+        if touched.activity.state != before.state {
+            draft.log(touched.activity, from: before.state, at: now)
+        } else if touched.activity.isLive != before.isLive {
+            draft.log(.activity(tenant: device.row.tenant, number: number))
         }
         touched.isChanged = true
         self.touched[operation] = touched
