@@ -23,14 +23,14 @@ struct ManagerOptions: ParsableArguments {
 }
 
 /// Prints JSON with sorted keys, so that scripts can read every command.
-private func printJSON(_ value: JSONValue) throws {
+func printJSON(_ value: JSONValue) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
     print(String(decoding: try encoder.encode(value), as: UTF8.self))
 }
 
 /// Prints a refusal as one line and ends with status 1.
-private func reporting(_ body: () async throws -> Void) async throws {
+func reporting(_ body: () async throws -> Void) async throws {
     do {
         try await body()
     } catch let refusal as JSONClient.Refusal {

@@ -28,6 +28,8 @@ final class Scene: Sendable {
     let operations: InMemoryOperationStorage
     let members: InMemoryMemberRegistry
     let releases: InMemoryReleaseStorage
+    let webhooks: InMemoryWebhookStorage
+    let webhookTransport = RecordingWebhookTransport()
     let administration: DeviceAdministration
     let services: AdminServices
     let endpoint: AdminEndpoint
@@ -75,6 +77,8 @@ final class Scene: Sendable {
             capability: capability,
             configuration: publishing
         )
+        let events = OperationEvents(reader: operations, clock: time)
+        webhooks = InMemoryWebhookStorage(ledger: ledger)
         services = AdminServices(
             devices: .init(
                 directory: DeviceDirectory(reader: devices),
@@ -89,7 +93,16 @@ final class Scene: Sendable {
                     logger: quiet
                 ),
                 activities: ActivityBrowser(reader: operations),
-                tasks: InMemoryPeriodicTaskStorage(ledger: ledger)
+                tasks: InMemoryPeriodicTaskStorage(ledger: ledger),
+                events: events,
+                webhooks: WebhookAdministration(
+                    storage: webhooks,
+                    events: events,
+                    transport: webhookTransport,
+                    capability: capability,
+                    clock: time,
+                    random: random
+                )
             ),
             cluster: .init(
                 node: NodeID(rawValue: "manager-1"),
@@ -176,9 +189,16 @@ final class Scene: Sendable {
         XCTAssertEqual(published.status, 201, published.text)
         let task = try await admin.call(.put, "/admin/v1/tasks/hourly", ["frequency": 3_600])
         XCTAssertEqual(task.status, 200, task.text)
+        let hook = try await admin.call(
+            .post,
+            "/admin/v1/webhooks",
+            ["url": "https://hooks.example/reeve"]
+        )
+        XCTAssertEqual(hook.status, 201, hook.text)
         return [
             "device": "tablet-17", "group": "shop-3", "activity": activity,
-            "channel": "web%2Fsite", "task": "hourly",
+            "channel": "web%2Fsite", "task": "hourly", "letter": "1",
+            "webhook": try XCTUnwrap(hook.json?["webhook"]?["webhook"]?.stringValue, hook.text),
         ]
     }
 }

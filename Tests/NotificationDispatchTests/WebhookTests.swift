@@ -269,6 +269,25 @@ final class WebhookTests: XCTestCase {
         XCTAssertEqual(cursor, EventPosition(floor))
     }
 
+    func test_restoredStore_goesOnInItsNewHistory_whereTheSubscriptionStood() async throws {
+        let scene = try await WebhookScene()
+        _ = try await scene.enqueue("before")
+        let newest = scene.cluster.ledger.revision
+        // What a restore leaves: the cursor names the history before it.
+        let old = Revision(history: HistoryID(bits: 77), number: newest.number)
+        let (webhook, _) = try await scene.administration.subscribe(
+            "https://a.example/hook",
+            after: EventPosition(old)
+        )
+        _ = try await scene.enqueue("after")
+        try await scene.dispatcher.step()
+        let codes = try scene.transport.attempts.flatMap { try Body($0).data.events.map(\.code) }
+        XCTAssertEqual(codes, ["after"])
+        let progress = try await scene.administration.webhook(webhook.id).progress
+        XCTAssertEqual(progress.cursor, EventPosition(scene.cluster.ledger.revision))
+        XCTAssertEqual(progress.lastFailure, "")
+    }
+
     func test_crashAfterTheReceiverTookIt_sendsTheSameEventsOnceMore() async throws {
         let scene = try await WebhookScene()
         let (webhook, _) = try await scene.subscribe("a")

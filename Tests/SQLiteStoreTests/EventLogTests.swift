@@ -2,6 +2,8 @@
 import ClusterMembership
 import ClusterRole
 import DeviceRegistry
+import Foundation
+import NotificationDispatch
 import OperationQueue
 import XCTest
 
@@ -68,6 +70,49 @@ final class EventLogTests: XCTestCase {
         let page = try await scene.store.events(after: start, limit: 10, tenant: scene.tenant)
         XCTAssertEqual(page.events.map(\.activity), [receipt.activity])
         try await scene.store.close()
+    }
+
+    func test_webhooksSecret_isNotInTheFileInPlain_andOpensNowhereElse() async throws {
+        let scene = try await EmbeddedScene.open()
+        let secret = WebhookSecret(from: scene.random)
+        func webhook(_ id: UInt128) -> WebhookSubscription {
+            WebhookSubscription(
+                id: WebhookID(bits: id),
+                tenant: scene.tenant,
+                url: "https://hooks.example/\(id)",
+                filter: .everything,
+                createdAt: scene.now,
+                progress: WebhookProgress(
+                    cursor: EventPosition(Revision(history: scene.store.history, number: 0))
+                )
+            )
+        }
+        try await scene.store.subscribe(webhook(1), secret: secret, epoch: scene.epoch)
+        try await scene.store.subscribe(
+            webhook(2),
+            secret: WebhookSecret(from: scene.random),
+            epoch: scene.epoch
+        )
+        // The sealed secret of one in the row of the other.
+        _ = try await scene.store.file.write { connection in
+            guard let from = try connection.webhook(WebhookID(bits: 1)),
+                var to = try connection.webhook(WebhookID(bits: 2))
+            else { return XCTFail("the subscriptions are not there") }
+            to.secret = from.secret
+            try to.store(connection)
+        }
+        do {
+            _ = try await scene.store.webhook(WebhookID(bits: 2))
+            XCTFail("a secret opened in another subscription's row")
+        } catch let error as DeviceRegistryError {
+            XCTAssertEqual(error.code, .damagedSecret)
+        }
+        try await scene.store.close()
+        for suffix in ["", "-wal"] {
+            let path = scene.file.path + suffix
+            guard let bytes = FileManager.default.contents(atPath: path) else { continue }
+            XCTAssertNil(bytes.range(of: Data(secret.bytes)), path)
+        }
     }
 }
 #endif

@@ -35,15 +35,23 @@ public struct AdminServices: Sendable {
         public var enqueuer: OperationEnqueuer
         public var activities: ActivityBrowser
         public var tasks: any PeriodicTaskStorage
+        /// What happened; without it the routes of events are not there.
+        public var events: OperationEvents?
+        /// Who is told of it; without it the routes of webhooks are not there.
+        public var webhooks: WebhookAdministration?
 
         public init(
             enqueuer: OperationEnqueuer,
             activities: ActivityBrowser,
-            tasks: any PeriodicTaskStorage
+            tasks: any PeriodicTaskStorage,
+            events: OperationEvents? = nil,
+            webhooks: WebhookAdministration? = nil
         ) {
             self.enqueuer = enqueuer
             self.activities = activities
             self.tasks = tasks
+            self.events = events
+            self.webhooks = webhooks
         }
     }
 

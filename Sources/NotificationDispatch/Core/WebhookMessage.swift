@@ -62,6 +62,11 @@ struct WebhookBatch: Sendable {
 extension EventPosition {
     fileprivate var short: String { "\(revision.number)-\(index ?? 0)" }
 
+    /// The same place in another history.
+    func moved(to history: HistoryID) -> EventPosition {
+        EventPosition(Revision(history: history, number: revision.number), index: index)
+    }
+
     /// Whether `other`, of the same history, lies at or before this place.
     func holds(_ other: EventPosition) -> Bool {
         (other.revision.number, other.index ?? .max) <= (revision.number, index ?? .max)

@@ -310,27 +310,39 @@ public struct WebhookDispatcher: Service {
         )
     }
 
-    /// Goes on at the floor of the log: what was cut from it cannot be sent any more, and the subscription
-    /// says so.
+    /// Goes on where the log can be read.
+    ///
+    /// A store that was restored has a new history; the subscription was restored with it, so its cursor
+    /// stands at the same number there. Otherwise it is the floor: what was cut from the log cannot be sent
+    /// any more, and the subscription says so.
     private func skip(
         to floor: Revision?,
         _ webhook: WebhookSubscription,
         epoch: Epoch
     ) async throws {
         guard let floor else { return }
-        let failure = "events before \(floor) were cut from the log before they could be sent"
-        configuration.logger.warning(
-            "a webhook fell behind the log",
-            metadata: [
-                "tenant": "\(webhook.tenant)", "webhook": "\(webhook.id)", "floor": "\(floor)",
-            ]
-        )
+        var progress = webhook.progress
+        let cursor = progress.cursor
+        if cursor.revision.history != floor.history, cursor.revision.number >= floor.number {
+            progress.cursor = cursor.moved(to: floor.history)
+            progress.batchEnd = progress.batchEnd?.moved(to: floor.history)
+        } else {
+            progress = WebhookProgress(
+                cursor: EventPosition(floor),
+                lastFailure:
+                    "events before \(floor) were cut from the log before they could be sent"
+            )
+            configuration.logger.warning(
+                "a webhook fell behind the log",
+                metadata: [
+                    "tenant": "\(webhook.tenant)", "webhook": "\(webhook.id)", "floor": "\(floor)",
+                ]
+            )
+        }
         try await storage.settle(
-            WebhookSettlement(
-                progress: WebhookProgress(cursor: EventPosition(floor), lastFailure: failure)
-            ),
+            WebhookSettlement(progress: progress),
             of: webhook.id,
-            from: webhook.progress.cursor,
+            from: cursor,
             epoch: epoch
         )
     }
