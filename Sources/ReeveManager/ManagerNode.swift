@@ -221,7 +221,8 @@ public final class ManagerNode: Service {
                     administration: administration,
                     policy: configuration.enrolmentSecret.map {
                         SharedSecretPolicy(secret: $0) as any EnrolmentPolicy
-                    } ?? NobodyEnrols()
+                    } ?? NobodyEnrols(),
+                    initiator: "device"
                 ),
                 hints: store,
                 releases: store,
@@ -291,6 +292,21 @@ public final class ManagerNode: Service {
         let telling = webhookDispatcher.map { dispatcher in
             NodeComponent("webhooks", roles: [.manager]) { dispatcher }
         }
+        let timers = ActivityTimers(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
+        let liveness = LivenessTask(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
+        let groups = DynamicGroupTask(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
         return [
             NodeComponent("contacts", roles: [.manager]) { [contacts] in contacts },
             NodeComponent("members", roles: [.manager]) { [members] in members },
@@ -299,6 +315,9 @@ public final class ManagerNode: Service {
                 WakeHints(hints: store.hints(), dispatcher: dispatcher)
             },
             NodeComponent("expiry", roles: [.manager]) { expiry },
+            NodeComponent("activity-timers", roles: [.manager]) { timers },
+            NodeComponent("liveness", roles: [.manager]) { liveness },
+            NodeComponent("dynamic-groups", roles: [.manager]) { groups },
             NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
         ] + [telling].compactMap { $0 }
     }

@@ -139,6 +139,9 @@ struct DevicesCommand: AsyncParsableCommand {
     @OptionGroup var options: ManagerOptions
     @Argument(help: "One device.") var device: String?
     @Option(help: "Members of this group only.") var group: String?
+    @Option(help: "What is asked for, such as: os.version >= \"17\" and installed \"till\"")
+    var query: String?
+    @Option(help: "As last recorded: active, unreachable or inactive.") var liveness: String?
     @Option(help: "Devices after this one.") var after: String?
     @Option(help: "At most so many.") var limit = 100
 
@@ -151,6 +154,8 @@ struct DevicesCommand: AsyncParsableCommand {
             }
             var query = "limit=\(limit)"
             if let group { query += "&group=\(JSONClient.segment(group))" }
+            if let asked = self.query { query += "&query=\(JSONClient.segment(asked))" }
+            if let liveness { query += "&liveness=\(JSONClient.segment(liveness))" }
             if let after { query += "&after=\(JSONClient.segment(after))" }
             try printJSON(await client.get("/admin/v1/devices?\(query)"))
         }

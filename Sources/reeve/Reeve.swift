@@ -11,7 +11,7 @@ struct Reeve: AsyncParsableCommand {
         subcommands: [
             DemoCommand.self, ManagerCommand.self, WorkerCommand.self, PublishCommand.self,
             EnqueueCommand.self, StatusCommand.self, ActivitiesCommand.self, EventsCommand.self,
-            WebhooksCommand.self, DevicesCommand.self, FleetCommand.self,
+            WebhooksCommand.self, DevicesCommand.self, GroupsCommand.self, FleetCommand.self,
         ]
     )
 }

@@ -89,7 +89,8 @@ final class EventRoutesTests: XCTestCase {
         let scene = try Scene()
         try await scene.enrol("tablet-17")
         let start = try await get(scene, "/events")["next"]?.stringValue ?? ""
-        async let polled = scene.admin.send(.get, "\(base)/events?after=\(start)&wait=20")
+        let (admin, path) = (scene.admin, "\(base)/events?after=\(start)&wait=20")
+        async let polled = admin.send(.get, path)
         try await scene.time.waitForSleepers(1)
         let activity = try await scene.enqueue("tablet-17")
         scene.time.advance(by: .seconds(1))

@@ -34,6 +34,7 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
     ) throws {
         var table = RouteTable(authenticator: authenticator, limits: limits)
         try DeviceRoutes(services: services.devices, time: services.time).add(to: &table)
+        try DeviceFactRoutes(services: services.devices).add(to: &table)
         try OperationRoutes(services: services.operations).add(to: &table)
         let operations = services.operations
         if let events = operations.events { try EventRoutes(events: events).add(to: &table) }

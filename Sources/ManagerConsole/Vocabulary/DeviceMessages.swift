@@ -85,10 +85,21 @@ extension AdminMessages {
     package struct GroupView: Codable, Hashable, Sendable {
         package var group: String
         package var members: Int
+        /// What defines its members; absent for a group that is kept by list.
+        package var query: String?
+        /// With a query: whether every device has been compared with it.
+        package var isSettled: Bool?
 
-        package init(group: String, members: Int) {
+        package init(
+            group: String,
+            members: Int,
+            query: String? = nil,
+            isSettled: Bool? = nil
+        ) {
             self.group = group
             self.members = members
+            self.query = query
+            self.isSettled = isSettled
         }
     }
 

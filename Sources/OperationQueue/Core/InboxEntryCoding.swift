@@ -15,6 +15,7 @@ extension InboxEntry {
         case progress = 4
         case result = 5
         case information = 6
+        case superseded = 7
     }
 
     package func encoded() -> [UInt8] {
@@ -51,6 +52,7 @@ extension InboxEntry {
         case .information(let kind, let body):
             writer.write(kind)
             writer.write(body)
+        case .superseded(let operation): writer.write(operation)
         }
         return writer.bytes
     }
@@ -82,6 +84,7 @@ extension InboxEntry {
         case .progress: .progress
         case .result: .result
         case .information: .information
+        case .superseded: .superseded
         }
     }
 
@@ -131,6 +134,7 @@ extension InboxEntry {
                 try InformationKind(validating: reader.readString()),
                 body: try reader.readBytes()
             )
+        case .superseded: return .superseded(try reader.readIdentifier())
         }
     }
 
@@ -152,6 +156,9 @@ extension ResultOutcome {
         case .awaitingConfirmation: writer.write(4 as UInt8)
         case .confirmed: writer.write(5 as UInt8)
         case .cancelled: writer.write(6 as UInt8)
+        case .failedBecause(let code):
+            writer.write(7 as UInt8)
+            writer.write(code)
         }
     }
 
@@ -163,6 +170,7 @@ extension ResultOutcome {
         case 4: self = .awaitingConfirmation
         case 5: self = .confirmed
         case 6: self = .cancelled
+        case 7: self = .failedBecause(try reader.readString())
         default: throw reader.refused("outcome")
         }
     }

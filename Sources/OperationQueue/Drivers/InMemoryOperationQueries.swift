@@ -131,7 +131,7 @@ extension InMemoryOperationStorage {
             )
             guard let last = page.last else { break }
             position = last.device
-            for membership in page where membership.contains(entry.number) {
+            for membership in page where entry.asks(membership) {
                 guard result.count < limit else { break }
                 result.append(
                     entry.execution(
@@ -148,16 +148,27 @@ extension InMemoryOperationStorage {
 extension InMemoryActivity {
     /// Whether this enrolment has a row of it or is addressed by it.
     fileprivate func concerns(_ device: DeviceRow, memberships: [Membership]) -> Bool {
-        if let row = rows[device.id] { return row.id.incarnation == device.incarnation }
+        if let row = rows[device.id], row.id.incarnation == device.incarnation { return true }
         guard let group = activity.group else {
             return isTarget(device.id, device.incarnation)
         }
-        return memberships.contains { $0.group == group && $0.contains(number) }
+        return memberships.contains { $0.group == group && asks($0) }
+    }
+
+    /// Whether a stay in its group makes an execution of a device appear: it is addressed, or it was and
+    /// something has happened on it.
+    fileprivate func asks(_ membership: Membership) -> Bool {
+        let scope = activity.operation.terms.scope
+        if scope.addresses(number, joined: membership.joined, left: membership.left) { return true }
+        guard scope.isStanding, let row = rows[membership.device],
+            row.id.incarnation == membership.incarnation
+        else { return false }
+        return true
     }
 
     /// The row of a device that is addressed, or what the activity says of it.
-    fileprivate func execution(of device: DeviceID, incarnation: IncarnationID) -> Execution {
-        if var row = rows[device] {
+    func execution(of device: DeviceID, incarnation: IncarnationID) -> Execution {
+        if var row = rows[device], row.id.incarnation == incarnation {
             row.state = activity.state.effective(row.state)
             return row
         }

@@ -115,8 +115,11 @@ public struct DeviceExchange: Sendable {
             )
         }
         let now = settings.clock.now()
-        let reported = entries(for: report, of: device, at: now)
+        let reported = entries(for: report, of: device, in: work, at: now)
         for entry in reported { work.apply(entry) }
+        let ended = work.supersede(at: now).map {
+            InboxEntry(identity: device, receivedAt: now, body: .superseded($0))
+        }
         let afterReport = work
         let limit = min(report.limit, settings.limits.operations)
         let chosen = work.batch(limit: limit, redelivery: report.redelivery, at: now)
@@ -130,12 +133,12 @@ public struct DeviceExchange: Sendable {
             receivedAt: now,
             body: .contact(answeredAt: work.revision)
         )
-        guard !reported.isEmpty || !claims.isEmpty else {
+        guard !reported.isEmpty || !claims.isEmpty || !ended.isEmpty else {
             await contacts.note(contact)
             return makeAnswer([], for: work, limit: limit, at: now)
         }
         do {
-            try await commit([contact] + reported + claims)
+            try await commit([contact] + reported + ended + claims)
             return makeAnswer(offers, for: work, limit: limit, at: now)
         } catch {
             guard error.code == .spoolFull, !claims.isEmpty else { throw error }
@@ -175,6 +178,7 @@ public struct DeviceExchange: Sendable {
     private func entries(
         for report: ExchangeReport,
         of device: DeviceIdentity,
+        in work: OpenWork,
         at now: Timestamp
     ) -> [InboxEntry] {
         let progress = report.progress.map {
@@ -182,7 +186,10 @@ public struct DeviceExchange: Sendable {
                 $0.execution.operation,
                 attempt: $0.attempt,
                 detail: $0.detail,
-                stepEnd: settings.limits.stepEnd($0.stepTimeout, at: now)
+                stepEnd: settings.limits.stepEnd(
+                    $0.stepTimeout ?? stepTimeout(of: $0.execution.operation, in: work),
+                    at: now
+                )
             )
         }
         let results = report.results.map {
@@ -198,6 +205,10 @@ public struct DeviceExchange: Sendable {
         }
     }
 
+    private func stepTimeout(of operation: OperationID, in work: OpenWork) -> Duration? {
+        work.items.first { $0.operation.id == operation }?.operation.terms.timeouts.step
+    }
+
     private func offer(
         _ item: OpenItem,
         on device: DeviceRow,
@@ -207,8 +218,15 @@ public struct DeviceExchange: Sendable {
             execution: item.executionID(on: device),
             attempt: AttemptID(from: settings.random),
             operation: item.operation,
-            leaseEnd: now + item.operation.deliveryLease
+            leaseEnd: now + item.operation.deliveryLease,
+            confirmation: confirmation(of: item),
+            retries: item.row?.retries ?? 0
         )
+    }
+
+    private func confirmation(of item: OpenItem) -> OfferedConfirmation {
+        guard item.operation.terms.confirmation == .required else { return .notAsked }
+        return item.row?.confirmedAt == nil ? .required : .given
     }
 
     private func claim(

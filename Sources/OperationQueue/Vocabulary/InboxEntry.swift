@@ -30,6 +30,9 @@ public struct InboxEntry: Hashable, Sendable {
         case progress(OperationID, attempt: AttemptID?, detail: [UInt8], stepEnd: Timestamp)
         /// An answer.
         case result(OperationID, attempt: AttemptID?, outcome: ResultOutcome, detail: [UInt8])
+        /// Ended before it was handed out, because another operation is done in its place: decided when
+        /// the device's work was read.
+        case superseded(OperationID)
         /// Something the device says about itself.
         case information(InformationKind, body: [UInt8])
     }
@@ -38,7 +41,9 @@ public struct InboxEntry: Hashable, Sendable {
     public var operation: OperationID? {
         switch body {
         case .contact, .registration, .information: nil
-        case .claim(let id, _, _), .progress(let id, _, _, _), .result(let id, _, _, _): id
+        case .claim(let id, _, _), .progress(let id, _, _, _), .result(let id, _, _, _),
+            .superseded(let id):
+            id
         }
     }
 }
@@ -47,6 +52,9 @@ public struct InboxEntry: Hashable, Sendable {
 public enum ResultOutcome: Hashable, Sendable {
     case completed
     case failed
+    /// Failed, with the device's error code: at most ``ExchangeLimits/errorCodeBytes``, for retry
+    /// policies and for whoever looks.
+    case failedBecause(String)
     /// Ask again at `until`.
     case notNow(until: Timestamp)
     /// The device waits for its user.

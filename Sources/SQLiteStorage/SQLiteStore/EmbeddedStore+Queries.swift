@@ -43,14 +43,13 @@ extension EmbeddedStore {
         let limit = max(1, min(limit, maximumPageSize))
         return try await file.read { connection in
             guard let record = try connection.device(device, tenant: tenant) else { return nil }
-            let memberships = try connection.memberships(ofDeviceAt: record.idx)
             var page = DeviceExecutionPage(executions: [], next: nil)
             page.next = try connection.examine(
                 OperationQuery(.everything, tenant: tenant),
                 before: before
             ) { operation in
                 let number = operation.operation.number
-                guard try connection.concerns(operation, record, memberships),
+                guard try connection.concerns(operation, record),
                     let activity = try connection.activity(number)
                 else { return true }
                 page.executions.append(
@@ -153,22 +152,9 @@ extension SQLConnection {
     }
 
     /// Whether this enrolment has a row of the operation or is addressed by it.
-    fileprivate func concerns(
-        _ operation: OperationRecord,
-        _ device: DeviceRecord,
-        _ memberships: [MembershipRecord]
-    ) throws -> Bool {
-        let number = operation.operation.number
-        if let group = operation.groupIdx {
-            if memberships.contains(where: { $0.groupIdx == group && $0.contains(number) }) {
-                return true
-            }
-        } else if try targetPage(number, holding: device.row.id)?.devices.contains(device.idx)
-            ?? false
-        {
-            return true
-        }
-        return try execution(number, deviceIdx: device.idx) != nil
+    fileprivate func concerns(_ operation: OperationRecord, _ device: DeviceRecord) throws -> Bool {
+        if try execution(operation.operation.number, deviceIdx: device.idx) != nil { return true }
+        return try addresses(operation, device)
     }
 }
 #endif

@@ -15,7 +15,9 @@ enum Schema {
         Migration(2, "operations", operations),
         Migration(3, "wakes-and-tasks", wakesAndTasks),
         Migration(4, "cluster", cluster),
-        Migration(5, "events-and-queries", eventsAndQueries),
+        Migration(5, "operation-terms", operationTerms),
+        Migration(6, "device-facts", deviceFacts),
+        Migration(7, "events-and-queries", eventsAndQueries),
     ]
 
     private static let devices = """
