@@ -52,6 +52,8 @@ public final class ManagerNode: Service {
     public let exchange: DeviceExchange
     /// Keeps periodic tasks.
     public let tasks: PeriodicTaskRunner
+    /// Hands out policies and keeps devices to them.
+    public let policies: PolicyMonitor
     /// The admin API; mount it at `/admin/v1`.
     public let adminAPI: AdminEndpoint
     /// The status page; mount it at `/`.
@@ -176,6 +178,13 @@ public final class ManagerNode: Service {
             capability: capability,
             settings: PeriodicTaskRunner.Settings(clock: time)
         )
+        policies = PolicyMonitor(
+            storage: store,
+            tasks: store,
+            enqueuer: operations,
+            capability: capability,
+            settings: PolicyMonitor.Settings(clock: time)
+        )
         dispatcher = WakeDispatcher(
             storage: store,
             transports: configuration.transports,
@@ -194,7 +203,8 @@ public final class ManagerNode: Service {
                 activities: activities,
                 tasks: store,
                 events: events,
-                webhooks: webhooks
+                webhooks: webhooks,
+                policies: policies
             ),
             cluster: AdminServices.Cluster(
                 node: configuration.node,
@@ -319,6 +329,7 @@ public final class ManagerNode: Service {
             NodeComponent("liveness", roles: [.manager]) { liveness },
             NodeComponent("dynamic-groups", roles: [.manager]) { groups },
             NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
+            NodeComponent("policies", roles: [.manager]) { [policies] in policies },
         ] + [telling].compactMap { $0 }
     }
 
@@ -353,7 +364,8 @@ public final class ManagerNode: Service {
             PeriodicTask(
                 id: PeriodicTaskID(rawValue: "device-information"),
                 frequency: frequency,
-                due: configuration.time.now()
+                satisfiedBy: .properties,
+                begins: configuration.time.now()
             ),
             tenant: configuration.tenant
         )

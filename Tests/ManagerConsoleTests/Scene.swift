@@ -79,21 +79,23 @@ final class Scene: Sendable {
         )
         let events = OperationEvents(reader: operations, clock: time)
         webhooks = InMemoryWebhookStorage(ledger: ledger)
+        let tasks = InMemoryPeriodicTaskStorage(ledger: ledger, devices: devices)
+        let enqueuer = OperationEnqueuer(
+            storage: operations,
+            capability: capability,
+            clock: time,
+            random: random,
+            logger: quiet
+        )
         services = AdminServices(
             devices: .init(
                 directory: DeviceDirectory(reader: devices),
                 administration: administration
             ),
             operations: .init(
-                enqueuer: OperationEnqueuer(
-                    storage: operations,
-                    capability: capability,
-                    clock: time,
-                    random: random,
-                    logger: quiet
-                ),
+                enqueuer: enqueuer,
                 activities: ActivityBrowser(reader: operations),
-                tasks: InMemoryPeriodicTaskStorage(ledger: ledger),
+                tasks: tasks,
                 events: events,
                 webhooks: WebhookAdministration(
                     storage: webhooks,
@@ -102,6 +104,17 @@ final class Scene: Sendable {
                     capability: capability,
                     clock: time,
                     random: random
+                ),
+                policies: PolicyMonitor(
+                    storage: InMemoryComplianceStorage(
+                        ledger: ledger,
+                        devices: devices,
+                        tasks: tasks
+                    ),
+                    tasks: tasks,
+                    enqueuer: enqueuer,
+                    capability: capability,
+                    settings: PolicyMonitor.Settings(clock: time)
                 )
             ),
             cluster: .init(
@@ -195,9 +208,15 @@ final class Scene: Sendable {
             ["url": "https://hooks.example/reeve"]
         )
         XCTAssertEqual(hook.status, 201, hook.text)
+        let policy = try await admin.call(
+            .put,
+            "/admin/v1/policies/passcode",
+            ["version": "1", "payload": ["length": 6]]
+        )
+        XCTAssertEqual(policy.status, 200, policy.text)
         return [
             "device": "tablet-17", "group": "shop-3", "activity": activity,
-            "channel": "web%2Fsite", "task": "hourly", "letter": "1",
+            "channel": "web%2Fsite", "task": "hourly", "policy": "passcode", "letter": "1",
             "webhook": try XCTUnwrap(hook.json?["webhook"]?["webhook"]?.stringValue, hook.text),
         ]
     }

@@ -39,19 +39,23 @@ public struct AdminServices: Sendable {
         public var events: OperationEvents?
         /// Who is told of it; without it the routes of webhooks are not there.
         public var webhooks: WebhookAdministration?
+        /// `nil` for a product without policies: the routes of policies are then not there.
+        public var policies: PolicyMonitor?
 
         public init(
             enqueuer: OperationEnqueuer,
             activities: ActivityBrowser,
             tasks: any PeriodicTaskStorage,
             events: OperationEvents? = nil,
-            webhooks: WebhookAdministration? = nil
+            webhooks: WebhookAdministration? = nil,
+            policies: PolicyMonitor? = nil
         ) {
             self.enqueuer = enqueuer
             self.activities = activities
             self.tasks = tasks
             self.events = events
             self.webhooks = webhooks
+            self.policies = policies
         }
     }
 

@@ -22,7 +22,7 @@ struct DeviceChanges {
         self.connection = connection
         self.tenant = tenant
         self.now = now
-        memberships = GroupMemberships(connection: connection, number: number)
+        memberships = GroupMemberships(connection: connection, number: number, now: now)
         operations = ChangeDraft(at: now)
     }
 
