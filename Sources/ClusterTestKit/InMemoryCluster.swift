@@ -34,6 +34,7 @@ public final class InMemoryCluster: Sendable {
     /// Operations and executions; serves replicas as well.
     public let operations: InMemoryOperationStorage
     public let wakes: InMemoryWakeStorage
+    public let webhooks: InMemoryWebhookStorage
     public let tasks: InMemoryPeriodicTaskStorage
     public let compliance: InMemoryComplianceStorage
     public let log: InMemoryRevisionLog
@@ -50,6 +51,8 @@ public final class InMemoryCluster: Sendable {
     public let administration: DeviceAdministration
     public let enqueuer: OperationEnqueuer
     public let browser: ActivityBrowser
+    /// What happened; looks each second of ``time``, and at each of ``hints``.
+    public let events: OperationEvents
     public let exchange: DeviceExchange
     public let dispatcher: WakeDispatcher
     public let periodicTasks: PeriodicTaskRunner
@@ -75,6 +78,7 @@ public final class InMemoryCluster: Sendable {
         devices = InMemoryDeviceStorage(ledger: ledger)
         operations = InMemoryOperationStorage(ledger: ledger, devices: devices, wakes: table)
         wakes = InMemoryWakeStorage(wakes: table, devices: devices, ledger: ledger)
+        webhooks = InMemoryWebhookStorage(ledger: ledger)
         tasks = InMemoryPeriodicTaskStorage(ledger: ledger, devices: devices)
         compliance = InMemoryComplianceStorage(ledger: ledger, devices: devices, tasks: tasks)
         log = InMemoryRevisionLog(ledger: ledger)
@@ -98,6 +102,11 @@ public final class InMemoryCluster: Sendable {
             random: random
         )
         browser = ActivityBrowser(reader: storage)
+        events = OperationEvents(
+            reader: FailingEventReader(operations, faults),
+            clock: time,
+            hints: { [hints] in hints.hints() }
+        )
         exchange = DeviceExchange(
             reader: storage,
             inbox: InProcessInbox(storage: storage, capability: capability, clock: time),
@@ -187,8 +196,10 @@ public final class InMemoryCluster: Sendable {
             operations: operations,
             newEpoch: { ledger.raiseEpoch() }
         )
+        store.events = operations
         store.replicas = operations
         store.wakes = wakes
+        store.webhooks = webhooks
         store.log = log
         store.members = members
         store.tasks = tasks

@@ -30,6 +30,8 @@ public struct ManagerConfiguration: Sendable {
     public var publishRoots: [String] = []
     /// How devices are woken, by the name in their registration.
     public var transports = TransportTable()
+    /// How webhooks are called; without it there are none.
+    public var webhooks: (any WebhookTransport)?
     /// How often devices are asked for their information; `nil` for never.
     public var informationFrequency: Duration?
     /// What the node starts: `Profile.manager`, or one of the product's own.

@@ -9,7 +9,7 @@ public import HTTPHandling
 internal import HummingbirdHosting
 internal import Logging
 public import ManagerConsole
-internal import NotificationDispatch
+public import NotificationDispatch
 public import OperationQueue
 internal import SQLiteStore
 public import ServiceLifecycle
@@ -35,6 +35,10 @@ public final class ManagerNode: Service {
     public let operations: OperationEnqueuer
     /// Reads activities and executions.
     public let activities: ActivityBrowser
+    /// Reads what happened to activities and executions.
+    public let events: OperationEvents
+    /// Subscribes URLs to events; `nil` without ``ManagerConfiguration/webhooks``.
+    public let webhooks: WebhookAdministration?
     /// Reads devices and groups.
     public let devices: DeviceDirectory
     /// Changes devices and groups.
@@ -61,6 +65,7 @@ public final class ManagerNode: Service {
     private let capability: WriteCapability
     private let members: ClusterMembersWriter
     private let dispatcher: WakeDispatcher
+    private let webhookDispatcher: WebhookDispatcher?
     private let contacts: ContactBatcher
 
     /// Opens the node's directory and everything in it. Nothing runs or listens yet.
@@ -108,6 +113,28 @@ public final class ManagerNode: Service {
             random: random
         )
         activities = ActivityBrowser(reader: store)
+        let events = OperationEvents(reader: store, clock: time, hints: { store.hints() })
+        self.events = events
+        webhooks = configuration.webhooks.map { [capability] transport in
+            WebhookAdministration(
+                storage: store,
+                events: events,
+                transport: transport,
+                capability: capability,
+                clock: time,
+                random: random
+            )
+        }
+        webhookDispatcher = configuration.webhooks.map { [capability] transport in
+            WebhookDispatcher(
+                storage: store,
+                events: events,
+                transport: transport,
+                capability: capability,
+                clock: time,
+                random: random
+            )
+        }
         let inbox = InProcessInbox(storage: store, capability: capability, clock: time)
         contacts = ContactBatcher(inbox: inbox, clock: time)
         exchange = DeviceExchange(
@@ -175,6 +202,8 @@ public final class ManagerNode: Service {
                 enqueuer: operations,
                 activities: activities,
                 tasks: store,
+                events: events,
+                webhooks: webhooks,
                 policies: policies
             ),
             cluster: AdminServices.Cluster(
@@ -270,6 +299,9 @@ public final class ManagerNode: Service {
             capability: capability,
             clock: configuration.time
         )
+        let telling = webhookDispatcher.map { dispatcher in
+            NodeComponent("webhooks", roles: [.manager]) { dispatcher }
+        }
         let timers = ActivityTimers(
             storage: store,
             capability: capability,
@@ -298,7 +330,7 @@ public final class ManagerNode: Service {
             NodeComponent("dynamic-groups", roles: [.manager]) { groups },
             NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
             NodeComponent("policies", roles: [.manager]) { [policies] in policies },
-        ]
+        ] + [telling].compactMap { $0 }
     }
 
     /// Ends the right to write and gives the file back. Harmless when repeated.

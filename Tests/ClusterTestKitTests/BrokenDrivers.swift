@@ -128,6 +128,34 @@ struct BrokenOperations: OperationStorage {
         try await base.activities(before: before, limit: limit, tenant: tenantOfQueries ?? tenant)
     }
 
+    func activities(
+        matching filter: ActivityFilter,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> ActivityPage {
+        try await base.activities(
+            matching: filter,
+            before: before,
+            limit: limit,
+            tenant: tenantOfQueries ?? tenant
+        )
+    }
+
+    func executions(
+        on device: DeviceID,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> DeviceExecutionPage? {
+        try await base.executions(
+            on: device,
+            before: before,
+            limit: limit,
+            tenant: tenantOfQueries ?? tenant
+        )
+    }
+
     func executions(
         of activity: ActivityID,
         after: DeviceID?,

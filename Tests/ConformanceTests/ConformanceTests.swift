@@ -29,12 +29,20 @@ final class ConformanceTests: XCTestCase {
         try await onEveryStore { try await OperationStorageConformance($0).run() }
     }
 
+    func test_events_onEveryStore_keepTheContract() async throws {
+        try await onEveryStore { try await EventReaderConformance($0).run() }
+    }
+
     func test_replicaSources_onEveryStore_keepTheContract() async throws {
         try await onEveryStore { try await ReplicaSourceConformance($0).run() }
     }
 
     func test_wakeUps_onEveryStore_keepTheContract() async throws {
         try await onEveryStore { try await WakeStorageConformance($0).run() }
+    }
+
+    func test_webhooks_onEveryStore_keepTheContract() async throws {
+        try await onEveryStore { try await WebhookStorageConformance($0).run() }
     }
 
     func test_protocolsOfOneStore_onEveryStore_areAtomicTogether() async throws {

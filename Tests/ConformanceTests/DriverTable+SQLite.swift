@@ -179,8 +179,10 @@ private final class EmbeddedFile: Sendable {
                 try await store.acquire(holder: node, duration: .seconds(30)).epoch
             }
         )
+        subject.events = store
         subject.replicas = store
         subject.wakes = store
+        subject.webhooks = store
         subject.log = store
         subject.members = store
         subject.tasks = store

@@ -28,6 +28,8 @@ final class Scene: Sendable {
     let operations: InMemoryOperationStorage
     let members: InMemoryMemberRegistry
     let releases: InMemoryReleaseStorage
+    let webhooks: InMemoryWebhookStorage
+    let webhookTransport = RecordingWebhookTransport()
     let administration: DeviceAdministration
     let services: AdminServices
     let endpoint: AdminEndpoint
@@ -75,6 +77,8 @@ final class Scene: Sendable {
             capability: capability,
             configuration: publishing
         )
+        let events = OperationEvents(reader: operations, clock: time)
+        webhooks = InMemoryWebhookStorage(ledger: ledger)
         let tasks = InMemoryPeriodicTaskStorage(ledger: ledger, devices: devices)
         let enqueuer = OperationEnqueuer(
             storage: operations,
@@ -92,6 +96,15 @@ final class Scene: Sendable {
                 enqueuer: enqueuer,
                 activities: ActivityBrowser(reader: operations),
                 tasks: tasks,
+                events: events,
+                webhooks: WebhookAdministration(
+                    storage: webhooks,
+                    events: events,
+                    transport: webhookTransport,
+                    capability: capability,
+                    clock: time,
+                    random: random
+                ),
                 policies: PolicyMonitor(
                     storage: InMemoryComplianceStorage(
                         ledger: ledger,
@@ -189,6 +202,12 @@ final class Scene: Sendable {
         XCTAssertEqual(published.status, 201, published.text)
         let task = try await admin.call(.put, "/admin/v1/tasks/hourly", ["frequency": 3_600])
         XCTAssertEqual(task.status, 200, task.text)
+        let hook = try await admin.call(
+            .post,
+            "/admin/v1/webhooks",
+            ["url": "https://hooks.example/reeve"]
+        )
+        XCTAssertEqual(hook.status, 201, hook.text)
         let policy = try await admin.call(
             .put,
             "/admin/v1/policies/passcode",
@@ -197,7 +216,8 @@ final class Scene: Sendable {
         XCTAssertEqual(policy.status, 200, policy.text)
         return [
             "device": "tablet-17", "group": "shop-3", "activity": activity,
-            "channel": "web%2Fsite", "task": "hourly", "policy": "passcode",
+            "channel": "web%2Fsite", "task": "hourly", "policy": "passcode", "letter": "1",
+            "webhook": try XCTUnwrap(hook.json?["webhook"]?["webhook"]?.stringValue, hook.text),
         ]
     }
 }

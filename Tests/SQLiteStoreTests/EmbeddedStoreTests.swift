@@ -18,6 +18,7 @@ final class EmbeddedStoreTests: XCTestCase {
         4: -2_165_239_684_024_233_288,
         5: -2_846_665_913_969_909_057,
         6: -1_545_865_776_776_470_380,
+        8: -3_964_547_842_618_153_895,
     ]
 
     func test_theMigrations_areThoseThatLanded() {

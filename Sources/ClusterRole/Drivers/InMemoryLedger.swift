@@ -18,6 +18,29 @@ public enum ChangeKey: Hashable, Sendable {
     case member(NodeID)
 }
 
+/// What a revision's writer noted beside the keys, for readers of its own module: opaque here.
+///
+/// OperationQueue notes the transitions it made, from which its events are read. A note is written with
+/// the revision, in the same transaction, and is cut from the log with it.
+public struct ChangeNote: Hashable, Sendable {
+    public var bytes: [UInt8]
+
+    public init(bytes: [UInt8]) { self.bytes = bytes }
+}
+
+/// One revision in a log: what it changed, and what its writer noted.
+public struct LedgerEntry: Hashable, Sendable {
+    public var number: Int64
+    public var keys: [ChangeKey]
+    public var note: ChangeNote?
+
+    public init(number: Int64, keys: [ChangeKey], note: ChangeNote? = nil) {
+        self.number = number
+        self.keys = keys
+        self.note = note
+    }
+}
+
 /// The epoch, the revision counter and the log that all in-memory drivers of one store share.
 ///
 /// In-memory drivers of several modules are atomic with each other because each of their guarded
@@ -27,7 +50,7 @@ public final class InMemoryLedger: Sendable {
         var history: HistoryID
         var epoch = Epoch.none
         var number: Int64 = 0
-        var log: [(number: Int64, keys: [ChangeKey])] = []
+        var log: [LedgerEntry] = []
     }
 
     private let state: Mutex<State>
@@ -64,13 +87,31 @@ public final class InMemoryLedger: Sendable {
         epoch: Epoch,
         _ body: (_ number: Int64) throws -> (keys: [ChangeKey], result: Result)
     ) throws -> (result: Result, revision: Revision) {
+        try guardedNoting(epoch: epoch) { number in
+            let (keys, result) = try body(number)
+            return (keys, nil, result)
+        }
+    }
+
+    /// As ``guarded(epoch:_:)``, for a write that notes something beside its keys.
+    ///
+    /// - Parameters:
+    ///   - epoch: the writer's epoch.
+    ///   - body: returns the keys, the note and the result. A note without keys is not logged: it has no
+    ///     revision.
+    public func guardedNoting<Result>(
+        epoch: Epoch,
+        _ body: (_ number: Int64) throws -> (
+            keys: [ChangeKey], note: ChangeNote?, result: Result
+        )
+    ) throws -> (result: Result, revision: Revision) {
         try state.withLock { state in
             guard epoch == state.epoch else { throw ClusterRoleError.fenced(current: state.epoch) }
             let number = state.number + 1
-            let (keys, result) = try body(number)
+            let (keys, note, result) = try body(number)
             if !keys.isEmpty {
                 state.number = number
-                state.log.append((number, keys))
+                state.log.append(LedgerEntry(number: number, keys: keys, note: note))
             }
             return (result, Revision(history: state.history, number: state.number))
         }
@@ -80,7 +121,20 @@ public final class InMemoryLedger: Sendable {
     public func changes(after number: Int64) -> [(number: Int64, keys: [ChangeKey])] {
         state.withLock { state in
             let first = state.log.partitioningIndex { $0.number > number }
-            return Array(state.log[first...])
+            return state.log[first...].map { ($0.number, $0.keys) }
+        }
+    }
+
+    /// The entries after `number`, oldest first, at most `limit`; and the newest revision, as of the same
+    /// moment.
+    public func entries(
+        after number: Int64,
+        limit: Int
+    ) -> (entries: [LedgerEntry], newest: Revision) {
+        state.withLock { state in
+            let first = state.log.partitioningIndex { $0.number > number }
+            let newest = Revision(history: state.history, number: state.number)
+            return (Array(state.log[first...].prefix(max(0, limit))), newest)
         }
     }
 }

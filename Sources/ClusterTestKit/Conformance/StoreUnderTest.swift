@@ -27,8 +27,10 @@ public import OperationQueue
 public struct StoreUnderTest: Sendable {
     public var devices: any DeviceStorage
     public var operations: any OperationStorage
+    public var events: (any EventReader)?
     public var replicas: (any ReplicaSource)?
     public var wakes: (any WakeStorage)?
+    public var webhooks: (any WebhookStorage)?
     public var log: (any RevisionLog)?
     public var members: (any MemberRegistry)?
     public var tasks: (any PeriodicTaskStorage)?

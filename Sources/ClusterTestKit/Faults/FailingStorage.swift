@@ -137,6 +137,33 @@ public struct FailingOperationStorage: OperationStorage {
         }
     }
 
+    public func activities(
+        matching filter: ActivityFilter,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> ActivityPage {
+        try await script.around(.activities) {
+            try await base.activities(
+                matching: filter,
+                before: before,
+                limit: limit,
+                tenant: tenant
+            )
+        }
+    }
+
+    public func executions(
+        on device: DeviceID,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> DeviceExecutionPage? {
+        try await script.around(.executions) {
+            try await base.executions(on: device, before: before, limit: limit, tenant: tenant)
+        }
+    }
+
     public func executions(
         of activity: ActivityID,
         after: DeviceID?,
@@ -296,5 +323,34 @@ public struct FailingReplicaSource: ReplicaSource {
         try await script.around(.page) {
             try await base.page(after: after, cursor: cursor, limit: limit, for: node)
         }
+    }
+}
+
+/// An `EventReader` whose calls fail as a ``FaultScript`` says.
+public struct FailingEventReader: EventReader {
+    private let base: any EventReader
+    private let script: FaultScript
+
+    public init(_ base: any EventReader, _ script: FaultScript) {
+        self.base = base
+        self.script = script
+    }
+
+    public func currentRevision() async throws -> Revision {
+        try await script.around(.currentRevision) { try await base.currentRevision() }
+    }
+
+    public func events(
+        after revision: Revision,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> EventPage {
+        try await script.around(.events) {
+            try await base.events(after: revision, limit: limit, tenant: tenant)
+        }
+    }
+
+    public func revision(before time: Timestamp) async throws -> Revision {
+        try await script.around(.events) { try await base.revision(before: time) }
     }
 }

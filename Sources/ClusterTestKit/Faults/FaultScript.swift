@@ -24,6 +24,7 @@ public struct DriverMethod: RawRepresentable, Hashable, Sendable, ExpressibleByS
     public static let activity: DriverMethod = "activity"
     public static let activities: DriverMethod = "activities"
     public static let executions: DriverMethod = "executions"
+    public static let events: DriverMethod = "events"
     public static let commit: DriverMethod = "commit"
     public static let device: DriverMethod = "device"
     public static let devices: DriverMethod = "devices"

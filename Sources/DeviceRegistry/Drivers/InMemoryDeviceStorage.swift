@@ -22,13 +22,16 @@ public final class InMemoryDeviceStorage: DeviceStorage {
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> DeviceChangeReceipt {
-        let (outcome, revision) = try ledger.guarded(epoch: epoch) { number in
+        let (outcome, revision) = try ledger.guardedNoting(epoch: epoch) { number in
             let outcome = try state.withLock {
                 try $0.commit(change, tenant: tenant, number: number, at: now)
             }
             let changes = drainMembershipChanges(at: now)
-            let more = changes.isEmpty ? [] : observer.withLock { $0 }?(changes, number, now) ?? []
-            return (outcome.keys + more, outcome)
+            guard !changes.isEmpty, let observer = observer.withLock({ $0 }) else {
+                return (outcome.keys, nil, outcome)
+            }
+            let (more, note) = observer(changes, number, now)
+            return (outcome.keys + more, note, outcome)
         }
         return DeviceChangeReceipt(
             revision: revision,
@@ -114,7 +117,9 @@ public final class InMemoryDeviceStorage: DeviceStorage {
 extension InMemoryDeviceStorage {
     /// Told of memberships that a write has changed, inside it; returns what it logs beside.
     package typealias MembershipObserver =
-        @Sendable (_ changes: [MembershipChange], _ number: Int64, _ now: Timestamp) -> [ChangeKey]
+        @Sendable (_ changes: [MembershipChange], _ number: Int64, _ now: Timestamp) -> (
+            keys: [ChangeKey], note: ChangeNote?
+        )
 
     package func observeMemberships(_ observer: @escaping MembershipObserver) {
         self.observer.withLock { $0 = observer }

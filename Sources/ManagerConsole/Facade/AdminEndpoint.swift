@@ -37,6 +37,10 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
         try DeviceFactRoutes(services: services.devices).add(to: &table)
         try OperationRoutes(services: services.operations).add(to: &table)
         let operations = services.operations
+        if let events = operations.events { try EventRoutes(events: events).add(to: &table) }
+        if let webhooks = operations.webhooks {
+            try WebhookRoutes(webhooks: webhooks).add(to: &table)
+        }
         try TaskRoutes(
             tasks: operations.tasks,
             runner: PeriodicTaskRunner(

@@ -35,6 +35,10 @@ public struct AdminServices: Sendable {
         public var enqueuer: OperationEnqueuer
         public var activities: ActivityBrowser
         public var tasks: any PeriodicTaskStorage
+        /// What happened; without it the routes of events are not there.
+        public var events: OperationEvents?
+        /// Who is told of it; without it the routes of webhooks are not there.
+        public var webhooks: WebhookAdministration?
         /// `nil` for a product without policies: the routes of policies are then not there.
         public var policies: PolicyMonitor?
 
@@ -42,11 +46,15 @@ public struct AdminServices: Sendable {
             enqueuer: OperationEnqueuer,
             activities: ActivityBrowser,
             tasks: any PeriodicTaskStorage,
+            events: OperationEvents? = nil,
+            webhooks: WebhookAdministration? = nil,
             policies: PolicyMonitor? = nil
         ) {
             self.enqueuer = enqueuer
             self.activities = activities
             self.tasks = tasks
+            self.events = events
+            self.webhooks = webhooks
             self.policies = policies
         }
     }

@@ -31,6 +31,18 @@ struct OperationRoutes: Sendable {
             access: read,
             perform: listExecutions
         )
+        try table.get(
+            "/devices/{device}/executions",
+            operationID: "listDeviceExecutions",
+            access: read,
+            perform: listOfDevice
+        )
+        try table.get(
+            "/devices/{device}/pending",
+            operationID: "listPending",
+            access: read,
+            perform: listPending
+        )
         try table.post(
             "/activities/{activity}/cancel",
             operationID: "cancelActivity",
@@ -61,7 +73,11 @@ struct OperationRoutes: Sendable {
     }
 
     @Sendable private func list(_ request: HandlerRequest) async throws -> HandlerResponse {
+        if request.query["updatedAfter"] != nil || request.query["updatedSince"] != nil {
+            return try await listUpdated(request)
+        }
         let page = try await services.activities.activities(
+            matching: try request.activityFilter(),
             before: request.queryNumber("before"),
             limit: request.pageLimit(upTo: maximumPageSize),
             tenant: request.tenant
@@ -70,6 +86,67 @@ struct OperationRoutes: Sendable {
             AdminMessages.ActivityList(
                 activities: page.activities.map { AdminMessages.ActivityView($0) },
                 next: page.next.map(String.init)
+            )
+        )
+    }
+
+    /// What was updated after a position or a time. There is always a `next`: what follows, now or later.
+    private func listUpdated(_ request: HandlerRequest) async throws -> HandlerResponse {
+        guard let events = services.events else {
+            throw HTTPHandlingError(.invalidParameter, "This manager tells no events.")
+        }
+        let limit = try request.pageLimit(upTo: maximumPageSize)
+        let start: EventPosition
+        if let position = try request.queryPosition("updatedAfter") {
+            start = position
+        } else {
+            let time = try request.queryTime("updatedSince") ?? .distantPast
+            start = try await events.position(before: time)
+        }
+        let page = try await services.activities.activities(
+            updatedAfter: start,
+            in: events,
+            limit: limit,
+            tenant: request.tenant
+        )
+        return try .fresh(
+            AdminMessages.ActivityList(
+                activities: page.activities.map { AdminMessages.ActivityView($0) },
+                next: page.next.description
+            )
+        )
+    }
+
+    @Sendable private func listOfDevice(
+        _ request: HandlerRequest
+    ) async throws -> HandlerResponse {
+        let page = try await services.activities.executions(
+            on: request.parameters.require("device", as: DeviceID.self),
+            before: request.queryNumber("before"),
+            limit: request.pageLimit(upTo: maximumPageSize),
+            tenant: request.tenant
+        )
+        return try .fresh(
+            AdminMessages.DeviceExecutionList(
+                executions: page.executions.map { AdminMessages.DeviceExecutionView($0) },
+                next: page.next.map(String.init)
+            )
+        )
+    }
+
+    @Sendable private func listPending(
+        _ request: HandlerRequest
+    ) async throws -> HandlerResponse {
+        let work = try await services.activities.pendingWork(
+            of: request.parameters.require("device", as: DeviceID.self),
+            tenant: request.tenant
+        )
+        return try .fresh(
+            AdminMessages.PendingList(
+                executions: work.items.map {
+                    AdminMessages.DeviceExecutionView($0, on: work.device)
+                },
+                revision: work.revision.description
             )
         )
     }
@@ -83,12 +160,25 @@ struct OperationRoutes: Sendable {
     @Sendable private func listExecutions(
         _ request: HandlerRequest
     ) async throws -> HandlerResponse {
-        let page = try await services.activities.executions(
-            of: request.parameters.require("activity", as: ActivityID.self),
-            after: request.queryName("after", as: DeviceID.self),
-            limit: request.pageLimit(upTo: maximumPageSize),
-            tenant: request.tenant
-        )
+        let activity = try request.parameters.require("activity", as: ActivityID.self)
+        let states = try request.queryCases("state", of: ExecutionState.byName)
+        let after = try request.queryName("after", as: DeviceID.self)
+        let limit = try request.pageLimit(upTo: maximumPageSize)
+        let page =
+            states.isEmpty
+            ? try await services.activities.executions(
+                of: activity,
+                after: after,
+                limit: limit,
+                tenant: request.tenant
+            )
+            : try await services.activities.executions(
+                of: activity,
+                in: states,
+                after: after,
+                limit: limit,
+                tenant: request.tenant
+            )
         return try .fresh(
             AdminMessages.ExecutionList(
                 executions: page.executions.map { AdminMessages.ExecutionView($0) },
@@ -101,6 +191,35 @@ struct OperationRoutes: Sendable {
         let id = try request.parameters.require("activity", as: ActivityID.self)
         let activity = try await services.enqueuer.cancel(id, tenant: request.tenant)
         return try .fresh(AdminMessages.ActivityView(activity))
+    }
+}
+
+extension ExecutionState {
+    fileprivate static let byName = Dictionary(
+        uniqueKeysWithValues: allCases.map { ($0.name, $0) }
+    )
+}
+
+extension HandlerRequest {
+    /// The conditions of the query on activities.
+    fileprivate func activityFilter() throws -> ActivityFilter {
+        let types = Dictionary(
+            uniqueKeysWithValues: OperationType.allCases.map { ($0.rawValue, $0) }
+        )
+        let states = Dictionary(
+            uniqueKeysWithValues: ActivityState.allCases.map { (String(describing: $0), $0) }
+        )
+        var filter = ActivityFilter(
+            codes: try queryNames("code", as: OperationCode.self),
+            types: try queryCases("type", of: types),
+            states: try queryCases("state", of: states),
+            initiator: query["initiator"],
+            group: try queryName("group", as: GroupID.self)
+        )
+        filter.createdFrom = try queryTime("createdFrom")
+        filter.createdBefore = try queryTime("createdBefore")
+        filter.idempotencyKey = query["idempotencyKey"]
+        return filter
     }
 }
 

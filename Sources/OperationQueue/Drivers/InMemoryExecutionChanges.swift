@@ -5,20 +5,19 @@ internal import DeviceRegistry
 struct InMemoryWrite {
     var number: Int64
     var now: Timestamp
-    var keys: [ChangeKey] = []
+    /// The entry of the log: keys, and each transition as it is made.
+    var draft: ChangeDraft
     /// Wake-ups to request for devices, with when they fall due.
     var wakes: [(key: InMemoryWakeTable.Key, due: Timestamp)] = []
     var expansions: [WakeExpansion] = []
-    private var logged: Set<ChangeKey> = []
 
     init(number: Int64, at now: Timestamp) {
         self.number = number
         self.now = now
+        draft = ChangeDraft(at: now)
     }
 
-    mutating func log(_ key: ChangeKey) {
-        if logged.insert(key).inserted { keys.append(key) }
-    }
+    mutating func log(_ key: ChangeKey) { draft.log(key) }
 }
 
 extension InMemoryOperationState {
@@ -37,8 +36,7 @@ extension InMemoryOperationState {
                 let before = activities[number]?.activity
             else { continue }
             let device = after.id.device
-            let tenant = before.tenant
-            write.log(.execution(tenant: tenant, number: number, device: device.rawValue))
+            write.draft.log(after, from: change.before?.state, of: before)
             if change.before == nil { activities[number]?.rowOrder.append(device) }
             activities[number]?.rows[device] = after
             setTimer(
@@ -91,9 +89,9 @@ extension InMemoryOperationState {
     mutating func store(_ activity: Activity, before: Activity, in write: inout InMemoryWrite) {
         let number = activity.operation.number
         activities[number]?.activity = activity
-        if activity.state != before.state || activity.isLive != before.isLive
-            || activity.gate != before.gate
-        {
+        if activity.state != before.state {
+            write.draft.log(activity, from: before.state, at: write.now)
+        } else if activity.isLive != before.isLive || activity.gate != before.gate {
             write.log(.activity(tenant: activity.tenant, number: number))
         }
         setTimer(activityTimer(activity), InMemoryTimer.Key(number: number, device: nil))

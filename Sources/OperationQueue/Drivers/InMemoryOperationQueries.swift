@@ -23,6 +23,75 @@ extension InMemoryOperationStorage {
         }
     }
 
+    public func activities(
+        matching filter: ActivityFilter,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> ActivityPage {
+        let limit = max(1, min(limit, maximumPageSize))
+        return state.withLock { state in
+            var page = ActivityPage(activities: [], next: nil)
+            var examined = 0
+            let numbers =
+                filter.idempotencyKey.map { state.numbers(requestedWith: $0, tenant: tenant) }
+                ?? state.numbers[tenant] ?? []
+            let end = before.map { numbers.sortedIndex(of: $0) } ?? numbers.count
+            for number in numbers[..<end].reversed() {
+                if examined == maximumOperationsExamined { break }
+                examined += 1
+                page.next = number
+                guard let activity = state.activities[number]?.activity,
+                    filter.matches(
+                        activity.operation,
+                        group: activity.group,
+                        initiator: activity.initiator
+                    ), filter.matches(activity.state)
+                else { continue }
+                page.activities.append(activity)
+                if page.activities.count == limit { break }
+            }
+            if page.next == numbers.first { page.next = nil }
+            return page
+        }
+    }
+
+    public func executions(
+        on device: DeviceID,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> DeviceExecutionPage? {
+        guard let row = devices.row(of: device, tenant: tenant) else { return nil }
+        let limit = max(1, min(limit, maximumPageSize))
+        let memberships = devices.memberships(of: device, tenant: tenant)
+            .filter { $0.incarnation == row.incarnation }
+        return state.withLock { state in
+            var page = DeviceExecutionPage(executions: [], next: nil)
+            var examined = 0
+            let numbers = state.numbers[tenant] ?? []
+            let end = before.map { numbers.sortedIndex(of: $0) } ?? numbers.count
+            for number in numbers[..<end].reversed() {
+                if examined == maximumOperationsExamined { break }
+                examined += 1
+                page.next = number
+                guard let entry = state.activities[number],
+                    entry.concerns(row, memberships: memberships)
+                else { continue }
+                page.executions.append(
+                    DeviceExecution(
+                        operation: entry.activity.operation,
+                        group: entry.activity.group,
+                        execution: entry.execution(of: device, incarnation: row.incarnation)
+                    )
+                )
+                if page.executions.count == limit { break }
+            }
+            if page.next == numbers.first { page.next = nil }
+            return page
+        }
+    }
+
     /// Rows carry the state the device's execution is in: for work that ended with its activity, the
     /// activity's, so that the list agrees with ``Activity/counts``.
     public func executions(
@@ -77,6 +146,15 @@ extension InMemoryOperationStorage {
 }
 
 extension InMemoryActivity {
+    /// Whether this enrolment has a row of it or is addressed by it.
+    fileprivate func concerns(_ device: DeviceRow, memberships: [Membership]) -> Bool {
+        if let row = rows[device.id], row.id.incarnation == device.incarnation { return true }
+        guard let group = activity.group else {
+            return isTarget(device.id, device.incarnation)
+        }
+        return memberships.contains { $0.group == group && asks($0) }
+    }
+
     /// Whether a stay in its group makes an execution of a device appear: it is addressed, or it was and
     /// something has happened on it.
     fileprivate func asks(_ membership: Membership) -> Bool {

@@ -82,6 +82,11 @@ struct InMemoryOperationState: Sendable {
 
     func number(of operation: OperationID) -> Int64? { byOperation[operation] }
 
+    /// The number of the activity that a request with this key made, if there is one.
+    func numbers(requestedWith key: String, tenant: TenantID) -> [Int64] {
+        byRequest[RequestKey(tenant: tenant, key: key)].map { [$0] } ?? []
+    }
+
     mutating func enqueue(
         _ plan: EnqueuePlan,
         tenant: TenantID,
@@ -219,7 +224,7 @@ struct InMemoryOperationState: Sendable {
         byOperation[entry.activity.operation.id] = number
         if let key { byRequest[RequestKey(tenant: tenant, key: key)] = number }
         activities[number] = entry
-        write.log(.activity(tenant: tenant, number: number))
+        write.draft.log(entry.activity, from: nil, at: entry.activity.operation.createdAt)
         guard entry.activity.isLive else { return }
         live.append(number)
         if let group = entry.activity.group {

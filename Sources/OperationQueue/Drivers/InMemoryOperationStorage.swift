@@ -28,7 +28,7 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         self.devices = devices
         self.wakes = wakes
         devices.observeMemberships { [weak self] changes, number, now in
-            self?.membershipsChanged(changes, number: number, at: now) ?? []
+            self?.membershipsChanged(changes, number: number, at: now) ?? ([], nil)
         }
     }
 
@@ -37,11 +37,11 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         _ changes: [MembershipChange],
         number: Int64,
         at now: Timestamp
-    ) -> [ChangeKey] {
+    ) -> (keys: [ChangeKey], note: ChangeNote?) {
         var write = InMemoryWrite(number: number, at: now)
         state.withLock { $0.membershipsChanged(changes, devices: devices, in: &write) }
         request(write)
-        return write.keys
+        return (write.draft.keys, write.draft.note)
     }
 
     /// The newest entries that could not be applied, oldest first; at most
@@ -75,11 +75,12 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         at now: Timestamp,
         _ body: (inout InMemoryOperationState, inout InMemoryWrite) throws -> Result
     ) throws -> (result: Result, revision: Revision) {
-        try ledger.guarded(epoch: epoch) { number in
+        try ledger.guarded(epoch: epoch) { number, draft in
             var write = InMemoryWrite(number: number, at: now)
             let result = try state.withLock { try body(&$0, &write) }
             request(write)
-            return (write.keys, result)
+            draft = write.draft
+            return result
         }
     }
 
@@ -113,7 +114,7 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         at now: Timestamp
     ) async throws -> ApplyReceipt {
         let history = ledger.revision.history
-        let (outcome, revision) = try ledger.guarded(epoch: epoch) { number in
+        let (outcome, revision) = try ledger.guarded(epoch: epoch) { number, draft in
             let outcome = state.withLock {
                 $0.apply(
                     entries,
@@ -129,7 +130,8 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
                 for (key, number) in contacts { state.contact(key, answeredAt: number) }
             }
             request(outcome.write)
-            return (outcome.write.keys, outcome)
+            draft = outcome.write.draft
+            return outcome
         }
         return ApplyReceipt(
             revision: revision,

@@ -26,6 +26,29 @@ public protocol ActivityReader: Sendable {
     /// Activities by number, newest first, below `before`.
     func activities(before: Int64?, limit: Int, tenant: TenantID) async throws -> [Activity]
 
+    /// Activities that a filter wants, by number, newest first, below `before`.
+    ///
+    /// - Returns: at most `limit`, after a look at ``maximumOperationsExamined`` operations at most; `next`
+    ///   where more may follow.
+    func activities(
+        matching filter: ActivityFilter,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> ActivityPage
+
+    /// Executions of a device's newest enrolment over all activities, by operation number, newest first,
+    /// below `before`: rows and, where it is addressed and has none, virtual ones.
+    ///
+    /// - Returns: at most `limit`, after a look at ``maximumOperationsExamined`` operations at most; `next`
+    ///   where more may follow; `nil` for a device the tenant never had.
+    func executions(
+        on device: DeviceID,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> DeviceExecutionPage?
+
     /// Executions of an activity in order of device id: rows and, for devices that are addressed and
     /// have none, virtual rows of version 0 in the state the activity implies.
     func executions(

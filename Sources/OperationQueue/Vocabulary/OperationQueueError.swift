@@ -27,6 +27,9 @@ public struct OperationQueueError: CodedError {
         public static let unknownDevice = Code(rawValue: "operations.unknown-device")
         /// The spool is full: wait and repeat.
         public static let spoolFull = Code(rawValue: "operations.spool-full")
+        /// The log of revisions no longer reaches back to the position asked for, or the position is of
+        /// another history; ``OperationQueueError/floor`` says from where on events can be read.
+        public static let eventsGone = Code(rawValue: "operations.events-gone")
         /// The driver failed; the cause says how.
         public static let storage = Code(rawValue: "operations.storage")
     }
@@ -35,25 +38,44 @@ public struct OperationQueueError: CodedError {
     public let message: String
     public let retryAfter: Duration?
     public let cause: (any Error)?
+    /// For `eventsGone`: the oldest revision after which events can still be read.
+    public let floor: Revision?
 
     public init(
         _ code: Code,
         _ message: String,
         retryAfter: Duration? = nil,
-        cause: (any Error)? = nil
+        cause: (any Error)? = nil,
+        floor: Revision? = nil
     ) {
         self.code = code
         self.message = message
         self.retryAfter = retryAfter
         self.cause = cause
+        self.floor = floor
+    }
+
+    /// Events after `position` cannot be read, since the log reaches from `floor` to `newest`.
+    public static func eventsGone(
+        after position: Revision,
+        floor: Revision,
+        newest: Revision
+    ) -> OperationQueueError {
+        OperationQueueError(
+            .eventsGone,
+            "There are no events after \(position): the log reaches from \(floor) to \(newest). Read the "
+                + "present state, then go on from the newest revision.",
+            floor: floor
+        )
     }
 
     public var codeName: String { code.rawValue }
 
     public var category: ErrorCategory {
         switch code {
-        case .unknownActivity, .unknownPolicy, .unknownGroup, .unknownDevice, .unknownExecution: .notFound
-        case .keyConflict, .versionConflict, .notPossible: .conflict
+        case .unknownActivity, .unknownPolicy, .unknownGroup, .unknownDevice, .unknownExecution:
+            .notFound
+        case .keyConflict, .versionConflict, .notPossible, .eventsGone: .conflict
         case .tooLarge: .tooLarge
         case .foreignExecution: .forbidden
         case .spoolFull: .unavailable

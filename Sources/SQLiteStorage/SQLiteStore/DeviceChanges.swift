@@ -1,6 +1,7 @@
 #if SQLite
 internal import ClusterRole
 internal import DeviceRegistry
+internal import OperationQueue
 internal import SQLiteEngine
 
 /// One ``DeviceChange`` being applied, inside its transaction.
@@ -10,7 +11,7 @@ struct DeviceChanges {
     let now: Timestamp
     private var deviceKeys: [ChangeKey] = []
     var memberships: GroupMemberships
-    private var operationKeys: [ChangeKey] = []
+    private var operations: ChangeDraft
     /// What it did; the revision is not known yet.
     var receipt = DeviceChangeReceipt(
         revision: Revision(history: HistoryID(bits: 0), number: 0),
@@ -22,9 +23,15 @@ struct DeviceChanges {
         self.tenant = tenant
         self.now = now
         memberships = GroupMemberships(connection: connection, number: number, now: now)
+        operations = ChangeDraft(at: now)
     }
 
-    var keys: [ChangeKey] { deviceKeys + memberships.keys + operationKeys }
+    /// What it logs.
+    var draft: ChangeDraft {
+        var draft = operations
+        for key in deviceKeys + memberships.keys { draft.log(key) }
+        return draft
+    }
 
     mutating func apply(_ change: DeviceChange) throws {
         switch change {
@@ -43,7 +50,7 @@ struct DeviceChanges {
         var writer = ExecutionWriter(connection, revision: memberships.number, now: now)
         try writer.note(memberships.takeStays())
         try writer.finish()
-        operationKeys = writer.keys
+        operations = writer.draft
     }
 
     // MARK: One device

@@ -10,7 +10,7 @@ extension EmbeddedStore: DeviceStorage {
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> DeviceChangeReceipt {
-        let (receipt, revision) = try await guarded(epoch: epoch) { connection, number in
+        let (receipt, revision) = try await guarded(epoch: epoch) { connection, number, draft in
             var changes = DeviceChanges(
                 connection: connection,
                 tenant: tenant,
@@ -18,7 +18,8 @@ extension EmbeddedStore: DeviceStorage {
                 now: now
             )
             try changes.apply(change)
-            return (changes.keys, changes.receipt)
+            draft = changes.draft
+            return changes.receipt
         }
         var result = receipt
         result.revision = revision

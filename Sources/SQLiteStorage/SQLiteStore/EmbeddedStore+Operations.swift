@@ -10,7 +10,7 @@ extension EmbeddedStore: OperationStorage {
         tenant: TenantID,
         epoch: Epoch
     ) async throws -> EnqueueReceipt {
-        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number in
+        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number, draft in
             var enqueue = OperationEnqueue(
                 connection,
                 tenant: tenant,
@@ -18,7 +18,8 @@ extension EmbeddedStore: OperationStorage {
                 now: plan.operation.createdAt
             )
             let outcome = try enqueue.enqueue(plan)
-            return (enqueue.keys, outcome)
+            draft = enqueue.draft
+            return outcome
         }
         return EnqueueReceipt(
             activity: outcome.activity,
@@ -37,12 +38,13 @@ extension EmbeddedStore: OperationStorage {
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> (activity: Activity, revision: Revision) {
-        let (result, revision) = try await guarded(epoch: epoch) { connection, number in
+        let (result, revision) = try await guarded(epoch: epoch) { connection, number, draft in
             var writer = ExecutionWriter(connection, revision: number, now: now)
             var result = try writer.change(activity, change, tenant: tenant)
             result.operation.payload = try connection.payload(result.operation.number)
             try writer.finish()
-            return (writer.keys, result)
+            draft = writer.draft
+            return result
         }
         return (result, revision)
     }
@@ -55,7 +57,7 @@ extension EmbeddedStore: OperationStorage {
     ) async throws -> ApplyReceipt {
         let history = history
         let secrets = secrets
-        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number in
+        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number, draft in
             var application = EntryApplication(
                 connection: connection,
                 secrets: secrets,
@@ -65,7 +67,8 @@ extension EmbeddedStore: OperationStorage {
                 now: now
             )
             try application.apply(entries)
-            return (application.keys, application.outcome)
+            draft = application.draft
+            return application.outcome
         }
         return ApplyReceipt(
             revision: revision,

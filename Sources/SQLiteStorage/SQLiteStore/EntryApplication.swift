@@ -29,7 +29,8 @@ struct EntryApplication {
     /// Groups defined by queries change with what devices report.
     private var memberships: GroupMemberships
 
-    var keys: [ChangeKey] { writer.keys }
+    /// What it logs.
+    var draft: ChangeDraft { writer.draft }
 
     /// How many rejected entries are kept: enough to see what is wrong, not enough to fill the disk.
     static let keptRejections: Int64 = 10_000

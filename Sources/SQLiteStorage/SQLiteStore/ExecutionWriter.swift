@@ -26,8 +26,8 @@ struct ExecutionWriter {
     /// The number this write has if it logs keys.
     let revision: Int64
     let now: Timestamp
-    private(set) var keys: [ChangeKey] = []
-    private var logged: Set<ChangeKey> = []
+    /// The entry of the log: keys, and each transition as it is made.
+    private(set) var draft: ChangeDraft
     private var touched: [Int64: Touched] = [:]
     private var numbers: [OperationID: Int64] = [:]
     private var wakes: WakeRequests?
@@ -36,11 +36,10 @@ struct ExecutionWriter {
         self.connection = connection
         self.revision = revision
         self.now = now
+        draft = ChangeDraft(at: now)
     }
 
-    mutating func log(_ key: ChangeKey) {
-        if logged.insert(key).inserted { keys.append(key) }
-    }
+    mutating func log(_ key: ChangeKey) { draft.log(key) }
 
     /// Stores the activities that changed. Nothing may be done afterwards.
     mutating func finish() throws {
@@ -99,7 +98,7 @@ struct ExecutionWriter {
             activity: activity,
             isChanged: true
         )
-        log(.activity(tenant: operation.tenant, number: record.number))
+        draft.log(activity, from: nil, at: activity.operation.createdAt)
     }
 
     /// One more open activity waits for this one.
@@ -118,7 +117,9 @@ struct ExecutionWriter {
         touched[number]?.isChanged = true
         let isLive = activity.isLive
         let wasLive = before.isLive
-        if activity.state != before.state || isLive != wasLive || activity.gate != before.gate {
+        if activity.state != before.state {
+            draft.log(activity, from: before.state, at: now)
+        } else if isLive != wasLive || activity.gate != before.gate {
             log(.activity(tenant: activity.tenant, number: number))
         }
         if activity.state != .open {
@@ -195,13 +196,7 @@ struct ExecutionWriter {
             return []
         }
         try ExecutionRecord(after, number: number, deviceIdx: device.idx).store(connection)
-        log(
-            .execution(
-                tenant: known.operation.tenant,
-                number: number,
-                device: device.row.id.rawValue
-            )
-        )
+        draft.log(after, from: change.before?.state, of: known.activity)
         let terms = known.operation.operation.terms
         if let due = after.attention(under: terms) {
             try setTimer(number, device.idx, due)

@@ -20,7 +20,8 @@ struct OperationEnqueue {
     private let number: Int64
     private var writer: ExecutionWriter
 
-    var keys: [ChangeKey] { writer.keys }
+    /// What it logs.
+    var draft: ChangeDraft { writer.draft }
 
     init(_ connection: SQLConnection, tenant: TenantID, number: Int64, now: Timestamp) {
         self.connection = connection

@@ -18,6 +18,7 @@ enum Schema {
         Migration(5, "operation-terms", operationTerms),
         Migration(6, "device-facts", deviceFacts),
         Migration(7, "task-times-and-policies", taskTimes + policies),
+        Migration(8, "events-and-queries", eventsAndQueries),
     ]
 
     /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column
