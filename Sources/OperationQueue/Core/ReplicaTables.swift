@@ -282,6 +282,7 @@ struct ReplicaTables: Sendable {
             enrolledCount -= 1
             forget(old.credential, of: index)
         }
+        if old.state != nil, old.incarnation != row.incarnation { forgetRows(of: index) }
         slots[Int(index)].incarnation = row.incarnation
         slots[Int(index)].credential = row.credential
         slots[Int(index)].state = row.state
@@ -409,8 +410,19 @@ struct ReplicaTables: Sendable {
         activities[place].targets.append(index)
     }
 
+    /// A device that enrols anew begins anew, also where a standing operation stays the same.
+    private mutating func forgetRows(of index: DeviceIndex) {
+        for place in places.values {
+            activities[place].open[index] = nil
+            activities[place].done.remove(index)
+            activities[place].unsuccessful.remove(index)
+        }
+    }
+
     private mutating func take(_ row: Execution, of index: DeviceIndex, number: Int64) {
         guard let place = places[number] else { return }
+        let slot = slots[Int(index)]
+        guard slot.state == nil || slot.incarnation == row.id.incarnation else { return }
         if row.state.isFinal {
             activities[place].open[index] = nil
             activities[place].done.insert(index)

@@ -138,9 +138,9 @@ extension InMemoryOperationState {
         guard let number = number(of: operation), let activity = activities[number]?.activity,
             activity.tenant == identity.tenant
         else { return "unknown operation" }
-        let row = activities[number]?.rows[identity.device]
+        let row = activities[number]?.row(identity.device, identity.incarnation)
         guard
-            row?.id.incarnation == identity.incarnation
+            row != nil
                 || activities[number].map({
                     addresses($0, identity.device, identity.incarnation, devices: devices)
                 }) ?? false

@@ -6,6 +6,16 @@ struct InMemoryActivity: Sendable {
     struct Target: Hashable, Sendable {
         var device: DeviceID
         var incarnation: IncarnationID
+
+        init(device: DeviceID, incarnation: IncarnationID) {
+            self.device = device
+            self.incarnation = incarnation
+        }
+
+        init(_ execution: ExecutionID) {
+            device = execution.device
+            incarnation = execution.incarnation
+        }
     }
 
     var activity: Activity
@@ -13,11 +23,17 @@ struct InMemoryActivity: Sendable {
     /// Named devices in order of id; empty when a group is addressed.
     var targets: [Target] = []
     var unknown = 0
-    var rows: [DeviceID: Execution] = [:]
-    /// Devices in the order in which they got a row.
-    var rowOrder: [DeviceID] = []
+    /// By enrolment: a device that enrols anew begins anew.
+    var rows: [Target: Execution] = [:]
+    /// Enrolments in the order in which they got a row.
+    var rowOrder: [Target] = []
 
     var number: Int64 { activity.operation.number }
+
+    /// The row of one enrolment of a device.
+    func row(_ device: DeviceID, _ incarnation: IncarnationID) -> Execution? {
+        rows[Target(device: device, incarnation: incarnation)]
+    }
 
     /// The index of the first target behind `device`.
     func targetIndex(after device: DeviceID) -> Int {
@@ -291,8 +307,10 @@ struct InMemoryOperationState: Sendable {
         guard let entry = activities[number] else { return false }
         let scope = entry.activity.operation.terms.scope
         if scope.addresses(number, joined: membership.joined, left: membership.left) { return true }
-        guard scope.isStanding, let row = entry.rows[membership.device] else { return false }
-        return !row.state.isFinal && row.id.incarnation == membership.incarnation
+        guard scope.isStanding,
+            let row = entry.row(membership.device, membership.incarnation)
+        else { return false }
+        return !row.state.isFinal
     }
 
     /// Live activities of a group, ascending.
@@ -309,7 +327,7 @@ struct InMemoryOperationState: Sendable {
                 operation: entry.activity.operation,
                 activityState: entry.activity.state,
                 gate: entry.activity.gate,
-                row: entry.rows[row.id].flatMap { $0.id.incarnation == row.incarnation ? $0 : nil }
+                row: entry.row(row.id, row.incarnation)
             )
             if item.state.isFinal { return }
             for dependency in item.operation.terms.after {
@@ -341,7 +359,7 @@ struct InMemoryOperationState: Sendable {
     ) -> DependencyState {
         guard let number = number(of: activity, tenant: row.tenant), let entry = activities[number]
         else { return .met }
-        let known = entry.rows[row.id].flatMap { $0.id.incarnation == row.incarnation ? $0 : nil }
+        let known = entry.row(row.id, row.incarnation)
         let scope = entry.activity.operation.terms.scope
         let isAddressed =
             known != nil

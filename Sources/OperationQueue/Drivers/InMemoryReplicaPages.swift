@@ -120,7 +120,8 @@ extension InMemoryOperationStorage {
         case .execution(let tenant, let number, let device):
             return state.withLock { state in
                 guard let entry = state.activities[number], entry.activity.isLive,
-                    let row = entry.rows[DeviceID(rawValue: device)]
+                    let device = devices.row(of: DeviceID(rawValue: device), tenant: tenant),
+                    let row = entry.row(device.id, device.incarnation)
                 else { return [] }
                 return [.execution(tenant, number: number, row)]
             }
