@@ -137,7 +137,7 @@ extension DriverTable {
 }
 
 /// A directory of its own for each step.
-private final class TemporaryDirectory: Sendable {
+final class TemporaryDirectory: Sendable {
     let path: String
 
     init() throws {

@@ -1,7 +1,7 @@
 #if SQLite
 public import ClusterRole
 public import DeviceRegistry
-internal import SQLiteEngine
+package import SQLiteEngine
 internal import Synchronization
 
 /// The embedded store: every storage protocol of the core modules on one SQLite file.
@@ -142,6 +142,8 @@ public struct EmbeddedStoreConfiguration: Sendable {
     public var readerCacheKiB = 8_192
     /// Fails commits, in tests.
     package var commitFault: (@Sendable () throws -> Void)?
+    /// Changes what the file is opened with, in tests.
+    package var adjustFile: (@Sendable (inout DatabaseFileOptions) -> Void)?
 
     public init() {}
 
@@ -152,6 +154,7 @@ public struct EmbeddedStoreConfiguration: Sendable {
         options.writerCacheKiB = writerCacheKiB
         options.readerCacheKiB = readerCacheKiB
         options.commitFault = commitFault
+        adjustFile?(&options)
         return options
     }
 }

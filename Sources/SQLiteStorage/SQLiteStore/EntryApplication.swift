@@ -24,6 +24,8 @@ struct EntryApplication {
     private(set) var outcome = Outcome()
     private var writer: ExecutionWriter
     private var foundByPolling = 0
+    /// The device of the entry before: a device's entries come together. No entry changes it.
+    private var lastDevice: DeviceRecord?
     /// Groups defined by queries change with what devices report.
     private var memberships: GroupMemberships
 
@@ -106,9 +108,7 @@ struct EntryApplication {
     /// - Returns: why it cannot be applied, if so.
     private mutating func apply(_ entry: InboxEntry) throws -> String? {
         let identity = entry.identity
-        guard let device = try connection.device(identity.device, tenant: identity.tenant) else {
-            return "unknown device"
-        }
+        guard let device = try self.device(identity) else { return "unknown device" }
         if device.row.incarnation != identity.incarnation { return "of another enrolment" }
         switch entry.body {
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
@@ -141,6 +141,16 @@ struct EntryApplication {
         case .claim, .progress, .result, .superseded: break
         }
         return nil
+    }
+
+    private mutating func device(_ identity: DeviceIdentity) throws -> DeviceRecord? {
+        if let known = lastDevice, known.row.id == identity.device,
+            known.row.tenant == identity.tenant
+        {
+            return known
+        }
+        lastDevice = try connection.device(identity.device, tenant: identity.tenant)
+        return lastDevice
     }
 
     private mutating func note(
@@ -188,9 +198,17 @@ struct EntryApplication {
 }
 
 extension InboxEntry {
-    /// What is kept of a rejected entry: all but a push registration, which is a secret.
+    /// What is kept of a rejected entry: all but a push registration, which is a secret, and what a
+    /// device told, which may have been erased.
     fileprivate var evidence: [UInt8] {
-        if case .registration = body { [] } else { encoded() }
+        switch body {
+        case .registration: return []
+        case .information(let kind, _):
+            var bare = self
+            bare.body = .information(kind, body: [])
+            return bare.encoded()
+        default: return encoded()
+        }
     }
 }
 

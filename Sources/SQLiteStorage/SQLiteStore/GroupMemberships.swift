@@ -206,8 +206,9 @@ struct GroupMemberships {
     /// Decides on every group of the tenant that a query defines.
     mutating func reconsider(_ device: DeviceRecord) throws {
         guard try hasDefinitions(device.row.tenant) else { return }
-        for idx in try connection.definedGroups(of: device.row.tenant) {
-            try decide(device, onGroupAt: idx)
+        for definition in try connection.definitions(of: device.row.tenant) {
+            definitions[definition.groupIdx] = definition
+            try decide(device, onGroupAt: definition.groupIdx)
         }
     }
 
@@ -247,11 +248,11 @@ extension SQLConnection {
         }
     }
 
-    func definedGroups(of tenant: TenantID) throws -> [Int64] {
+    func definitions(of tenant: TenantID) throws -> [DefinitionRecord] {
         try rows(
             "SELECT \(DefinitionRecord.columns) FROM group_query WHERE tenant = ? ORDER BY group_idx",
             tenant.rawValue
-        ) { try DefinitionRecord($0).groupIdx }
+        ) { try DefinitionRecord($0) }
     }
 
     /// Groups whose queries look at this.

@@ -20,6 +20,10 @@ enum Schema {
         Migration(7, "task-times-and-policies", taskTimes + policies),
     ]
 
+    /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column
+    /// was added later): the columns in the order of the checksum, `sum` last.
+    static let sealedColumns: [String: [String]] = [:]
+
     private static let devices = """
         CREATE TABLE device (
             idx INTEGER NOT NULL PRIMARY KEY,
