@@ -179,6 +179,8 @@ public final class InMemoryCluster: Sendable {
         store.members = members
         store.tasks = tasks
         store.leases = leases
+        store.retention = operations
+        store.quotas = devices
         store.capabilities = [.competingLeaseHolders]
         store.advanceLeaseClock = { time.advance(by: $0) }
         return store

@@ -11,6 +11,7 @@ struct Reeve: AsyncParsableCommand {
         subcommands: [
             DemoCommand.self, ManagerCommand.self, WorkerCommand.self, PublishCommand.self,
             EnqueueCommand.self, StatusCommand.self, DevicesCommand.self, FleetCommand.self,
+            BackupCommand.self, RestoreCommand.self, PurgeCommand.self,
         ]
     )
 }

@@ -185,6 +185,8 @@ private final class EmbeddedFile: Sendable {
         subject.members = store
         subject.tasks = store
         subject.leases = store
+        subject.retention = store
+        subject.quotas = store
         subject.reopen = { [self] in
             try await store.close()
             return try await open()

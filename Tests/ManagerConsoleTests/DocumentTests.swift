@@ -28,7 +28,7 @@ final class DocumentTests: XCTestCase {
                 "\($0.method) \($0.path) \($0.id) permission:\($0.permission ?? "-")"
             }.sorted()
         )
-        XCTAssertEqual(table.routes.count, 21)
+        XCTAssertEqual(table.routes.count, 25)
     }
 
     func test_document_examplesFitTheirSchemas() throws {
@@ -101,6 +101,7 @@ final class DocumentTests: XCTestCase {
         for operation in scene.admin.document.operations {
             guard case .object(var body) = operation.example else { continue }
             if operation.id == "publishRelease" { body["directory"] = .string(tree) }
+            if operation.id == "takeBackup" { body["path"] = .string(scene.backups + "/copy") }
             body["unknown"] = ["deep": [1, .null]]
             var path = operation.path
             for (name, value) in names {

@@ -36,6 +36,8 @@ final class Scene: Sendable {
     /// Calls as an administrator of the standard tenant.
     let admin: HandlerCaller
     let directory: TemporaryDirectory
+    /// Where backups may be written.
+    let backups: String
 
     static let roles: [String: Identity] = [
         "admin-token": Identity(name: "alice", permissions: Permission.everything),
@@ -57,6 +59,7 @@ final class Scene: Sendable {
         members = InMemoryMemberRegistry(ledger: ledger)
         releases = InMemoryReleaseStorage(ledger: ledger)
         directory = try TemporaryDirectory()
+        backups = try directory.make("backups")
         administration = DeviceAdministration(
             storage: devices,
             capability: capability,
@@ -75,6 +78,7 @@ final class Scene: Sendable {
             capability: capability,
             configuration: publishing
         )
+        let (ledger, time) = (ledger, time)
         services = AdminServices(
             devices: .init(
                 directory: DeviceDirectory(reader: devices),
@@ -86,6 +90,7 @@ final class Scene: Sendable {
                     capability: capability,
                     clock: time,
                     random: random,
+                    quotas: devices,
                     logger: quiet
                 ),
                 activities: ActivityBrowser(reader: operations),
@@ -102,6 +107,26 @@ final class Scene: Sendable {
             releases: .init(
                 publisher: publisher,
                 roots: try PublishRoots([try directory.make("publish")])
+            ),
+            keeping: .init(
+                backup: { path, _ in
+                    StoredBackup(
+                        path: path,
+                        bytes: 0,
+                        revision: ledger.revision,
+                        takenAt: time.now(),
+                        rows: 0
+                    )
+                },
+                roots: try PublishRoots([backups]),
+                retention: RetentionTask(
+                    storage: operations,
+                    policy: RetentionPolicy(),
+                    capability: capability,
+                    settings: RetentionTask.Settings(clock: time)
+                ),
+                quotas: devices,
+                capability: capability
             ),
             time: time
         )

@@ -10,6 +10,8 @@ public final class InMemoryDeviceStorage: DeviceStorage {
     let ledger: InMemoryLedger
     /// Taken inside the ledger's lock by writes, alone by reads.
     let state = Mutex(InMemoryDeviceState())
+    /// The standard quota has no tenant.
+    let quotas = Mutex<[TenantID?: TenantQuota]>([:])
 
     /// - Parameter ledger: the ledger that all in-memory drivers of one store share.
     public init(ledger: InMemoryLedger) { self.ledger = ledger }
@@ -21,8 +23,12 @@ public final class InMemoryDeviceStorage: DeviceStorage {
         at now: Timestamp
     ) async throws -> DeviceChangeReceipt {
         let (outcome, revision) = try ledger.guarded(epoch: epoch) { number in
-            let outcome = state.withLock {
-                $0.commit(change, tenant: tenant, number: number, at: now)
+            let limit = effectiveQuota(of: tenant).devices
+            let outcome = try state.withLock {
+                if let limit, case .enrol(let record) = change {
+                    try $0.requireRoom(for: record.device, tenant: tenant, limit: limit)
+                }
+                return $0.commit(change, tenant: tenant, number: number, at: now)
             }
             return (outcome.keys, outcome)
         }

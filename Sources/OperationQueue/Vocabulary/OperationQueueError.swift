@@ -20,6 +20,8 @@ public struct OperationQueueError: CodedError {
         public static let unknownDevice = Code(rawValue: "operations.unknown-device")
         /// The spool is full: wait and repeat.
         public static let spoolFull = Code(rawValue: "operations.spool-full")
+        /// The tenant has, or does as often, what its quota allows: wait and repeat, or have it raised.
+        public static let quotaExceeded = Code(rawValue: "operations.quota-exceeded")
         /// The driver failed; the cause says how.
         public static let storage = Code(rawValue: "operations.storage")
     }
@@ -50,6 +52,7 @@ public struct OperationQueueError: CodedError {
         case .tooLarge: .tooLarge
         case .foreignExecution: .forbidden
         case .spoolFull: .unavailable
+        case .quotaExceeded: .overloaded
         case .storage: (cause as? any CodedError)?.category ?? .internalFailure
         default: .invalid
         }

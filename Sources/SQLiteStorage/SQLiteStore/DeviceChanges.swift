@@ -9,6 +9,8 @@ struct DeviceChanges {
     let tenant: TenantID
     let number: Int64
     let now: Timestamp
+    /// The most devices the tenant may have enrolled; `nil` for no bound.
+    var maximumDevices: Int?
     private(set) var keys: [ChangeKey] = []
     private(set) var row: DeviceRow?
     private(set) var changed = 0
@@ -45,6 +47,11 @@ struct DeviceChanges {
             row = device.row
             log(device.row.id)
             return
+        }
+        if known?.isEnrolled != true, let limit = maximumDevices,
+            try connection.group(.everyone, tenant: tenant)?.members ?? 0 >= limit
+        {
+            throw DeviceRegistryError.quotaExceeded(devices: limit)
         }
         log(record.device)
         if var device = known {

@@ -3,6 +3,7 @@ public import ClusterRole
 public import DeviceRegistry
 public import OperationQueue
 internal import SQLiteEngine
+internal import Synchronization
 
 extension EmbeddedStore: OperationStorage {
     public func enqueue(
@@ -10,8 +11,13 @@ extension EmbeddedStore: OperationStorage {
         tenant: TenantID,
         epoch: Epoch
     ) async throws -> EnqueueReceipt {
-        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number in
-            let outcome = try connection.enqueue(plan, tenant: tenant, number: number)
+        let (outcome, revision) = try await guarded(epoch: epoch) { [self] connection, number in
+            let outcome = try connection.enqueue(
+                plan,
+                tenant: tenant,
+                number: number,
+                isLimited: hasQuotas.load(ordering: .acquiring)
+            )
             let key = ChangeKey.activity(tenant: tenant, number: outcome.number)
             return (outcome.wasRepeated ? [] : [key], outcome)
         }
@@ -50,10 +56,12 @@ extension EmbeddedStore: OperationStorage {
             operation.operation.payload = try connection.payload(record.number)
             var result = record.activity(of: operation)
             guard result.state == .open else { return ([], result) }
+            let before = record
             result.state = closed
             result.closedAt = now
             record.take(result)
             try record.store(connection)
+            try connection.noteChanged(record, from: before, of: tenant)
             if !record.isLive && record.groupIdx == nil {
                 try connection.forgetTargets(record.number)
             }
@@ -138,7 +146,8 @@ extension SQLConnection {
     fileprivate func enqueue(
         _ plan: EnqueuePlan,
         tenant: TenantID,
-        number: Int64
+        number: Int64,
+        isLimited: Bool
     ) throws -> EnqueueOutcome {
         if let repeated = try repeated(plan, tenant: tenant) { return repeated }
         var operation = OperationRecord(plan, tenant: tenant, number: number)
@@ -165,8 +174,11 @@ extension SQLConnection {
                 )
             }
         }
+        let record = ActivityRecord(operation, addressed: addressed)
+        if isLimited { try requireQuota(for: targets, isLive: record.isLive, of: tenant) }
         try operation.store(self)
-        try ActivityRecord(operation, addressed: addressed).store(self)
+        try record.store(self)
+        if isLimited || !record.isLive { try noteStored(record, of: tenant) }
         try store(targets, number: number)
         if let due = plan.wakeAt, addressed > 0 {
             try requestWakes(for: operation, targets: targets, due: due)

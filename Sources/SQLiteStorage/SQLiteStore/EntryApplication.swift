@@ -95,10 +95,14 @@ struct EntryApplication {
             $0.record.number < $1.record.number
         }) {
             var record = change.record
-            let wasLive = record.isLive
             record.take(change.activity)
             try record.store(connection)
-            if wasLive && !record.isLive && record.groupIdx == nil {
+            try connection.noteChanged(
+                record,
+                from: change.record,
+                of: change.operation.tenant
+            )
+            if change.record.isLive && !record.isLive && record.groupIdx == nil {
                 try connection.forgetTargets(record.number)
             }
         }

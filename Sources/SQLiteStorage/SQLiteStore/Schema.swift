@@ -15,6 +15,7 @@ enum Schema {
         Migration(2, "operations", operations),
         Migration(3, "wakes-and-tasks", wakesAndTasks),
         Migration(4, "cluster", cluster),
+        Migration(5, "keeping", keeping),
     ]
 
     /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column
