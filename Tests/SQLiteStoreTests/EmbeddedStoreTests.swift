@@ -16,6 +16,7 @@ final class EmbeddedStoreTests: XCTestCase {
         2: 7_752_194_945_255_478_871,
         3: -4_752_157_756_282_095_973,
         4: -2_165_239_684_024_233_288,
+        5: -4_699_894_466_331_132_781,
     ]
 
     func test_theMigrations_areThoseThatLanded() {
