@@ -205,6 +205,8 @@ public final class InMemoryCluster: Sendable {
         store.tasks = tasks
         store.compliance = compliance
         store.leases = leases
+        store.retention = operations
+        store.quotas = devices
         store.capabilities = [.competingLeaseHolders]
         store.advanceLeaseClock = { time.advance(by: $0) }
         return store

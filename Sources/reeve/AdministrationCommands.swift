@@ -1,6 +1,7 @@
 #if Server && SQLite && Push
 import ArgumentParser
 import AsyncHTTPClient
+import ClusterRole
 import Foundation
 import HTTPHandling
 
@@ -12,7 +13,9 @@ struct ManagerOptions: ParsableArguments {
     @Option(help: "An admin token; better given as REEVE_TOKEN, which other users cannot see.")
     var token: String?
 
-    func client() throws -> JSONClient {
+    func client() throws -> JSONClient { try Self.client(manager: manager, token: token) }
+
+    static func client(manager: String?, token: String?) throws -> JSONClient {
         let environment = ProcessInfo.processInfo.environment
         guard let token = token ?? environment["REEVE_TOKEN"], !token.isEmpty else {
             throw ValidationError("Give an admin token in REEVE_TOKEN or with --token.")
@@ -35,6 +38,9 @@ func reporting(_ body: () async throws -> Void) async throws {
         try await body()
     } catch let refusal as JSONClient.Refusal {
         FileHandle.standardError.write(Data("error: \(refusal)\n".utf8))
+        throw ExitCode(1)
+    } catch let error as any CodedError {
+        FileHandle.standardError.write(Data("error: \(error.codeName): \(error.message)\n".utf8))
         throw ExitCode(1)
     }
 }

@@ -12,6 +12,8 @@ public final class InMemoryDeviceStorage: DeviceStorage {
     let state = Mutex(InMemoryDeviceState())
     private let observer = Mutex<MembershipObserver?>(nil)
     let followers = Mutex<[InMemoryDeviceFollower]>([])
+    /// The standard quota has no tenant.
+    let quotas = Mutex<[TenantID?: TenantQuota]>([:])
 
     /// - Parameter ledger: the ledger that all in-memory drivers of one store share.
     public init(ledger: InMemoryLedger) { self.ledger = ledger }
@@ -23,8 +25,12 @@ public final class InMemoryDeviceStorage: DeviceStorage {
         at now: Timestamp
     ) async throws -> DeviceChangeReceipt {
         let (outcome, revision) = try ledger.guardedNoting(epoch: epoch) { number in
+            let limit = effectiveQuota(of: tenant).devices
             let outcome = try state.withLock {
-                try $0.commit(change, tenant: tenant, number: number, at: now)
+                if let limit, case .enrol(let record) = change {
+                    try $0.requireRoom(for: record.device, tenant: tenant, limit: limit)
+                }
+                return try $0.commit(change, tenant: tenant, number: number, at: now)
             }
             let changes = drainMembershipChanges(at: now)
             guard !changes.isEmpty, let observer = observer.withLock({ $0 }) else {

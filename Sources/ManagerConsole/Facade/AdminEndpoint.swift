@@ -57,6 +57,9 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
         if let releases = services.releases {
             try ReleaseRoutes(publisher: releases.publisher, roots: releases.roots).add(to: &table)
         }
+        if let keeping = services.keeping {
+            try KeepingRoutes(services: keeping, time: services.time).add(to: &table)
+        }
         self.table = table
     }
 

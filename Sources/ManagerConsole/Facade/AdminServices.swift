@@ -103,6 +103,8 @@ public struct AdminServices: Sendable {
     public var cluster: Cluster
     /// `nil` for a product that deploys by other means: the routes of channels are then not there.
     public var releases: Releases?
+    /// `nil` for a product that keeps its store by other means: the routes are then not there.
+    public var keeping: Keeping?
     public var time: any TimeSource
 
     public init(
@@ -110,12 +112,14 @@ public struct AdminServices: Sendable {
         operations: Operations,
         cluster: Cluster,
         releases: Releases? = nil,
+        keeping: Keeping? = nil,
         time: any TimeSource = SystemTimeSource()
     ) {
         self.devices = devices
         self.operations = operations
         self.cluster = cluster
         self.releases = releases
+        self.keeping = keeping
         self.time = time
     }
 }

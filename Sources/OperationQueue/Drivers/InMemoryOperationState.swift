@@ -20,6 +20,7 @@ struct InMemoryActivity: Sendable {
 
     var activity: Activity
     var requestDigest: [UInt8]
+    var requestKey: String?
     /// Named devices in order of id; empty when a group is addressed.
     var targets: [Target] = []
     var unknown = 0
@@ -132,6 +133,8 @@ struct InMemoryOperationState: Sendable {
                 )
             }
             entry.activity.addressed = operation.terms.scope == .joinersOnly ? 0 : members
+            let asked = operation.terms.scope.isStanding ? 1 : members
+            try requireQuota(for: [], addressed: asked, of: tenant, devices: devices)
         case .devices(let named):
             resolve(named, of: tenant, devices: devices, into: &entry)
             guard !entry.targets.isEmpty else {
@@ -140,6 +143,14 @@ struct InMemoryOperationState: Sendable {
                     "None of the \(named.count) devices named is enrolled. Enrol them first."
                 )
             }
+        }
+        if plan.target.group == nil {
+            try requireQuota(
+                for: entry.targets,
+                addressed: entry.activity.addressed,
+                of: tenant,
+                devices: devices
+            )
         }
         entry.activity.open(at: write.now)
         insert(&entry, key: plan.idempotencyKey, in: &write)
@@ -168,6 +179,27 @@ struct InMemoryOperationState: Sendable {
             )
         }
         return EnqueueOutcome(entry: entry, wasRepeated: true)
+    }
+
+    /// Holds an enqueue against its tenant's quota.
+    private func requireQuota(
+        for targets: [InMemoryActivity.Target],
+        addressed: Int,
+        of tenant: TenantID,
+        devices: InMemoryDeviceStorage
+    ) throws(OperationQueueError) {
+        let quota = devices.effectiveQuota(of: tenant)
+        if addressed > 0, let limit = quota.openActivities {
+            let open = live.count { activities[$0]?.activity.tenant == tenant }
+            if open >= limit { throw .quotaExceeded(openActivities: limit) }
+        }
+        guard let limit = quota.namedOperationsPerDevice else { return }
+        for target in targets {
+            let key = InMemoryWakeTable.Key(tenant: tenant, device: target.device)
+            if liveByDevice[key]?.count ?? 0 >= limit {
+                throw .quotaExceeded(named: limit, device: target.device)
+            }
+        }
     }
 
     private func resolve(
@@ -230,6 +262,7 @@ struct InMemoryOperationState: Sendable {
     ) {
         let tenant = entry.activity.tenant
         let number = entry.number
+        entry.requestKey = key
         if entry.activity.addressed == 0, !entry.activity.operation.terms.scope.isStanding {
             // Nobody to wait for.
             entry.activity.state = .finished
@@ -277,6 +310,16 @@ struct InMemoryOperationState: Sendable {
             wake(entry, ranks, due: write.now, in: &write)
         }
         return activity
+    }
+
+    /// Removes a closed activity with everything that belongs to it.
+    mutating func forget(_ number: Int64) {
+        guard let entry = activities.removeValue(forKey: number) else { return }
+        let tenant = entry.activity.tenant
+        numbers[tenant]?.removeSorted(number)
+        byActivity[ActivityKey(tenant: tenant, id: entry.activity.id)] = nil
+        byOperation[entry.activity.operation.id] = nil
+        if let key = entry.requestKey { byRequest[RequestKey(tenant: tenant, key: key)] = nil }
     }
 
     /// Takes an activity out of what replicas and open work are made from.

@@ -30,6 +30,8 @@ public struct OperationQueueError: CodedError {
         /// The log of revisions no longer reaches back to the position asked for, or the position is of
         /// another history; ``OperationQueueError/floor`` says from where on events can be read.
         public static let eventsGone = Code(rawValue: "operations.events-gone")
+        /// The tenant has, or does as often, what its quota allows: wait and repeat, or have it raised.
+        public static let quotaExceeded = Code(rawValue: "operations.quota-exceeded")
         /// The driver failed; the cause says how.
         public static let storage = Code(rawValue: "operations.storage")
     }
@@ -79,6 +81,7 @@ public struct OperationQueueError: CodedError {
         case .tooLarge: .tooLarge
         case .foreignExecution: .forbidden
         case .spoolFull: .unavailable
+        case .quotaExceeded: .overloaded
         case .storage: (cause as? any CodedError)?.category ?? .internalFailure
         default: .invalid
         }

@@ -9,6 +9,8 @@ struct DeviceChanges {
     let connection: SQLConnection
     let tenant: TenantID
     let now: Timestamp
+    /// The most devices the tenant may have enrolled; `nil` for no bound.
+    var maximumDevices: Int?
     private var deviceKeys: [ChangeKey] = []
     var memberships: GroupMemberships
     private var operations: ChangeDraft
@@ -66,6 +68,11 @@ struct DeviceChanges {
             log(device.row.id)
             try note(.credentialReplaced, of: device.row.id, by: record.initiator)
             return
+        }
+        if known?.isEnrolled != true, let limit = maximumDevices,
+            try connection.group(.everyone, tenant: tenant)?.members ?? 0 >= limit
+        {
+            throw DeviceRegistryError.quotaExceeded(devices: limit)
         }
         log(record.device)
         if var device = known {

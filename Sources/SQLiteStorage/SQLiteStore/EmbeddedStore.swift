@@ -30,6 +30,8 @@ public final class EmbeddedStore: Sendable {
     let keptRevisions: Int64
     let lease: Mutex<EmbeddedLease>
     let hintReaders = HintReaders()
+    /// Whether some tenant is bounded: without quotas nothing is looked up or counted for them.
+    let hasQuotas: Atomic<Bool>
 
     /// Opens the store at `path`, making it if there is none, and begins a new epoch.
     ///
@@ -71,19 +73,22 @@ public final class EmbeddedStore: Sendable {
         keptRevisions: Int64
     ) throws {
         let drawn = [random.next(), random.next()]
-        let (history, epoch) = try file.writeWhileOpening { connection in
+        let (history, epoch, isLimited) = try file.writeWhileOpening { connection in
             if try connection.metaBytes(MetaName.history) == nil {
                 try connection.setMetaBytes(
                     MetaName.history,
                     drawn.flatMap { word in withUnsafeBytes(of: word.bigEndian) { Array($0) } }
                 )
             }
-            return (try connection.history(), try connection.raiseEpoch())
+            return (
+                try connection.history(), try connection.raiseEpoch(), try connection.hasQuotas()
+            )
         }
         self.file = file
         self.node = node
         self.secrets = secrets
         self.history = history
+        hasQuotas = Atomic(isLimited)
         self.keptRevisions = keptRevisions
         lease = Mutex(EmbeddedLease(epoch: epoch))
     }

@@ -19,6 +19,7 @@ enum Schema {
         Migration(6, "device-facts", deviceFacts),
         Migration(7, "task-times-and-policies", taskTimes + policies),
         Migration(8, "events-and-queries", eventsAndQueries),
+        Migration(9, "keeping", keeping),
     ]
 
     /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column
