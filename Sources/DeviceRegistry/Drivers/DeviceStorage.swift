@@ -36,10 +36,14 @@ public let maximumPageSize = 1_000
 public struct GroupSummary: Hashable, Sendable {
     public var group: GroupID
     public var members: Int
+    /// How often its members poll by themselves, unless their own row or a shorter frequency of another
+    /// group says otherwise; `nil` for no wish.
+    public var pollingFrequency: Duration?
 
-    public init(group: GroupID, members: Int) {
+    public init(group: GroupID, members: Int, pollingFrequency: Duration? = nil) {
         self.group = group
         self.members = members
+        self.pollingFrequency = pollingFrequency
     }
 }
 
@@ -74,6 +78,10 @@ public enum DeviceChange: Hashable, Sendable {
     case leave(GroupID, [DeviceID])
     /// How often the device polls; `nil` for the product's default.
     case setPollingFrequency(DeviceID, Duration?)
+    /// How often a group's members poll that have no frequency of their own; `nil` for no wish of the
+    /// group's. A group nobody ever made is counted as unknown; ``GroupID/everyone`` always exists. It
+    /// logs `ChangeKey.group(tenant:name:)` and touches no device's row.
+    case setGroupPollingFrequency(GroupID, Duration?)
 }
 
 /// What ``DeviceChange/enrol(_:)`` stores.

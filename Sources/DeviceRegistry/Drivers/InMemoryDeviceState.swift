@@ -69,6 +69,8 @@ struct InMemoryDeviceState: Sendable {
         var devices = InMemoryDeviceOrder()
         /// How many are in it now.
         var present = 0
+        /// How often its members poll by themselves.
+        var pollingFrequency: Duration?
     }
 
     struct Outcome {
@@ -113,6 +115,8 @@ struct InMemoryDeviceState: Sendable {
             leave(group, devices, tenant: tenant, number: number)
         case .setPollingFrequency(let id, let frequency):
             setPollingFrequency(InMemoryDeviceKey(tenant, id), frequency)
+        case .setGroupPollingFrequency(let group, let frequency):
+            setPollingFrequency(InMemoryGroupKey(tenant, group), frequency)
         }
     }
 
@@ -231,6 +235,19 @@ struct InMemoryDeviceState: Sendable {
         }
         entries[key]?.device.row.pollingFrequency = frequency
         return Outcome(keys: [deviceKey(key)], row: entries[key]?.device.row, changed: 1)
+    }
+
+    private mutating func setPollingFrequency(
+        _ key: InMemoryGroupKey,
+        _ frequency: Duration?
+    ) -> Outcome {
+        if key.group == .everyone, groups[key] == nil { groups[key] = Group() }
+        guard groups[key] != nil else { return Outcome(unknown: 1) }
+        groups[key]?.pollingFrequency = frequency
+        return Outcome(
+            keys: [.group(tenant: key.tenant, name: key.group.rawValue)],
+            changed: 1
+        )
     }
 
     private mutating func beginMembership(

@@ -31,6 +31,12 @@ struct OperationRoutes: Sendable {
             access: read,
             perform: listExecutions
         )
+        try table.get(
+            "/activities/{activity}/executions/{device}/result",
+            operationID: "getLargeResult",
+            access: read,
+            perform: largeResult
+        )
         try table.post(
             "/activities/{activity}/cancel",
             operationID: "cancelActivity",
@@ -97,11 +103,34 @@ struct OperationRoutes: Sendable {
         )
     }
 
+    /// The bytes as the device sent them, a chunk at a time. A chunk that cannot be read breaks the
+    /// connection off: the head has promised all of them already.
+    @Sendable private func largeResult(_ request: HandlerRequest) async throws -> HandlerResponse {
+        let content = try await services.activities.largeResult(
+            of: request.parameters.require("activity", as: ActivityID.self),
+            on: request.parameters.require("device", as: DeviceID.self),
+            tenant: request.tenant
+        )
+        return HandlerResponse(
+            headerFields: [
+                .contentType: MediaType.bytes,
+                .cacheControl: "no-store",
+                .contentDisposition: "attachment",
+                .representationDigest: digestField(content.result.digest),
+            ],
+            body: .stream(content.chunks, length: content.result.bytes)
+        )
+    }
+
     @Sendable private func cancel(_ request: HandlerRequest) async throws -> HandlerResponse {
         let id = try request.parameters.require("activity", as: ActivityID.self)
         let activity = try await services.enqueuer.cancel(id, tenant: request.tenant)
         return try .fresh(AdminMessages.ActivityView(activity))
     }
+}
+
+extension HTTPField.Name {
+    fileprivate static let representationDigest = HTTPField.Name("Repr-Digest")!
 }
 
 extension AdminMessages.OperationRequest {

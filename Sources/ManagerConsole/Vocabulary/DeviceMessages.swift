@@ -85,10 +85,13 @@ extension AdminMessages {
     package struct GroupView: Codable, Hashable, Sendable {
         package var group: String
         package var members: Int
+        /// Seconds; absent where the group has no frequency.
+        package var pollingFrequency: Double?
 
-        package init(group: String, members: Int) {
+        package init(group: String, members: Int, pollingFrequency: Double? = nil) {
             self.group = group
             self.members = members
+            self.pollingFrequency = pollingFrequency
         }
     }
 
@@ -120,9 +123,9 @@ extension AdminMessages {
 }
 
 extension AdminMessages {
-    /// The body of `PUT /devices/{device}/polling`.
+    /// The body of `PUT /devices/{device}/polling` and `PUT /groups/{group}/polling`.
     package struct PollingRequest: Codable, Hashable, Sendable {
-        /// Seconds; `nil` for the product's default. The member must be there.
+        /// Seconds; `nil` for none of its own. The member must be there.
         package var frequency: Double?
 
         package init(frequency: Double?) { self.frequency = frequency }

@@ -129,7 +129,7 @@ public enum ExecutionRules: Sendable {
         of entry: InboxEntry
     ) -> (event: ExecutionEvent, attempt: AttemptID?, detail: [UInt8])? {
         switch entry.body {
-        case .contact, .registration, .information: nil
+        case .contact, .registration, .information, .resultChunk: nil
         case .claim(_, let attempt, let leaseEnd):
             (.claim(attempt: attempt, leaseEnd: leaseEnd), nil, [])
         case .progress(_, let attempt, let detail, let stepEnd):

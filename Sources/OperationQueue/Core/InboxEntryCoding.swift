@@ -15,6 +15,7 @@ extension InboxEntry {
         case progress = 4
         case result = 5
         case information = 6
+        case resultChunk = 7
     }
 
     package func encoded() -> [UInt8] {
@@ -51,6 +52,12 @@ extension InboxEntry {
         case .information(let kind, let body):
             writer.write(kind)
             writer.write(body)
+        case .resultChunk(let operation, let chunk):
+            writer.write(operation)
+            writer.write(chunk.upload)
+            writer.write(Int64(chunk.index))
+            writer.write(chunk.bytes)
+            writer.write(optional: chunk.digest) { $0.write($1) }
         }
         return writer.bytes
     }
@@ -82,6 +89,7 @@ extension InboxEntry {
         case .progress: .progress
         case .result: .result
         case .information: .information
+        case .resultChunk: .resultChunk
         }
     }
 
@@ -131,6 +139,11 @@ extension InboxEntry {
                 try InformationKind(validating: reader.readString()),
                 body: try reader.readBytes()
             )
+        case .resultChunk:
+            return .resultChunk(
+                try reader.readIdentifier(),
+                chunk: try ResultChunk(from: &reader)
+            )
         }
     }
 
@@ -138,6 +151,22 @@ extension InboxEntry {
         from reader: inout ByteReader
     ) throws(ClusterRoleError) -> AttemptID? {
         try reader.readOptional { reader throws(ClusterRoleError) in try reader.readIdentifier() }
+    }
+}
+
+extension ResultChunk {
+    fileprivate init(from reader: inout ByteReader) throws(ClusterRoleError) {
+        self.init(
+            upload: try reader.readIdentifier(),
+            index: try reader.readInt32(),
+            bytes: try reader.readBytes(),
+            digest: try reader.readOptional { reader throws(ClusterRoleError) in
+                try reader.readBytes()
+            }
+        )
+        guard index >= 0, bytes.count <= Self.maximumBytes,
+            digest.map({ $0.count == Self.digestBytes }) ?? true
+        else { throw reader.refused("result chunk") }
     }
 }
 

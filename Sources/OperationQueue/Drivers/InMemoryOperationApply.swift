@@ -112,6 +112,8 @@ extension InMemoryOperationState {
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
             .result(let operation, _, _, _):
             return change(operation, by: entry, devices: devices, to: &outcome, at: now)
+        case .resultChunk(let operation, let chunk):
+            return take(chunk, of: operation, by: entry, devices: devices)
         }
     }
 
@@ -152,7 +154,7 @@ extension InMemoryOperationState {
         return nil
     }
 
-    private func addresses(
+    func addresses(
         _ entry: InMemoryActivity,
         _ identity: DeviceIdentity,
         devices: InMemoryDeviceStorage

@@ -16,6 +16,8 @@ struct InMemoryActivity: Sendable {
     var rows: [DeviceID: Execution] = [:]
     /// Devices in the order in which they got a row.
     var rowOrder: [DeviceID] = []
+    /// What named devices and members have uploaded of large results.
+    var uploads: [Target: InMemoryUploads] = [:]
 
     var number: Int64 { activity.operation.number }
 

@@ -3,7 +3,7 @@ public import DeviceRegistry
 
 /// Looks activities and executions up: the reader's façade.
 public struct ActivityBrowser: Sendable {
-    private let reader: any ActivityReader
+    let reader: any ActivityReader
 
     public init(reader: any ActivityReader) { self.reader = reader }
 

@@ -30,6 +30,8 @@ public struct InboxEntry: Hashable, Sendable {
         case progress(OperationID, attempt: AttemptID?, detail: [UInt8], stepEnd: Timestamp)
         /// An answer.
         case result(OperationID, attempt: AttemptID?, outcome: ResultOutcome, detail: [UInt8])
+        /// A piece of a result that is too large for an exchange; the result itself follows the last.
+        case resultChunk(OperationID, chunk: ResultChunk)
         /// Something the device says about itself.
         case information(InformationKind, body: [UInt8])
     }
@@ -39,6 +41,15 @@ public struct InboxEntry: Hashable, Sendable {
         switch body {
         case .contact, .registration, .information: nil
         case .claim(let id, _, _), .progress(let id, _, _, _), .result(let id, _, _, _): id
+        case .resultChunk(let id, _): id
+        }
+    }
+
+    /// Whether it changes the row of an execution: what a worker lays over its replica.
+    public var changesExecution: Bool {
+        switch body {
+        case .claim, .progress, .result: true
+        case .contact, .registration, .information, .resultChunk: false
         }
     }
 }

@@ -30,6 +30,8 @@ struct DeviceChanges {
         case .join(let group, let devices): try join(group, devices)
         case .leave(let group, let devices): try leave(group, devices)
         case .setPollingFrequency(let id, let frequency): try poll(id, every: frequency)
+        case .setGroupPollingFrequency(let group, let frequency):
+            try poll(membersOf: group, every: frequency)
         }
         for group in groups.keys.sorted() { try groups[group]?.store(connection) }
     }
@@ -132,6 +134,17 @@ struct DeviceChanges {
             try end(membership, in: group)
             changed += 1
         }
+    }
+
+    private mutating func poll(membersOf group: GroupID, every frequency: Duration?) throws {
+        let known = group == .everyone ? try record(of: group) : try knownRecord(of: group)
+        guard let known else {
+            unknown = 1
+            return
+        }
+        try connection.setPollingFrequency(frequency, ofGroupAt: known.idx)
+        changed = 1
+        keys.append(.group(tenant: tenant, name: group.rawValue))
     }
 
     private mutating func knownRecord(of group: GroupID) throws -> GroupRecord? {

@@ -102,8 +102,12 @@ extension EmbeddedStore: DeviceStorage {
                 SELECT \(GroupRecord.columns) FROM device_group WHERE tenant = ? ORDER BY name
                 """,
                 tenant.rawValue
-            ) {
-                GroupSummary(group: try GroupRecord($0).group, members: try GroupRecord($0).members)
+            ) { try GroupRecord($0) }.map {
+                GroupSummary(
+                    group: $0.group,
+                    members: $0.members,
+                    pollingFrequency: try connection.pollingFrequency(ofGroupAt: $0.idx)
+                )
             }
         }
     }

@@ -10,7 +10,11 @@ extension EmbeddedStore: OperationStorage {
         tenant: TenantID,
         epoch: Epoch
     ) async throws -> EnqueueReceipt {
-        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number in
+        let concern = plan.concern(of: tenant)
+        let (outcome, revision) = try await guarded(
+            epoch: epoch,
+            concern: { _ in concern }
+        ) { connection, number in
             let outcome = try connection.enqueue(plan, tenant: tenant, number: number)
             let key = ChangeKey.activity(tenant: tenant, number: outcome.number)
             return (outcome.wasRepeated ? [] : [key], outcome)
@@ -70,7 +74,11 @@ extension EmbeddedStore: OperationStorage {
     ) async throws -> ApplyReceipt {
         let history = history
         let secrets = secrets
-        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number in
+        // An activity that finishes by an answer concerns only who answered.
+        let (outcome, revision) = try await guarded(
+            epoch: epoch,
+            concern: { WorkConcern($0) { _, _ in [] } }
+        ) { connection, number in
             var application = EntryApplication(
                 connection: connection,
                 secrets: secrets,
@@ -116,12 +124,24 @@ extension EmbeddedStore: OperationStorage {
             guard let record = try connection.device(device, tenant: tenant), record.isEnrolled
             else { return nil }
             let number = try connection.revisionNumber()
-            return OpenWork(
+            var work = OpenWork(
                 revision: Revision(history: history, number: number),
                 device: record.row,
                 items: try connection.openItems(of: record)
             )
+            work.groupPollingFrequency = try connection.groupPollingFrequency(
+                ofDeviceAt: record.idx
+            )
+            return work
         }
+    }
+}
+
+extension EnqueuePlan {
+    /// Whom it addresses: the named devices, or whoever is in the group.
+    fileprivate func concern(of tenant: TenantID) -> WorkConcern {
+        guard case .devices(let named) = target else { return .everybody }
+        return .devices(named.map { ConcernedDevice(tenant: tenant, device: $0) })
     }
 }
 

@@ -1,6 +1,7 @@
 #if SQLite
 public import ClusterRole
 public import DeviceRegistry
+internal import OperationQueue
 internal import SQLiteEngine
 internal import Synchronization
 
@@ -28,6 +29,7 @@ public final class EmbeddedStore: Sendable {
     let keptRevisions: Int64
     let lease: Mutex<EmbeddedLease>
     let hintReaders = HintReaders()
+    let signals = WorkSignalHub()
 
     /// Opens the store at `path`, making it if there is none, and begins a new epoch.
     ///
@@ -98,11 +100,17 @@ public final class EmbeddedStore: Sendable {
 
     /// Runs one guarded write: compares the epoch, gives the write its number, logs its keys.
     ///
-    /// - Parameter body: gets the number this write will have; returns the keys it changed and its
-    ///   result. No keys means that nothing a replica holds was changed, and no revision is taken.
+    /// - Parameters:
+    ///   - epoch: the writer's.
+    ///   - concern: whose open work the keys mean, where the write knows more than they say.
+    ///   - body: gets the number this write will have; returns the keys it changed and its result. No
+    ///     keys means that nothing a replica holds was changed, and no revision is taken.
     /// - Returns: the result and the revision after the write.
     func guarded<Result: Sendable>(
         epoch: Epoch,
+        concern: @escaping @Sendable ([ChangeKey]) -> WorkConcern = {
+            WorkConcern($0) { _, _ in nil }
+        },
         _ body:
             @escaping @Sendable (SQLConnection, _ number: Int64) throws -> (
                 keys: [ChangeKey], result: Result
@@ -110,7 +118,7 @@ public final class EmbeddedStore: Sendable {
     ) async throws -> (result: Result, revision: Revision) {
         let history = history
         let keptRevisions = keptRevisions
-        let (result, revision, isNew) = try await file.write { connection in
+        let (result, revision, concern) = try await file.write { connection in
             let current = Epoch(rawValue: try connection.metaNumber(MetaName.epoch))
             guard epoch == current else { throw ClusterRoleError.fenced(current: current) }
             let before = try connection.metaNumber(MetaName.revision)
@@ -120,9 +128,13 @@ public final class EmbeddedStore: Sendable {
             if !keys.isEmpty {
                 try connection.log(keys, as: number, keeping: keptRevisions)
             }
-            return (result, Revision(history: history, number: number), !keys.isEmpty)
+            let told = keys.isEmpty ? nil : concern(keys)
+            return (result, Revision(history: history, number: number), told)
         }
-        if isNew { hintReaders.send(revision) }
+        if let concern {
+            hintReaders.send(revision)
+            signals.send(concern)
+        }
         return (result, revision)
     }
 }

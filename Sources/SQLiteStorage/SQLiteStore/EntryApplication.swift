@@ -140,6 +140,8 @@ struct EntryApplication {
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
             .result(let operation, _, _, _):
             return try change(operation, on: device, by: entry)
+        case .resultChunk(let operation, let chunk):
+            return try take(chunk, of: operation, on: device, receivedAt: entry.receivedAt)
         case .contact, .registration, .information:
             if !device.isEnrolled { return "no longer enrolled" }
         }
@@ -160,7 +162,7 @@ struct EntryApplication {
                 receivedAt: entry.receivedAt
             )
             try connection.note(information, ofDeviceAt: device.idx)
-        case .claim, .progress, .result: break
+        case .claim, .progress, .result, .resultChunk: break
         }
         return nil
     }
@@ -223,6 +225,25 @@ struct EntryApplication {
         return nil
     }
 
+    private mutating func take(
+        _ chunk: ResultChunk,
+        of operation: OperationID,
+        on device: DeviceRecord,
+        receivedAt time: Timestamp
+    ) throws -> String? {
+        guard let touched = try touch(operation), touched.operation.tenant == device.row.tenant
+        else {
+            return "unknown operation"
+        }
+        guard try addresses(touched, device) else { return "not addressed" }
+        return try connection.take(
+            chunk,
+            receivedAt: time,
+            number: touched.record.number,
+            deviceIdx: device.idx
+        )
+    }
+
     private mutating func touch(_ id: OperationID) throws -> Touched? {
         if let known = touched[id] { return known }
         guard let operation = try connection.operation(id),
@@ -249,9 +270,18 @@ struct EntryApplication {
 }
 
 extension InboxEntry {
-    /// What is kept of a rejected entry: all but a push registration, which is a secret.
+    /// What is kept of a rejected entry: all but a push registration, which is a secret, and the bytes of
+    /// a large result, which would fill the table.
     fileprivate var evidence: [UInt8] {
-        if case .registration = body { [] } else { encoded() }
+        switch body {
+        case .registration: return []
+        case .resultChunk(let operation, var chunk):
+            chunk.bytes = []
+            var entry = self
+            entry.body = .resultChunk(operation, chunk: chunk)
+            return entry.encoded()
+        default: return encoded()
+        }
     }
 }
 

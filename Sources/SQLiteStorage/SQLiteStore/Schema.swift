@@ -15,6 +15,7 @@ enum Schema {
         Migration(2, "operations", operations),
         Migration(3, "wakes-and-tasks", wakesAndTasks),
         Migration(4, "cluster", cluster),
+        Migration(5, "large-results", largeResults),
     ]
 
     private static let devices = """
