@@ -153,6 +153,21 @@ final class Scene: Sendable {
         ])
     }
 
+    /// Sends the large result of the device's newest operation.
+    func uploadResult(_ receipt: EnrolmentReceipt, _ bytes: [UInt8]) async throws {
+        let exchange = DeviceExchange(
+            reader: operations,
+            inbox: InProcessInbox(storage: operations, capability: capability, clock: time),
+            settings: .init(clock: time, random: random)
+        )
+        let offer = try await exchange.exchange(device: receipt.identity)
+        _ = try await exchange.accept(
+            LargeResultHead(execution: try XCTUnwrap(offer.operations.last).execution),
+            body: HandlerBody(bytes),
+            device: receipt.identity
+        )
+    }
+
     /// Writes a tree under the publish root and returns its path.
     func tree(_ name: String, _ files: [String: String]) throws -> String {
         let root = try directory.make("publish/\(name)")
@@ -167,6 +182,7 @@ final class Scene: Sendable {
         let receipt = try await enrol("tablet-17", groups: ["shop-3"])
         try await report(receipt, .information(.location, body: Array(#"{"lat":52.5}"#.utf8)))
         let activity = try await enqueue("tablet-17")
+        try await uploadResult(receipt, Array("a large result".utf8))
         let tree = try tree("site", ["index.html": "one"])
         let published = try await admin.call(
             .post,

@@ -16,6 +16,7 @@ final class EmbeddedStoreTests: XCTestCase {
         2: 7_752_194_945_255_478_871,
         3: -4_752_157_756_282_095_973,
         4: -2_165_239_684_024_233_288,
+        5: 7_033_714_953_866_459_224,
     ]
 
     func test_theMigrations_areThoseThatLanded() {

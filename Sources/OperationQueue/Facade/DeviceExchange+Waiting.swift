@@ -21,22 +21,24 @@ struct ExchangeLook: Sendable {
 final class ExchangeTraffic: Sendable {
     /// `nil` where nothing would end a wait.
     let waiters: WorkWaiters?
-    private let rates: Mutex<DeviceRates>?
+    /// `nil` inside: everybody comes as often as they like. An optional lock would stop the process:
+    /// with Swift 6.3, `lock?.withLock` calls a lock that is not there.
+    private let rates: Mutex<DeviceRates?>
     private let uploads = Mutex(0)
     private let maximumUploads: Int
 
     init(limits: ExchangeLimits, signals: (any WorkSignals)?) {
         waiters = signals == nil ? nil : WorkWaiters(limit: limits.waiters)
         maximumUploads = limits.uploads
-        rates = limits.exchangesPerMinute.map {
-            Mutex(
+        rates = Mutex(
+            limits.exchangesPerMinute.map {
                 DeviceRates(
                     perMinute: $0,
                     burst: limits.exchangeBurst,
                     capacity: limits.countedDevices
                 )
-            )
-        }
+            }
+        )
         signals?.observeWork { [weak waiters] in waiters?.signal($0) }
     }
 
@@ -47,7 +49,7 @@ final class ExchangeTraffic: Sendable {
         at now: Duration
     ) throws(OperationQueueError) {
         let key = ConcernedDevice(tenant: device.tenant, device: device.device)
-        let wait = rates?.withLock { $0.onCall(of: key, isReport: isReport, at: now) }
+        let wait = rates.withLock { $0?.onCall(of: key, isReport: isReport, at: now) }
         guard let wait = wait ?? nil else { return }
         throw OperationQueueError(
             .tooManyExchanges,
