@@ -55,7 +55,7 @@ let coreModules: [Target] = [
     ),
     .target(
         name: "DeviceRegistry",
-        dependencies: ["ClusterRole", crypto, logging, metrics],
+        dependencies: ["ClusterRole", crypto, logging, metrics, lifecycle],
         swiftSettings: strict
     ),
     .target(

@@ -53,6 +53,7 @@ public final class InMemoryCluster: Sendable {
     public let dispatcher: WakeDispatcher
     public let periodicTasks: PeriodicTaskRunner
     public let expiry: ExpiryTask
+    public let timers: ActivityTimers
 
     /// The transport that ``enrol(_:groups:tenant:)`` registers devices with.
     public static let transportName = "recording"
@@ -114,6 +115,7 @@ public final class InMemoryCluster: Sendable {
             settings: PeriodicTaskRunner.Settings(clock: time)
         )
         expiry = ExpiryTask(storage: storage, capability: capability, clock: time)
+        timers = ActivityTimers(storage: storage, capability: capability, clock: time)
         self.time = time
         self.random = random
         self.faults = faults
@@ -139,10 +141,11 @@ public final class InMemoryCluster: Sendable {
         return receipt.identity
     }
 
-    /// Does what is due now: periodic tasks, expiry, wake-ups.
+    /// Does what is due now: periodic tasks, expiry, timers and rollouts, wake-ups.
     public func settle() async throws {
         try await periodicTasks.tick(at: time.now())
         try await expiry.tick(at: time.now())
+        try await timers.tick(at: time.now())
         try await dispatcher.step()
     }
 
@@ -163,7 +166,7 @@ public final class InMemoryCluster: Sendable {
     private func nextDue() async throws -> Timestamp? {
         let wake = try await wakes.nextDue()
         let task = try await tasks.due(at: .distantFuture, limit: 1).first?.task.due
-        return [wake, task].compactMap { $0 }.min()
+        return [wake, task, operations.nextTimer].compactMap { $0 }.min()
     }
 
     /// The drivers as the conformance suites take them.

@@ -165,7 +165,8 @@ public final class ManagerNode: Service {
             operations: AdminServices.Operations(
                 enqueuer: operations,
                 activities: activities,
-                tasks: store
+                tasks: store,
+                explainer: ExecutionExplainer(operations: store, devices: store, clock: time)
             ),
             cluster: AdminServices.Cluster(
                 node: configuration.node,
@@ -192,7 +193,8 @@ public final class ManagerNode: Service {
                     administration: administration,
                     policy: configuration.enrolmentSecret.map {
                         SharedSecretPolicy(secret: $0) as any EnrolmentPolicy
-                    } ?? NobodyEnrols()
+                    } ?? NobodyEnrols(),
+                    initiator: "device"
                 ),
                 hints: store,
                 releases: store,
@@ -259,6 +261,21 @@ public final class ManagerNode: Service {
             capability: capability,
             clock: configuration.time
         )
+        let timers = ActivityTimers(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
+        let liveness = LivenessTask(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
+        let groups = DynamicGroupTask(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
         return [
             NodeComponent("contacts", roles: [.manager]) { [contacts] in contacts },
             NodeComponent("members", roles: [.manager]) { [members] in members },
@@ -267,6 +284,9 @@ public final class ManagerNode: Service {
                 WakeHints(hints: store.hints(), dispatcher: dispatcher)
             },
             NodeComponent("expiry", roles: [.manager]) { expiry },
+            NodeComponent("activity-timers", roles: [.manager]) { timers },
+            NodeComponent("liveness", roles: [.manager]) { liveness },
+            NodeComponent("dynamic-groups", roles: [.manager]) { groups },
             NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
         ]
     }

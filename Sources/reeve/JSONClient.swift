@@ -42,8 +42,13 @@ struct JSONClient: Sendable {
         try await call(.POST, path, body: body, idempotencyKey: idempotencyKey)
     }
 
-    func put(_ path: String, _ body: JSONValue) async throws {
-        _ = try await call(.PUT, path, body: body)
+    @discardableResult
+    func put(_ path: String, _ body: JSONValue) async throws -> JSONValue {
+        try await call(.PUT, path, body: body)
+    }
+
+    func delete(_ path: String) async throws {
+        _ = try await call(.DELETE, path, body: nil)
     }
 
     /// Percent-encodes one path segment.

@@ -10,7 +10,8 @@ struct Reeve: AsyncParsableCommand {
         abstract: "Managers publish and command; workers serve.",
         subcommands: [
             DemoCommand.self, ManagerCommand.self, WorkerCommand.self, PublishCommand.self,
-            EnqueueCommand.self, StatusCommand.self, DevicesCommand.self, FleetCommand.self,
+            EnqueueCommand.self, StatusCommand.self, DevicesCommand.self, GroupsCommand.self,
+            FleetCommand.self,
         ]
     )
 }

@@ -31,14 +31,65 @@ struct BrokenOperations: OperationStorage {
         return try await base.enqueue(plan, tenant: tenant, epoch: epoch)
     }
 
-    func close(
+    func change(
         _ activity: ActivityID,
-        as state: ActivityState,
+        _ change: ActivityChange,
         tenant: TenantID,
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> (activity: Activity, revision: Revision) {
-        try await base.close(activity, as: state, tenant: tenant, epoch: epoch, at: now)
+        try await base.change(activity, change, tenant: tenant, epoch: epoch, at: now)
+    }
+
+    func command(
+        _ execution: ExecutionID,
+        _ command: ExecutionCommand,
+        ifVersion version: Int32?,
+        tenant: TenantID,
+        epoch: Epoch,
+        at now: Timestamp
+    ) async throws -> (execution: Execution, revision: Revision) {
+        try await base.command(
+            execution,
+            command,
+            ifVersion: version,
+            tenant: tenant,
+            epoch: epoch,
+            at: now
+        )
+    }
+
+    func cancelAll(
+        of device: DeviceID,
+        tenant: TenantID,
+        epoch: Epoch,
+        at now: Timestamp
+    ) async throws -> (count: Int, revision: Revision) {
+        try await base.cancelAll(of: device, tenant: tenant, epoch: epoch, at: now)
+    }
+
+    func fireTimers(at now: Timestamp, limit: Int, epoch: Epoch) async throws -> Int {
+        try await base.fireTimers(at: now, limit: limit, epoch: epoch)
+    }
+
+    func rollouts(after: Int64?, limit: Int) async throws -> [Activity] {
+        try await base.rollouts(after: after, limit: limit)
+    }
+
+    func addressedCount(
+        of activity: ActivityID,
+        below ceiling: Int32,
+        tenant: TenantID
+    ) async throws -> Int {
+        try await base.addressedCount(of: activity, below: ceiling, tenant: tenant)
+    }
+
+    func execution(_ id: ExecutionID, tenant: TenantID) async throws -> Execution? {
+        try await base.execution(id, tenant: tenant)
+    }
+
+    func wakeUp(of device: DeviceID, tenant: TenantID) async throws -> WakeUp? {
+        try await base.wakeUp(of: device, tenant: tenant)
     }
 
     func apply(

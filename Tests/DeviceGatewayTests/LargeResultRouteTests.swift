@@ -66,6 +66,7 @@ final class LargeResultRouteTests: XCTestCase {
             (caller, good, [digest: "sha-256=:AAAA:"], body, 400, "http.invalid-parameter"),
             (caller, good, [digest: "abc"], body, 400, "http.invalid-parameter"),
             (caller, good + "?status=notNow", [:], body, 400, "gateway.invalid-field"),
+            (caller, good + "?error=x", [:], body, 400, "gateway.invalid-field"),
             (caller, good + "?attempt=x", [:], body, 400, "role.invalid-identifier"),
             (caller, good, [:], large, 413, "operations.too-large"),
             (other, good, [:], body, 403, "operations.foreign-execution"),

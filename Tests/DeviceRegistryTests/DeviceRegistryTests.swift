@@ -180,7 +180,13 @@ final class DeviceRegistryTests: XCTestCase {
                 body: [UInt8(time)],
                 receivedAt: at(time)
             )
-            registry.storage.note(information: information, of: device, tenant: .standard)
+            let logged = registry.storage.note(
+                information: information,
+                of: device,
+                tenant: .standard,
+                number: 1
+            )
+            XCTAssertEqual(logged, [])
         }
         let known = try await registry.directory.device(device)
         XCTAssertEqual(known.lastSeen, at(9))

@@ -89,7 +89,12 @@ final class Scene: Sendable {
                     logger: quiet
                 ),
                 activities: ActivityBrowser(reader: operations),
-                tasks: InMemoryPeriodicTaskStorage(ledger: ledger)
+                tasks: InMemoryPeriodicTaskStorage(ledger: ledger),
+                explainer: ExecutionExplainer(
+                    operations: operations,
+                    devices: devices,
+                    clock: time
+                )
             ),
             cluster: .init(
                 node: NodeID(rawValue: "manager-1"),
@@ -182,7 +187,6 @@ final class Scene: Sendable {
         let receipt = try await enrol("tablet-17", groups: ["shop-3"])
         try await report(receipt, .information(.location, body: Array(#"{"lat":52.5}"#.utf8)))
         let activity = try await enqueue("tablet-17")
-        try await uploadResult(receipt, Array("a large result".utf8))
         let tree = try tree("site", ["index.html": "one"])
         let published = try await admin.call(
             .post,

@@ -18,13 +18,14 @@ final class CodingTests: XCTestCase {
         let push = PushRegistration(transport: "http", address: "http://x/y", registeredAt: time)
         let outcomes: [ResultOutcome] = [
             .completed, .failed, .notNow(until: time), .awaitingConfirmation, .confirmed,
-            .cancelled,
+            .cancelled, .failedBecause("net.timeout"),
         ]
         let bodies: [InboxEntry.Body] =
             [
                 .contact(answeredAt: nil), .contact(answeredAt: revision), .registration(nil),
                 .registration(push), .claim(operation, attempt: attempt, leaseEnd: time),
                 .progress(operation, attempt: nil, detail: [1, 2], stepEnd: time),
+                .superseded(operation),
                 .information(.location, body: Array("{\"a\":1}".utf8)),
                 .resultChunk(
                     operation,
@@ -42,6 +43,72 @@ final class CodingTests: XCTestCase {
             ]
             + outcomes.map { .result(operation, attempt: attempt, outcome: $0, detail: [9]) }
         return bodies.map { InboxEntry(identity: identity, receivedAt: time, body: $0) }
+    }
+
+    private var terms: OperationTerms {
+        var terms = OperationTerms()
+        terms.scope = .joinersOnly
+        terms.notBefore = time
+        terms.timeouts = ExecutionTimeouts(whole: .seconds(9), step: .seconds(8))
+        terms.retry = RetryPolicy(count: 4, matching: .errors(["net.*", "busy"]))
+        terms.after = [
+            OperationDependency(ActivityID(bits: 5)),
+            OperationDependency(ActivityID(bits: 6), onFailure: .pause),
+        ]
+        terms.control = .supersede("wifi")
+        terms.confirmation = .required
+        terms.approval = .required
+        terms.rollout = RolloutPlan(
+            .waves([RolloutWave(share: 100, successPercent: 90, soak: .seconds(60))]),
+            failure: RolloutFailureThreshold(percent: 5, minimum: 3, action: .abort)
+        )
+        terms.wake = .none
+        return terms
+    }
+
+    func test_terms_standard_takeNoBytes_andOthersComeBack() throws {
+        XCTAssertEqual(OperationTerms.standard.encoded, [])
+        XCTAssertEqual(try OperationTerms(encoded: terms.encoded), terms)
+        var rate = terms
+        rate.rollout = RolloutPlan(.rate(devicesPerMinute: 7))
+        rate.control = .noRepeat
+        XCTAssertEqual(try OperationTerms(encoded: rate.encoded), rate)
+        for length in 1..<terms.encoded.count {
+            XCTAssertThrowsError(try OperationTerms(encoded: Array(terms.encoded[..<length])))
+        }
+    }
+
+    /// A row as an earlier build stored it: `01 05` and so on, without terms and without retries.
+    func test_replicaRow_ofTheFirstFormat_isStillRead() throws {
+        let first = Self.firstFormatRow
+        guard case .execution(_, let number, let row) = try ReplicaRow(decoding: first) else {
+            return XCTFail("another row")
+        }
+        XCTAssertEqual(number, 42)
+        XCTAssertEqual(row.state, .deferred)
+        XCTAssertEqual(row.redeliveries, 2)
+        XCTAssertEqual(row.retries, 0)
+        XCTAssertEqual(row.detail, [5])
+    }
+
+    private static var firstFormatRow: [UInt8] {
+        var writer = ByteWriter(capacity: 128)
+        writer.write(1 as UInt8)
+        writer.write(5 as UInt8)
+        writer.write("standard")
+        writer.write(42 as Int64)
+        writer.write(UInt128(1))
+        writer.write(UInt128(2))
+        writer.write("device-1")
+        writer.write(ExecutionState.deferred.rawValue)
+        writer.write(3 as Int64)
+        writer.write(false)
+        writer.write(false)
+        writer.write(2 as Int64)
+        writer.write(1_700_000_000_123 as Int64)
+        writer.write([5] as [UInt8])
+        writer.write(false)
+        return writer.bytes
     }
 
     private var rows: [ReplicaRow] {
@@ -64,7 +131,8 @@ final class CodingTests: XCTestCase {
             order: .strict,
             expiresAt: time,
             deliveryLease: .seconds(5),
-            createdAt: time
+            createdAt: time,
+            terms: terms
         )
         let execution = Execution(
             id: ExecutionID(
@@ -77,6 +145,10 @@ final class CodingTests: XCTestCase {
             attempt: AttemptID(bits: 4),
             until: time,
             redeliveries: 2,
+            retries: 3,
+            deferrals: 4,
+            startedAt: time,
+            confirmedAt: time,
             updatedAt: time,
             detail: [5],
             lateAnswer: [6]
@@ -95,7 +167,12 @@ final class CodingTests: XCTestCase {
             ),
             .activity(
                 .standard,
-                ReplicaActivity(operation: operation, group: .everyone, state: .cancelled)
+                ReplicaActivity(
+                    operation: operation,
+                    group: .everyone,
+                    state: .cancelled,
+                    gate: OfferGate(hold: .paused, ceiling: 77)
+                )
             ),
             .target(
                 .standard,

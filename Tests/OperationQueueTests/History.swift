@@ -19,7 +19,7 @@ final class History {
     func step() async throws {
         house.clock.advance(by: .seconds(Int(random.number(below: 40))))
         let name = random.pick(names)
-        switch random.number(below: 20) {
+        switch random.number(below: 24) {
         case 0, 1: _ = try await house.administration.enrol(name, groups: [random.pick(groups)])
         case 2:
             if random.number(below: 3) == 0 { _ = try? await house.administration.remove(name) }
@@ -31,6 +31,9 @@ final class History {
         case 12:
             if !activities.isEmpty { try await close(random.pick(activities)) }
         case 13, 14, 15: try await poll(name)
+        case 16, 17: if !activities.isEmpty { try await change(random.pick(activities)) }
+        case 18: try await house.timers.tick(at: house.clock.now())
+        case 19: _ = try? await house.enqueuer.cancelAll(of: name)
         default: try await report()
         }
     }
@@ -43,8 +46,47 @@ final class History {
         var request = EnqueueRequest(OperationCode(rawValue: "code"), to: target)
         request.priority = Int32(random.number(below: 3))
         request.order = random.number(below: 4) == 0 ? .strict : .skipsWaiting
+        if random.number(below: 2) == 0 { setTerms(of: &request) }
         if let receipt = try? await house.enqueuer.enqueue(request) {
             activities.append(receipt.activity)
+        }
+    }
+
+    private func setTerms(of request: inout EnqueueRequest) {
+        func once(in chances: UInt64) -> Bool { random.number(below: chances) == 0 }
+        if request.target.group != nil {
+            request.scope = random.pick([.membersNow, .membersAndJoiners, .joinersOnly])
+        }
+        if once(in: 4) { request.approval = .required }
+        if once(in: 4), !request.scope.isStanding {
+            request.rollout = RolloutPlan(.waves([RolloutWave(share: 4_000, successPercent: 50)]))
+        }
+        if once(in: 3), !activities.isEmpty {
+            let rule: DependencyFailureRule = once(in: 2) ? .stop : .pause
+            request.after = [OperationDependency(random.pick(activities), onFailure: rule)]
+        }
+        if once(in: 3) { request.retry = RetryPolicy(count: 2, backoff: .seconds(30)) }
+        if once(in: 3) {
+            request.timeouts = ExecutionTimeouts(
+                whole: .seconds(90),
+                step: .seconds(20),
+                cancellation: .seconds(60)
+            )
+        }
+        switch random.number(below: 4) {
+        case 0: request.control = .noRepeat
+        case 1: request.control = .supersede("key")
+        default: break
+        }
+        if once(in: 4) { request.notBefore = house.clock.now() + .seconds(60) }
+    }
+
+    private func change(_ activity: ActivityID) async throws {
+        switch random.number(below: 4) {
+        case 0: _ = try? await house.enqueuer.approve(activity, by: "ann")
+        case 1: _ = try? await house.enqueuer.pause(activity, by: "ann")
+        case 2: _ = try? await house.enqueuer.resume(activity, by: "ann")
+        default: _ = try? await house.enqueuer.release(activity, toShare: 7_000)
         }
     }
 

@@ -14,24 +14,24 @@ final class LifecycleTests: XCTestCase {
         .claim(attempt: AttemptID(bits: 1), leaseEnd: .distantFuture),
         .progress(stepEnd: .distantFuture), .deferred(until: .distantFuture), .awaitConfirmation,
         .confirm, .complete, .fail, .acknowledgeCancel, .requestCancel, .timeOut, .expire,
-        .supersede,
+        .supersede, .retry(until: .distantFuture),
     ]
 
     /// A row a state, a column an event, in the order above. `=` unchanged, `L` late, `x` refused.
     private let table: [Character: String] = [
-        "P": "DIFWxCExKTXS",
-        "D": "DIFWxCExRT==",
-        "I": "DIFWxCExRT==",
-        "F": "DIFWxCExKTXS",
-        "W": "DIFWNCExKTXS",
-        "N": "DIFW=CExKTXS",
-        "R": "x=KKxCEK=K==",
-        "C": "LLLLL=LL====",
-        "E": "LLLLLL=L====",
-        "T": "LLLLLLLL====",
-        "X": "LLLLLLLL====",
-        "K": "LLLLLLL=====",
-        "S": "LLLLLLLL====",
+        "P": "DIFWxCExKTXSP",
+        "D": "DIFWxCExRT==P",
+        "I": "DIFWxCExRT==P",
+        "F": "DIFWxCExKTXSP",
+        "W": "DIFWNCExKTXSP",
+        "N": "DIFW=CExKTXSP",
+        "R": "x=KKxCEK=K==x",
+        "C": "LLLLL=LL====L",
+        "E": "LLLLLL=L====L",
+        "T": "LLLLLLLL====L",
+        "X": "LLLLLLLL====L",
+        "K": "LLLLLLL=====L",
+        "S": "LLLLLLLL====L",
     ]
 
     func test_transition_everyPairOfStateAndEvent_isAsTheTableSays() throws {

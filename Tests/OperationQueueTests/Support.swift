@@ -56,6 +56,8 @@ struct House {
     let contacts: ContactBatcher
     let exchange: DeviceExchange
     let browser: ActivityBrowser
+    let timers: ActivityTimers
+    let explainer: ExecutionExplainer
 
     init(seed: UInt64 = 1) {
         random = SeededRandom(seed)
@@ -83,6 +85,8 @@ struct House {
             settings: .init(clock: clock, random: random)
         )
         browser = ActivityBrowser(reader: storage)
+        timers = ActivityTimers(storage: storage, capability: capability, clock: clock)
+        explainer = ExecutionExplainer(operations: storage, devices: devices, clock: clock)
     }
 
     @discardableResult

@@ -23,7 +23,12 @@ public struct OperationStorageConformance: Sendable {
     /// - Returns: what passed and what was skipped.
     /// - Throws: ``ConformanceFailure`` from the first step that fails.
     public func run() async throws -> ConformanceReport {
-        try await runStoreConformance("OperationStorage", makeStore, timeLimit, Self.steps)
+        try await runStoreConformance(
+            "OperationStorage",
+            makeStore,
+            timeLimit,
+            Self.steps + Self.termSteps
+        )
     }
 
     private static let steps: [ConformanceStep<StoreScene>] = [

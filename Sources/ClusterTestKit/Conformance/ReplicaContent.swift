@@ -145,8 +145,26 @@ struct ReplicaContent: Sendable {
     private func isReferred(_ interval: Membership, _ tenant: TenantID) -> Bool {
         activities.contains { key, activity in
             key.tenant == tenant && activity.group == interval.group
-                && interval.contains(key.number)
+                && isBound(interval, to: key, activity)
         }
+    }
+
+    /// Whether a stay in a group binds its device to an activity: it addresses it, or it left with
+    /// something of it open.
+    private func isBound(
+        _ interval: Membership,
+        to key: ActivityKey,
+        _ activity: ReplicaActivity
+    ) -> Bool {
+        let scope = activity.operation.terms.scope
+        if scope.addresses(key.number, joined: interval.joined, left: interval.left) { return true }
+        guard scope.isStanding else { return false }
+        let execution = ExecutionKey(
+            activity: key,
+            device: interval.device,
+            incarnation: interval.incarnation
+        )
+        return executions[execution].map { !$0.state.isFinal } ?? false
     }
 
     /// What the replica would answer for a device: `nil` if it is not enrolled here.
@@ -161,21 +179,62 @@ struct ReplicaContent: Sendable {
                 device: device,
                 incarnation: row.incarnation
             )
-            let isMember = memberships.values.contains {
-                $0.device == device && $0.group == activity.group
-                    && $0.incarnation == row.incarnation && $0.contains(key.number)
-            }
-            guard isMember || targets.contains(execution) else { return nil }
-            return OpenItem(
+            guard isAsked(row, of: key, activity, orBound: true) else { return nil }
+            var item = OpenItem(
                 operation: activity.operation,
                 activityState: activity.state,
+                gate: activity.gate,
                 row: executions[execution]
             )
+            for dependency in activity.operation.terms.after {
+                item.dependencies[dependency.activity] = state(of: dependency.activity, on: row)
+            }
+            return item
         }
         var work = OpenWork(revision: revision, device: row, items: items)
         work.groupPollingFrequency = memberships.values.filter {
             $0.device == device && $0.incarnation == row.incarnation && $0.left == nil
         }.compactMap { groups[GroupKey(tenant: tenant, group: $0.group)] }.min()
         return work
+    }
+
+    private func isAsked(
+        _ row: DeviceRow,
+        of key: ActivityKey,
+        _ activity: ReplicaActivity,
+        orBound: Bool
+    ) -> Bool {
+        let execution = ExecutionKey(
+            activity: key,
+            device: row.id,
+            incarnation: row.incarnation
+        )
+        if targets.contains(execution) { return true }
+        return memberships.values.contains {
+            guard $0.device == row.id, $0.group == activity.group,
+                $0.incarnation == row.incarnation
+            else { return false }
+            if orBound { return isBound($0, to: key, activity) }
+            return activity.operation.terms.scope.addresses(
+                key.number,
+                joined: $0.joined,
+                left: $0.left
+            )
+        }
+    }
+
+    private func state(of activity: ActivityID, on row: DeviceRow) -> DependencyState {
+        let found = activities.first {
+            $0.key.tenant == row.tenant && $0.value.operation.activity == activity
+        }
+        guard let (key, known) = found else { return .waits(activity) }
+        let execution = ExecutionKey(
+            activity: key,
+            device: row.id,
+            incarnation: row.incarnation
+        )
+        let state = executions[execution]?.state
+        guard state != nil || isAsked(row, of: key, known, orBound: false) else { return .met }
+        return DependencyState(activity, known.state.effective(state))
     }
 }

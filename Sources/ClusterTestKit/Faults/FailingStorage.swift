@@ -24,15 +24,78 @@ public struct FailingOperationStorage: OperationStorage {
         }
     }
 
-    public func close(
+    public func change(
         _ activity: ActivityID,
-        as state: ActivityState,
+        _ change: ActivityChange,
         tenant: TenantID,
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> (activity: Activity, revision: Revision) {
-        try await script.around(.close) {
-            try await base.close(activity, as: state, tenant: tenant, epoch: epoch, at: now)
+        try await script.around(.change) {
+            try await base.change(activity, change, tenant: tenant, epoch: epoch, at: now)
+        }
+    }
+
+    public func command(
+        _ execution: ExecutionID,
+        _ command: ExecutionCommand,
+        ifVersion version: Int32?,
+        tenant: TenantID,
+        epoch: Epoch,
+        at now: Timestamp
+    ) async throws -> (execution: Execution, revision: Revision) {
+        try await script.around(.command) {
+            try await base.command(
+                execution,
+                command,
+                ifVersion: version,
+                tenant: tenant,
+                epoch: epoch,
+                at: now
+            )
+        }
+    }
+
+    public func cancelAll(
+        of device: DeviceID,
+        tenant: TenantID,
+        epoch: Epoch,
+        at now: Timestamp
+    ) async throws -> (count: Int, revision: Revision) {
+        try await script.around(.cancelAll) {
+            try await base.cancelAll(of: device, tenant: tenant, epoch: epoch, at: now)
+        }
+    }
+
+    public func fireTimers(at now: Timestamp, limit: Int, epoch: Epoch) async throws -> Int {
+        try await script.around(.fireTimers) {
+            try await base.fireTimers(at: now, limit: limit, epoch: epoch)
+        }
+    }
+
+    public func rollouts(after: Int64?, limit: Int) async throws -> [Activity] {
+        try await script.around(.rollouts) {
+            try await base.rollouts(after: after, limit: limit)
+        }
+    }
+
+    public func addressedCount(
+        of activity: ActivityID,
+        below ceiling: Int32,
+        tenant: TenantID
+    ) async throws -> Int {
+        try await script.around(.addressedCount) {
+            try await base.addressedCount(of: activity, below: ceiling, tenant: tenant)
+        }
+    }
+
+    public func execution(_ id: ExecutionID, tenant: TenantID) async throws -> Execution? {
+        try await script.around(.executions) { try await base.execution(id, tenant: tenant) }
+    }
+
+    public func wakeUp(of device: DeviceID, tenant: TenantID) async throws -> WakeUp? {
+        try await script.around(.wakeUp) {
+            try await base.wakeUp(of: device, tenant: tenant)
         }
     }
 
@@ -120,8 +183,8 @@ extension FailingOperationStorage {
 
 /// A `DeviceStorage` whose calls fail as a ``FaultScript`` says.
 public struct FailingDeviceStorage: DeviceStorage {
-    private let base: any DeviceStorage
-    private let script: FaultScript
+    let base: any DeviceStorage
+    let script: FaultScript
 
     public init(_ base: any DeviceStorage, _ script: FaultScript) {
         self.base = base

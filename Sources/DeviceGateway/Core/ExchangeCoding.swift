@@ -61,7 +61,7 @@ extension DeviceMessages.ResultReport {
     ) throws -> ResultOutcome {
         switch status {
         case .completed: return .completed
-        case .failed: return .failed
+        case .failed: return error.map { .failedBecause($0) } ?? .failed
         case .awaitingConfirmation: return .awaitingConfirmation
         case .confirmed: return .confirmed
         case .cancelled: return .cancelled
@@ -125,6 +125,9 @@ private func encodedOperation(_ operation: OfferedOperation) throws -> [UInt8] {
         type: operation.type.rawValue,
         priority: operation.priority,
         redelivery: operation.redelivery,
+        retries: operation.retries,
+        confirmation: operation.confirmation == .notAsked
+            ? nil : operation.confirmation.rawValue,
         payload: nil,
         payloadBase64: payload.isEmpty || isJSON ? nil : Data(payload).base64EncodedString()
     )

@@ -208,7 +208,7 @@ private struct DeviceRoutes: Sendable {
         let head = LargeResultHead(
             execution: try ExecutionID(parsing: request.parameters.require("execution")),
             attempt: try request.query["attempt"].map { try AttemptID(parsing: $0) },
-            outcome: try largeResultOutcome(request.query["status"]),
+            outcome: try largeResultOutcome(request.query["status"], request.query["error"]),
             declaredBytes: request.body.declaredLength,
             digest: try request.headerFields.representationDigest()
         )
@@ -220,14 +220,18 @@ private struct DeviceRoutes: Sendable {
         return .empty(headerFields: fields)
     }
 
-    private func largeResultOutcome(_ status: String?) throws -> ResultOutcome {
-        switch status {
-        case nil, "completed": return .completed
-        case "failed": return .failed
+    private func largeResultOutcome(
+        _ status: String?,
+        _ error: String?
+    ) throws -> ResultOutcome {
+        switch (status, error) {
+        case (nil, nil), ("completed", nil): return .completed
+        case ("failed", nil): return .failed
+        case ("failed", let code?): return .failedBecause(code)
         default:
             throw DeviceGatewayError(
                 .invalidField,
-                "The status of a large result is completed or failed."
+                "The status of a large result is completed or failed; only failed has an error."
             )
         }
     }

@@ -73,6 +73,8 @@ package enum DeviceMessages: Sendable {
         package var status: Status
         /// With `notNow`: seconds until it may be offered again.
         package var retryAfter: Double?
+        /// With `failed`: the device's error code.
+        package var error: String?
         package var detail: JSONValue?
 
         package init(
@@ -80,12 +82,14 @@ package enum DeviceMessages: Sendable {
             attempt: String? = nil,
             status: Status,
             retryAfter: Double? = nil,
+            error: String? = nil,
             detail: JSONValue? = nil
         ) {
             self.execution = execution
             self.attempt = attempt
             self.status = status
             self.retryAfter = retryAfter
+            self.error = error
             self.detail = detail
         }
     }
@@ -127,6 +131,10 @@ package enum DeviceMessages: Sendable {
         package var priority: Int32
         /// How often it was handed out before without an answer.
         package var redelivery: Int32
+        /// How often it has failed or timed out here before.
+        package var retries: Int32
+        /// `required`: ask the user first; `given`: the user has agreed. Absent if nobody is asked.
+        package var confirmation: String?
         /// The payload, where it is JSON.
         package var payload: JSONValue?
         /// The payload in base64 (RFC 4648, section 4), where it is anything else.

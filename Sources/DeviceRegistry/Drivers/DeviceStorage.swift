@@ -1,7 +1,7 @@
 public import ClusterRole
 
 /// Reads devices and groups. Managers and in-process workers hold one.
-public protocol DeviceReader: Sendable {
+public protocol DeviceReader: DeviceFactsReader {
     /// One device with what is known of it, or `nil`.
     func device(_ id: DeviceID, tenant: TenantID) async throws -> Device?
 
@@ -36,13 +36,26 @@ public let maximumPageSize = 1_000
 public struct GroupSummary: Hashable, Sendable {
     public var group: GroupID
     public var members: Int
+    /// What defines its members; `nil` for a group that is kept by list.
+    public var query: DeviceQuery?
+    /// Whether every device has been compared with the query. Until then members of before may be
+    /// left, and others missing.
+    public var isSettled: Bool
     /// How often its members poll by themselves, unless their own row or a shorter frequency of another
     /// group says otherwise; `nil` for no wish.
     public var pollingFrequency: Duration?
 
-    public init(group: GroupID, members: Int, pollingFrequency: Duration? = nil) {
+    public init(
+        group: GroupID,
+        members: Int,
+        query: DeviceQuery? = nil,
+        isSettled: Bool = true,
+        pollingFrequency: Duration? = nil
+    ) {
         self.group = group
         self.members = members
+        self.query = query
+        self.isSettled = isSettled
         self.pollingFrequency = pollingFrequency
     }
 }
@@ -69,19 +82,36 @@ public enum DeviceChange: Hashable, Sendable {
     /// Enrols a device, or re-enrols it as a new incarnation. A repeated `key` of the present
     /// incarnation only replaces the credential: the caller did not get the first answer.
     case enrol(EnrolmentRecord)
-    /// Ends a device's enrolment and its memberships.
-    case remove(DeviceID)
+    /// Ends a device's enrolment and its memberships. A removed device can still be erased; the
+    /// receipt counts it as changed if there was something to erase.
+    case remove(DeviceID, erase: Erasure = .keepHistory, by: String = "")
     /// Adds devices to a group, making the group if it is new. Unknown and removed devices are
     /// skipped and counted; members are left as they are.
+    ///
+    /// It throws ``DeviceRegistryError`` with code `dynamicGroup` for a group defined by a query, as
+    /// ``leave(_:_:)`` and an enrolment into one do.
     case join(GroupID, [DeviceID])
     /// Takes devices out of a group. Devices that are not in it are skipped.
     case leave(GroupID, [DeviceID])
     /// How often the device polls; `nil` for the product's default.
-    case setPollingFrequency(DeviceID, Duration?)
+    case setPollingFrequency(DeviceID, Duration?, by: String = "")
     /// How often a group's members poll that have no frequency of their own; `nil` for no wish of the
     /// group's. A group nobody ever made is counted as unknown; ``GroupID/everyone`` always exists. It
     /// logs `ChangeKey.group(tenant:name:)` and touches no device's row.
     case setGroupPollingFrequency(GroupID, Duration?)
+    /// Defines a group's members by a valid query, making the group if it is new; with `nil` it is kept
+    /// by list again and its members stay. From here on each change to a device decides on it at once;
+    /// devices that do not change wait for ``evaluate(_:limit:)``.
+    ///
+    /// It throws ``DeviceRegistryError`` with code `dynamicGroup` if the query names a group that is
+    /// defined by one, if another group's query names this one, or beyond
+    /// ``maximumDynamicGroups``.
+    case define(GroupID, as: DeviceQuery?)
+    /// Compares the next devices, at most `limit`, with a group's query and moves its cursor. The
+    /// receipt counts them.
+    case evaluate(GroupID, limit: Int)
+    /// Records how fresh devices are, unless they have made contact since that was judged.
+    case recordLiveness([LivenessChange])
 }
 
 /// What ``DeviceChange/enrol(_:)`` stores.
@@ -95,6 +125,8 @@ public struct EnrolmentRecord: Hashable, Sendable {
     public var pollingFrequency: Duration?
     /// The caller's idempotency key.
     public var key: String?
+    /// Who asked for it, for the device's history.
+    public var initiator: String
 
     public init(
         device: DeviceID,
@@ -102,7 +134,8 @@ public struct EnrolmentRecord: Hashable, Sendable {
         credential: CredentialDigest,
         groups: [GroupID] = [],
         pollingFrequency: Duration? = nil,
-        key: String? = nil
+        key: String? = nil,
+        initiator: String = ""
     ) {
         self.device = device
         self.incarnation = incarnation
@@ -110,6 +143,7 @@ public struct EnrolmentRecord: Hashable, Sendable {
         self.groups = groups
         self.pollingFrequency = pollingFrequency
         self.key = key
+        self.initiator = initiator
     }
 }
 
@@ -122,11 +156,24 @@ public struct DeviceChangeReceipt: Hashable, Sendable {
     public var changed: Int
     /// How many named devices are not enrolled.
     public var unknown: Int
+    /// How many devices `evaluate` compared.
+    public var evaluated: Int
+    /// After `define` and `evaluate`: whether the group has been compared with every device.
+    public var isSettled: Bool
 
-    public init(revision: Revision, row: DeviceRow? = nil, changed: Int, unknown: Int = 0) {
+    public init(
+        revision: Revision,
+        row: DeviceRow? = nil,
+        changed: Int,
+        unknown: Int = 0,
+        evaluated: Int = 0,
+        isSettled: Bool = true
+    ) {
         self.revision = revision
         self.row = row
         self.changed = changed
         self.unknown = unknown
+        self.evaluated = evaluated
+        self.isSettled = isSettled
     }
 }

@@ -1,4 +1,10 @@
-internal import ClusterRole
+package import ClusterRole
+
+/// A membership that has just begun, or, if it has an end, ended.
+package struct MembershipChange: Sendable {
+    package var tenant: TenantID
+    package var membership: Membership
+}
 
 struct InMemoryDeviceKey: Hashable, Sendable {
     var tenant: TenantID
@@ -54,6 +60,12 @@ struct InMemoryDeviceState: Sendable {
         /// The idempotency key of the present incarnation.
         var key: String?
         var information: [InformationKind: DeviceInformation] = [:]
+        var properties: [String: PropertyValue] = [:]
+        var applications: [String: InstalledApplication] = [:]
+        /// In order of when they were received, oldest first.
+        var locations: [DeviceLocation] = []
+        /// What it was recorded as, and the contact that was judged by; `nil` while it is active.
+        var silence: (liveness: Liveness, lastSeen: Timestamp)?
         /// When the newest registration, or its end, was given.
         var registrationTime: Timestamp?
         /// Oldest first.
@@ -73,11 +85,26 @@ struct InMemoryDeviceState: Sendable {
         var pollingFrequency: Duration?
     }
 
+    /// A group that is defined by a query.
+    struct Definition: Sendable {
+        var query: DeviceQuery
+        /// The last device that was compared; `nil` before the first.
+        var cursor: DeviceID?
+        var isSettled = false
+    }
+
+    struct SubjectKey: Hashable, Sendable {
+        var tenant: TenantID
+        var subject: DeviceQuery.Subject
+    }
+
     struct Outcome {
         var keys: [ChangeKey] = []
         var row: DeviceRow?
         var changed = 0
         var unknown = 0
+        var evaluated = 0
+        var isSettled = true
     }
 
     var entries: [InMemoryDeviceKey: Entry] = [:]
@@ -85,6 +112,14 @@ struct InMemoryDeviceState: Sendable {
     var order: [InMemoryDeviceKey] = []
     var credentials: [CredentialDigest: InMemoryDeviceKey] = [:]
     var groups: [InMemoryGroupKey: Group] = [:]
+    /// What began and ended in the write that is going on, until somebody asks.
+    var membershipChanges: [MembershipChange] = []
+    var definitions: [InMemoryGroupKey: Definition] = [:]
+    /// Groups whose queries look at a subject.
+    var groupsBySubject: [SubjectKey: Set<GroupID>] = [:]
+    var history: [InMemoryDeviceKey: [DeviceHistoryEntry]] = [:]
+    /// Enrolled devices that are not active.
+    var silent: [TenantID: LivenessCounts] = [:]
     private var devicesByTenant: [TenantID: InMemoryDeviceOrder] = [:]
 
     mutating func deviceIDs(
@@ -100,23 +135,36 @@ struct InMemoryDeviceState: Sendable {
         }
     }
 
+    /// If it throws, it has changed nothing.
     mutating func commit(
         _ change: DeviceChange,
         tenant: TenantID,
         number: Int64,
         at now: Timestamp
-    ) -> Outcome {
+    ) throws(DeviceRegistryError) -> Outcome {
         switch change {
-        case .enrol(let record): enrol(record, tenant: tenant, number: number, at: now)
-        case .remove(let id): remove(InMemoryDeviceKey(tenant, id), number: number, at: now)
+        case .enrol(let record):
+            for group in record.groups { try requireList(InMemoryGroupKey(tenant, group)) }
+            return enrol(record, tenant: tenant, number: number, at: now)
+        case .remove(let id, let erasure, let initiator):
+            let key = InMemoryDeviceKey(tenant, id)
+            return remove(key, erasure, by: initiator, number: number, at: now)
         case .join(let group, let devices):
-            join(group, devices, tenant: tenant, number: number)
+            try requireList(InMemoryGroupKey(tenant, group))
+            return join(group, devices, tenant: tenant, number: number)
         case .leave(let group, let devices):
-            leave(group, devices, tenant: tenant, number: number)
-        case .setPollingFrequency(let id, let frequency):
-            setPollingFrequency(InMemoryDeviceKey(tenant, id), frequency)
+            try requireList(InMemoryGroupKey(tenant, group))
+            return leave(group, devices, tenant: tenant, number: number)
+        case .setPollingFrequency(let id, let frequency, let initiator):
+            let key = InMemoryDeviceKey(tenant, id)
+            return setPollingFrequency(key, frequency, by: initiator, number: number, at: now)
         case .setGroupPollingFrequency(let group, let frequency):
-            setPollingFrequency(InMemoryGroupKey(tenant, group), frequency)
+            return setPollingFrequency(InMemoryGroupKey(tenant, group), frequency)
+        case .define(let group, let query):
+            return try define(InMemoryGroupKey(tenant, group), as: query)
+        case .evaluate(let group, let limit):
+            return evaluate(InMemoryGroupKey(tenant, group), limit: limit, number: number)
+        case .recordLiveness(let changes): return record(changes, tenant: tenant, at: now)
         }
     }
 
@@ -135,13 +183,16 @@ struct InMemoryDeviceState: Sendable {
         {
             entries[key]?.device.row.credential = record.credential
             outcome.row = entries[key]?.device.row
+            note(.credentialReplaced, of: key, by: record.initiator, at: now)
             return outcome
         }
-        if entries[key] == nil {
+        let isKnown = entries[key] != nil
+        if isKnown {
+            forgetSilence(of: key)
+            outcome.keys += endMemberships(of: key, number: number)
+        } else {
             order.append(key)
             devicesByTenant[tenant, default: InMemoryDeviceOrder()].append(record.device)
-        } else {
-            outcome.keys += endMemberships(of: key, number: number)
         }
         let row = DeviceRow(
             tenant: tenant,
@@ -156,28 +207,45 @@ struct InMemoryDeviceState: Sendable {
             key: record.key,
             memberships: entries[key]?.memberships ?? []
         )
+        note(
+            isKnown ? .reEnrolled : .enrolled,
+            of: key,
+            by: record.initiator,
+            detail: record.incarnation.description,
+            at: now
+        )
         outcome.row = row
         for group in [.everyone] + record.groups {
             if let logged = beginMembership(of: key, in: group, number: number) {
                 outcome.keys.append(logged)
             }
         }
+        outcome.keys += reconsider(key, for: definedGroups(of: tenant), number: number)
         return outcome
     }
 
     private mutating func remove(
         _ key: InMemoryDeviceKey,
+        _ erasure: Erasure,
+        by initiator: String,
         number: Int64,
         at now: Timestamp
     ) -> Outcome {
-        guard let entry = entries[key], entry.device.row.state == .enrolled else {
-            return Outcome(unknown: 1)
+        guard let entry = entries[key] else { return Outcome(unknown: 1) }
+        if entry.device.row.state == .removed {
+            guard erasure == .information, erase(key, by: initiator, at: now) else {
+                return Outcome(unknown: 1)
+            }
+            return Outcome(changed: 1)
         }
         credentials[entry.device.row.credential] = nil
+        forgetSilence(of: key)
         entries[key]?.device.row.state = .removed
         entries[key]?.device.removedAt = now
         entries[key]?.device.push = nil
         let keys = [deviceKey(key)] + endMemberships(of: key, number: number)
+        note(.removed, of: key, by: initiator, at: now)
+        if erasure == .information { erase(key, by: initiator, at: now) }
         return Outcome(keys: keys, changed: 1)
     }
 
@@ -189,9 +257,7 @@ struct InMemoryDeviceState: Sendable {
     ) -> Outcome {
         var outcome = Outcome()
         // Joining makes the group, even if nobody joins.
-        if groups[InMemoryGroupKey(tenant, group)] == nil {
-            groups[InMemoryGroupKey(tenant, group)] = Group()
-        }
+        makeGroup(InMemoryGroupKey(tenant, group))
         for device in devices {
             let key = InMemoryDeviceKey(tenant, device)
             guard entries[key]?.device.row.state == .enrolled else {
@@ -200,6 +266,7 @@ struct InMemoryDeviceState: Sendable {
             }
             if let logged = beginMembership(of: key, in: group, number: number) {
                 outcome.keys.append(logged)
+                outcome.keys += reconsider(key, touching: [.group(group)], number: number)
                 outcome.changed += 1
             }
         }
@@ -220,21 +287,35 @@ struct InMemoryDeviceState: Sendable {
                 continue
             }
             let ended = endMemberships(of: key, number: number) { $0 == group }
+            guard !ended.isEmpty else { continue }
             outcome.keys += ended
-            outcome.changed += ended.isEmpty ? 0 : 1
+            outcome.keys += reconsider(key, touching: [.group(group)], number: number)
+            outcome.changed += 1
         }
         return outcome
     }
 
     private mutating func setPollingFrequency(
         _ key: InMemoryDeviceKey,
-        _ frequency: Duration?
+        _ frequency: Duration?,
+        by initiator: String,
+        number: Int64,
+        at now: Timestamp
     ) -> Outcome {
         guard let entry = entries[key], entry.device.row.state == .enrolled else {
             return Outcome(unknown: 1)
         }
         entries[key]?.device.row.pollingFrequency = frequency
-        return Outcome(keys: [deviceKey(key)], row: entries[key]?.device.row, changed: 1)
+        note(
+            .pollingChanged,
+            of: key,
+            by: initiator,
+            detail: frequency.map { "\($0.milliseconds)" } ?? "default",
+            at: now
+        )
+        let keys =
+            [deviceKey(key)] + reconsider(key, touching: [.polling], number: number)
+        return Outcome(keys: keys, row: entries[key]?.device.row, changed: 1)
     }
 
     private mutating func setPollingFrequency(
@@ -250,27 +331,44 @@ struct InMemoryDeviceState: Sendable {
         )
     }
 
-    private mutating func beginMembership(
+    mutating func makeGroup(_ key: InMemoryGroupKey) {
+        if groups[key] == nil { groups[key] = Group() }
+    }
+
+    /// The one place where a membership begins.
+    ///
+    /// - Returns: what to log; `nil` for a device that is in the group already.
+    mutating func beginMembership(
         of key: InMemoryDeviceKey,
         in group: GroupID,
         number: Int64
     ) -> ChangeKey? {
         guard let entry = entries[key], !entry.isPresent(in: group) else { return nil }
         let isNew = !entry.memberships.contains { $0.group == group }
-        entries[key]?.memberships.append(
-            Membership(
-                group: group,
-                device: key.id,
-                incarnation: entry.device.row.incarnation,
-                joined: number
-            )
+        let membership = Membership(
+            group: group,
+            device: key.id,
+            incarnation: entry.device.row.incarnation,
+            joined: number
         )
+        // What began and ended in this very revision goes on.
+        if let same = entry.memberships.lastIndex(where: {
+            $0.group == group && $0.joined == number
+        }) {
+            entries[key]?.memberships[same] = membership
+        } else {
+            entries[key]?.memberships.append(membership)
+        }
+        membershipChanges.append(MembershipChange(tenant: key.tenant, membership: membership))
         groups[InMemoryGroupKey(key.tenant, group), default: Group()].present += 1
         if isNew { groups[InMemoryGroupKey(key.tenant, group)]?.devices.append(key.id) }
         return membershipKey(key, group)
     }
 
-    private mutating func endMemberships(
+    /// The one place where memberships end.
+    ///
+    /// - Returns: what to log.
+    mutating func endMemberships(
         of key: InMemoryDeviceKey,
         number: Int64,
         where matches: (GroupID) -> Bool = { _ in true }
@@ -280,17 +378,20 @@ struct InMemoryDeviceState: Sendable {
         for (index, interval) in memberships.enumerated()
         where interval.left == nil && matches(interval.group) {
             entries[key]?.memberships[index].left = number
+            var ended = interval
+            ended.left = number
+            membershipChanges.append(MembershipChange(tenant: key.tenant, membership: ended))
             groups[InMemoryGroupKey(key.tenant, interval.group)]?.present -= 1
             logged.append(membershipKey(key, interval.group))
         }
         return logged
     }
 
-    private func deviceKey(_ key: InMemoryDeviceKey) -> ChangeKey {
+    func deviceKey(_ key: InMemoryDeviceKey) -> ChangeKey {
         .device(tenant: key.tenant, id: key.id.rawValue)
     }
 
-    private func membershipKey(_ key: InMemoryDeviceKey, _ group: GroupID) -> ChangeKey {
+    func membershipKey(_ key: InMemoryDeviceKey, _ group: GroupID) -> ChangeKey {
         .membership(tenant: key.tenant, group: group.rawValue, device: key.id.rawValue)
     }
 }

@@ -10,6 +10,7 @@ public final class InMemoryDeviceStorage: DeviceStorage {
     let ledger: InMemoryLedger
     /// Taken inside the ledger's lock by writes, alone by reads.
     let state = Mutex(InMemoryDeviceState())
+    private let observer = Mutex<MembershipObserver?>(nil)
 
     /// - Parameter ledger: the ledger that all in-memory drivers of one store share.
     public init(ledger: InMemoryLedger) { self.ledger = ledger }
@@ -21,16 +22,20 @@ public final class InMemoryDeviceStorage: DeviceStorage {
         at now: Timestamp
     ) async throws -> DeviceChangeReceipt {
         let (outcome, revision) = try ledger.guarded(epoch: epoch) { number in
-            let outcome = state.withLock {
-                $0.commit(change, tenant: tenant, number: number, at: now)
+            let outcome = try state.withLock {
+                try $0.commit(change, tenant: tenant, number: number, at: now)
             }
-            return (outcome.keys, outcome)
+            let changes = drainMembershipChanges()
+            let more = changes.isEmpty ? [] : observer.withLock { $0 }?(changes, number, now) ?? []
+            return (outcome.keys + more, outcome)
         }
         return DeviceChangeReceipt(
             revision: revision,
             row: outcome.row,
             changed: outcome.changed,
-            unknown: outcome.unknown
+            unknown: outcome.unknown,
+            evaluated: outcome.evaluated,
+            isSettled: outcome.isSettled
         )
     }
 
@@ -80,11 +85,14 @@ public final class InMemoryDeviceStorage: DeviceStorage {
     public func groups(tenant: TenantID) async throws -> [GroupSummary] {
         state.withLock { state in
             state.groups.filter { $0.key.tenant == tenant }
-                .map {
-                    GroupSummary(
-                        group: $0.key.group,
-                        members: $0.value.present,
-                        pollingFrequency: $0.value.pollingFrequency
+                .map { key, group in
+                    let definition = state.definitions[key]
+                    return GroupSummary(
+                        group: key.group,
+                        members: group.present,
+                        query: definition?.query,
+                        isSettled: definition?.isSettled ?? true,
+                        pollingFrequency: group.pollingFrequency
                     )
                 }
                 .sorted { $0.group < $1.group }
@@ -104,6 +112,22 @@ public final class InMemoryDeviceStorage: DeviceStorage {
 
 // What the in-memory drivers of other modules read, and write inside a guarded write of the ledger.
 extension InMemoryDeviceStorage {
+    /// Told of memberships that a write has changed, inside it; returns what it logs beside.
+    package typealias MembershipObserver =
+        @Sendable (_ changes: [MembershipChange], _ number: Int64, _ now: Timestamp) -> [ChangeKey]
+
+    package func observeMemberships(_ observer: @escaping MembershipObserver) {
+        self.observer.withLock { $0 = observer }
+    }
+
+    /// Memberships that began and ended in the guarded write that is going on, each told once.
+    package func drainMembershipChanges() -> [MembershipChange] {
+        state.withLock { state in
+            defer { state.membershipChanges = [] }
+            return state.membershipChanges
+        }
+    }
+
     /// The row of a device, enrolled or removed.
     package func row(of device: DeviceID, tenant: TenantID) -> DeviceRow? {
         state.withLock { $0.entries[InMemoryDeviceKey(tenant, device)]?.device.row }
@@ -186,17 +210,6 @@ extension InMemoryDeviceStorage {
     /// How many devices were ever enrolled.
     package var deviceCount: Int { state.withLock { $0.order.count } }
 
-    /// Moves a device's last contact forward.
-    package func note(contact time: Timestamp, of device: DeviceID, tenant: TenantID) {
-        state.withLock { state in
-            let key = InMemoryDeviceKey(tenant, device)
-            guard let seen = state.entries[key]?.device.lastSeen, seen >= time else {
-                state.entries[key]?.device.lastSeen = time
-                return
-            }
-        }
-    }
-
     /// Stores a push registration, or with `nil` its end, unless a newer one is stored already.
     package func note(
         registration: PushRegistration?,
@@ -213,19 +226,6 @@ extension InMemoryDeviceStorage {
             if let known = entry.registrationTime, known > time { return }
             state.entries[key]?.device.push = registration
             state.entries[key]?.registrationTime = time
-        }
-    }
-
-    /// Stores what a device said of itself, unless something received later is stored already.
-    package func note(information: DeviceInformation, of device: DeviceID, tenant: TenantID) {
-        state.withLock { state in
-            let key = InMemoryDeviceKey(tenant, device)
-            if let known = state.entries[key]?.information[information.kind],
-                known.receivedAt > information.receivedAt
-            {
-                return
-            }
-            state.entries[key]?.information[information.kind] = information
         }
     }
 

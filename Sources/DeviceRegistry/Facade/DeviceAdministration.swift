@@ -7,17 +7,19 @@ internal import Metrics
 /// Every method throws ``DeviceRegistryError``; with code `storage` and the category `unavailable`
 /// once this node is no longer the coordinator.
 public struct DeviceAdministration: Sendable {
-    private let storage: any DeviceStorage
+    let storage: any DeviceStorage
     private let capability: WriteCapability
     private let clock: any TimeSource
     private let random: any RandomSource
-    private let logger: Logger
+    let logger: Logger
 
     /// The most devices one call adds to a group or takes out of it: what one transaction holds
     /// without keeping others waiting.
     public static let maximumDevicesPerCall = 10_000
     /// The most groups a device joins as it enrols.
     public static let maximumGroupsPerEnrolment = 64
+    /// The longest name of who asked for a change: it stands in every entry of history.
+    public static let maximumInitiatorBytes = maximumNameLength
     /// More often, a device does nothing but poll.
     public static let minimumPollingFrequency = Duration.seconds(1)
     /// Less often, a device counts as lost.
@@ -45,16 +47,20 @@ public struct DeviceAdministration: Sendable {
     ///   - pollingFrequency: how often it is to come; `nil` for the standard.
     ///   - key: an idempotency key. Repeated for the enrolment that stands, it only gives the
     ///     device a new credential.
+    ///   - initiator: who asks for it, for the device's history.
     ///   - tenant: the tenant it will belong to.
     /// - Returns: the credential, shown this once.
+    /// - Throws: with code `dynamicGroup` for a group that is defined by a query.
     public func enrol(
         _ device: DeviceID,
         groups: [GroupID] = [],
         pollingFrequency: Duration? = nil,
         key: String? = nil,
+        by initiator: String = "",
         tenant: TenantID = .standard
     ) async throws(DeviceRegistryError) -> EnrolmentReceipt {
         try validate(tenant)
+        try validate(initiator: initiator)
         try validate(device)
         for group in groups { try validate(group) }
         guard groups.count <= Self.maximumGroupsPerEnrolment else {
@@ -77,7 +83,8 @@ public struct DeviceAdministration: Sendable {
             credential: credential.digest,
             groups: unique(groups.filter { $0 != .everyone }),
             pollingFrequency: pollingFrequency,
-            key: key
+            key: key,
+            initiator: initiator
         )
         let receipt = try await commit(.enrol(record), tenant: tenant)
         guard let row = receipt.row else {
@@ -98,19 +105,28 @@ public struct DeviceAdministration: Sendable {
     /// - Parameters:
     ///   - device: the device that is removed.
     ///   - incarnation: only if it still is this enrolment; `nil` for whichever it is.
+    ///   - erasure: whether what it told of itself is deleted with it. A device that was removed before
+    ///     can still be erased.
+    ///   - initiator: who asks for it, for the device's history.
     ///   - tenant: the tenant it belongs to.
-    /// - Throws: with code `unknownDevice` if it is not enrolled.
+    /// - Throws: with code `unknownDevice` if it is not enrolled, or has been erased already.
     @discardableResult
     public func remove(
         _ device: DeviceID,
         incarnation: IncarnationID? = nil,
+        erase erasure: Erasure = .keepHistory,
+        by initiator: String = "",
         tenant: TenantID = .standard
     ) async throws(DeviceRegistryError) -> Revision {
+        try validate(initiator: initiator)
         if let incarnation {
             let known = try await wrapped { try await self.storage.device(device, tenant: tenant) }
             if known?.row.incarnation != incarnation { throw notEnrolled(device) }
         }
-        let receipt = try await commit(.remove(device), tenant: tenant)
+        let receipt = try await commit(
+            .remove(device, erase: erasure, by: initiator),
+            tenant: tenant
+        )
         guard receipt.changed > 0 else { throw notEnrolled(device) }
         Counter(label: "reeve_devices_removed_total").increment()
         logger.debug("device removed", metadata: ["device": "\(device)", "tenant": "\(tenant)"])
@@ -119,6 +135,8 @@ public struct DeviceAdministration: Sendable {
 
     /// Adds devices to a group, which is made if it is new. Members stay as they are; devices that
     /// are not enrolled are counted in the receipt.
+    ///
+    /// - Throws: with code `dynamicGroup` for a group that is defined by a query.
     @discardableResult
     public func join(
         _ group: GroupID,
@@ -133,6 +151,8 @@ public struct DeviceAdministration: Sendable {
     }
 
     /// Takes devices out of a group. They stay bound to what they were asked as members.
+    ///
+    /// - Throws: with code `dynamicGroup` for a group that is defined by a query.
     @discardableResult
     public func leave(
         _ group: GroupID,
@@ -146,15 +166,25 @@ public struct DeviceAdministration: Sendable {
 
     /// Sets how often a device polls by itself; `nil` for the product's default.
     ///
+    /// - Parameters:
+    ///   - frequency: from ``minimumPollingFrequency`` to ``maximumPollingFrequency``.
+    ///   - device: the device that is to come so often.
+    ///   - initiator: who asks for it, for the device's history.
+    ///   - tenant: the tenant it belongs to.
     /// - Throws: with code `unknownDevice` if it is not enrolled.
     @discardableResult
     public func setPollingFrequency(
         _ frequency: Duration?,
         of device: DeviceID,
+        by initiator: String = "",
         tenant: TenantID = .standard
     ) async throws(DeviceRegistryError) -> DeviceRow {
         try validate(frequency)
-        let receipt = try await commit(.setPollingFrequency(device, frequency), tenant: tenant)
+        try validate(initiator: initiator)
+        let receipt = try await commit(
+            .setPollingFrequency(device, frequency, by: initiator),
+            tenant: tenant
+        )
         guard let row = receipt.row else { throw notEnrolled(device) }
         return row
     }
@@ -187,7 +217,7 @@ public struct DeviceAdministration: Sendable {
         return receipt.revision
     }
 
-    private func commit(
+    func commit(
         _ change: DeviceChange,
         tenant: TenantID
     ) async throws(DeviceRegistryError) -> DeviceChangeReceipt {
@@ -201,7 +231,16 @@ public struct DeviceAdministration: Sendable {
         }
     }
 
-    private func validate(_ name: some NameIdentifier) throws(DeviceRegistryError) {
+    private func validate(initiator: String) throws(DeviceRegistryError) {
+        guard initiator.utf8.count <= Self.maximumInitiatorBytes else {
+            throw DeviceRegistryError(
+                .tooLarge,
+                "An initiator's name has at most \(Self.maximumInitiatorBytes) bytes."
+            )
+        }
+    }
+
+    func validate(_ name: some NameIdentifier) throws(DeviceRegistryError) {
         do {
             _ = try type(of: name).init(validating: name.rawValue)
         } catch {
@@ -230,7 +269,7 @@ public struct DeviceAdministration: Sendable {
         }
     }
 
-    private func reserved() -> DeviceRegistryError {
+    func reserved() -> DeviceRegistryError {
         DeviceRegistryError(
             .reservedGroup,
             "The group \(GroupID.everyone) holds every enrolled device and is kept by the library."

@@ -2,7 +2,7 @@ public import ClusterRole
 
 /// Looks devices and groups up: the reader's façade, for managers and workers alike.
 public struct DeviceDirectory: Sendable {
-    private let reader: any DeviceReader
+    let reader: any DeviceReader
 
     public init(reader: any DeviceReader) { self.reader = reader }
 

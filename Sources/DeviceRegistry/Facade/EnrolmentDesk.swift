@@ -111,10 +111,20 @@ public struct SharedSecretPolicy: EnrolmentPolicy, CustomStringConvertible {
 public struct EnrolmentDesk: EnrolmentService {
     private let administration: DeviceAdministration
     private let policy: any EnrolmentPolicy
+    private let initiator: String
 
-    public init(administration: DeviceAdministration, policy: any EnrolmentPolicy) {
+    /// - Parameters:
+    ///   - administration: what enrols.
+    ///   - policy: asked about each request.
+    ///   - initiator: who the devices' histories name for enrolments and removals through this desk.
+    public init(
+        administration: DeviceAdministration,
+        policy: any EnrolmentPolicy,
+        initiator: String = ""
+    ) {
         self.administration = administration
         self.policy = policy
+        self.initiator = initiator
     }
 
     public func enrol(_ request: EnrolmentRequest) async throws -> EnrolmentReceipt {
@@ -127,6 +137,7 @@ public struct EnrolmentDesk: EnrolmentService {
                 groups: groups,
                 pollingFrequency: frequency,
                 key: request.idempotencyKey,
+                by: initiator,
                 tenant: request.tenant
             )
         }
@@ -136,6 +147,7 @@ public struct EnrolmentDesk: EnrolmentService {
         try await administration.remove(
             device.device,
             incarnation: device.incarnation,
+            by: initiator,
             tenant: device.tenant
         )
     }

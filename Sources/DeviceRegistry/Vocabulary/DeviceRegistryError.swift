@@ -15,6 +15,11 @@ public struct DeviceRegistryError: CodedError {
         public static let enrolmentRefused = Code(rawValue: "devices.enrolment-refused")
         /// The group is kept by the library (``GroupID/everyone``).
         public static let reservedGroup = Code(rawValue: "devices.reserved-group")
+        /// The group is defined by a query, so that its members cannot be named by hand; or it may not
+        /// be, as the message says.
+        public static let dynamicGroup = Code(rawValue: "devices.dynamic-group")
+        /// A query cannot be read, or not be used here; the message says where or why.
+        public static let invalidQuery = Code(rawValue: "devices.invalid-query")
         public static let tooLarge = Code(rawValue: "devices.too-large")
         public static let invalidInformation = Code(rawValue: "devices.invalid-information")
         /// A name, list or duration in the request is not allowed; the message says which.
@@ -53,7 +58,7 @@ public struct DeviceRegistryError: CodedError {
         case .unknownDevice, .unknownGroup: .notFound
         case .invalidCredential: .unauthenticated
         case .enrolmentRefused: .forbidden
-        case .reservedGroup: .conflict
+        case .reservedGroup, .dynamicGroup: .conflict
         case .tooLarge: .tooLarge
         case .cannotDecide: .unavailable
         case .damagedSecret: .internalFailure

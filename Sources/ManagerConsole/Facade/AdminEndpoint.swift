@@ -34,7 +34,10 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
     ) throws {
         var table = RouteTable(authenticator: authenticator, limits: limits)
         try DeviceRoutes(services: services.devices, time: services.time).add(to: &table)
-        try OperationRoutes(services: services.operations).add(to: &table)
+        try DeviceFactRoutes(services: services.devices).add(to: &table)
+        try OperationRoutes(services: services.operations, time: services.time).add(to: &table)
+        try OperationCommandRoutes(operations: services.operations, devices: services.devices)
+            .add(to: &table)
         let operations = services.operations
         try TaskRoutes(
             tasks: operations.tasks,

@@ -35,15 +35,23 @@ public struct AdminServices: Sendable {
         public var enqueuer: OperationEnqueuer
         public var activities: ActivityBrowser
         public var tasks: any PeriodicTaskStorage
+        /// Says why an execution stands where it stands; `nil` leaves that route out.
+        public var explainer: ExecutionExplainer?
+        /// Where the zones of maintenance windows are looked up.
+        public var zones: any TimeZoneSource
 
         public init(
             enqueuer: OperationEnqueuer,
             activities: ActivityBrowser,
-            tasks: any PeriodicTaskStorage
+            tasks: any PeriodicTaskStorage,
+            explainer: ExecutionExplainer? = nil,
+            zones: any TimeZoneSource = SystemTimeZones()
         ) {
             self.enqueuer = enqueuer
             self.activities = activities
             self.tasks = tasks
+            self.explainer = explainer
+            self.zones = zones
         }
     }
 
@@ -114,12 +122,18 @@ extension AdminServices {
         let newest = try await cluster.revisions.current()
         let groups = try await devices.directory.groups(tenant: tenant)
         let members = try await cluster.members.all()
+        let liveness = try await devices.directory.livenessCounts(tenant: tenant)
         return AdminMessages.StatusAnswer(
             node: cluster.node.rawValue,
             role: cluster.role.rawValue,
             epoch: cluster.capability.isRevoked ? nil : cluster.capability.epoch.rawValue,
             revision: newest.description,
             devices: groups.first { $0.group == .everyone }?.members ?? 0,
+            liveness: AdminMessages.LivenessView(
+                active: liveness.active,
+                unreachable: liveness.unreachable,
+                inactive: liveness.inactive
+            ),
             wakes: try await cluster.wakes?.counters(),
             nodes: members.map { AdminMessages.NodeStatus($0, newest: newest) }
         )

@@ -41,12 +41,24 @@ struct DeviceRoutes: Sendable {
     }
 
     @Sendable private func list(_ request: HandlerRequest) async throws -> HandlerResponse {
-        let page = try await services.directory.devices(
-            in: request.queryName("group", as: GroupID.self),
-            after: request.queryName("after", as: DeviceID.self),
-            limit: request.pageLimit(upTo: maximumPageSize),
-            tenant: request.tenant
-        )
+        let after = try request.queryName("after", as: DeviceID.self)
+        let limit = try request.pageLimit(upTo: maximumPageSize)
+        let page: DevicePage
+        if let query = try request.deviceQuery() {
+            page = try await services.directory.devices(
+                matching: query,
+                after: after,
+                limit: limit,
+                tenant: request.tenant
+            )
+        } else {
+            page = try await services.directory.devices(
+                in: request.queryName("group", as: GroupID.self),
+                after: after,
+                limit: limit,
+                tenant: request.tenant
+            )
+        }
         return try .fresh(
             AdminMessages.DeviceList(
                 devices: page.devices.map { view($0) },
@@ -68,7 +80,12 @@ struct DeviceRoutes: Sendable {
 
     @Sendable private func remove(_ request: HandlerRequest) async throws -> HandlerResponse {
         let id = try request.parameters.require("device", as: DeviceID.self)
-        try await services.administration.remove(id, tenant: request.tenant)
+        try await services.administration.remove(
+            id,
+            erase: request.erasure(),
+            by: request.requireIdentity().name,
+            tenant: request.tenant
+        )
         return .empty()
     }
 
@@ -77,6 +94,7 @@ struct DeviceRoutes: Sendable {
         try await services.administration.setPollingFrequency(
             frequency(of: request),
             of: id,
+            by: request.requireIdentity().name,
             tenant: request.tenant
         )
         return .empty()
@@ -107,15 +125,7 @@ struct DeviceRoutes: Sendable {
         let groups = try await services.directory.groups(tenant: request.tenant)
         return try .fresh(
             AdminMessages.GroupList(
-                groups: groups.map {
-                    .init(
-                        group: $0.group.rawValue,
-                        members: $0.members,
-                        pollingFrequency: $0.pollingFrequency.map {
-                            Double($0.milliseconds) / 1_000
-                        }
-                    )
-                }
+                groups: groups.map { AdminMessages.GroupView($0) }
             )
         )
     }

@@ -8,6 +8,7 @@ internal import OperationQueue
 /// `/operations` and `/activities`.
 struct OperationRoutes: Sendable {
     let services: AdminServices.Operations
+    let time: any TimeSource
 
     func add(to table: inout RouteTable) throws {
         let read = RouteAccess.permission(.read)
@@ -50,6 +51,7 @@ struct OperationRoutes: Sendable {
         let identity = try request.requireIdentity()
         let body = try await request.decode(AdminMessages.OperationRequest.self)
         var wished = try body.request()
+        try body.addTerms(to: &wished, at: time.now(), zones: services.zones)
         wished.idempotencyKey = key
         wished.initiator = identity.name
         let receipt = try await services.enqueuer.enqueue(wished, tenant: identity.tenant)

@@ -126,6 +126,7 @@ extension AdminMessages {
         package var epoch: Int64?
         package var revision: String
         package var devices: Int
+        package var liveness: LivenessView?
         package var wakes: WakeCounters?
         package var nodes: [NodeStatus]
 
@@ -135,6 +136,7 @@ extension AdminMessages {
             epoch: Int64? = nil,
             revision: String,
             devices: Int,
+            liveness: LivenessView? = nil,
             wakes: WakeCounters? = nil,
             nodes: [NodeStatus]
         ) {
@@ -143,6 +145,7 @@ extension AdminMessages {
             self.epoch = epoch
             self.revision = revision
             self.devices = devices
+            self.liveness = liveness
             self.wakes = wakes
             self.nodes = nodes
         }

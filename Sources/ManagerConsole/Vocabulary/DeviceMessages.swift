@@ -85,12 +85,24 @@ extension AdminMessages {
     package struct GroupView: Codable, Hashable, Sendable {
         package var group: String
         package var members: Int
+        /// What defines its members; absent for a group that is kept by list.
+        package var query: String?
+        /// With a query: whether every device has been compared with it.
+        package var isSettled: Bool?
         /// Seconds; absent where the group has no frequency.
         package var pollingFrequency: Double?
 
-        package init(group: String, members: Int, pollingFrequency: Double? = nil) {
+        package init(
+            group: String,
+            members: Int,
+            query: String? = nil,
+            isSettled: Bool? = nil,
+            pollingFrequency: Double? = nil
+        ) {
             self.group = group
             self.members = members
+            self.query = query
+            self.isSettled = isSettled
             self.pollingFrequency = pollingFrequency
         }
     }

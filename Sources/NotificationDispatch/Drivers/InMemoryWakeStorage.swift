@@ -128,7 +128,7 @@ public final class InMemoryWakeStorage: WakeStorage {
             return Page(devices: [], cursor: expansion.cursor, isLast: true)
         }
         let present = intervals.filter { interval in
-            guard interval.contains(expansion.number),
+            guard expansion.covers(interval),
                 let row = devices.row(of: interval.device, tenant: expansion.tenant)
             else { return false }
             return row.state == .enrolled && row.incarnation == interval.incarnation

@@ -10,6 +10,8 @@ public enum ExecutionEvent: Hashable, Sendable {
     case confirm
     case complete
     case fail
+    /// It failed or timed out and is offered again at `until`.
+    case retry(until: Timestamp)
     /// The device ended it on request.
     case acknowledgeCancel
     /// The server closes it.
@@ -50,6 +52,7 @@ extension ExecutionState {
             }
         case .complete: .move(.completed)
         case .fail: .move(.failed)
+        case .retry: self == .cancelRequested ? .refuse : .move(.pending)
         case .acknowledgeCancel: self == .cancelRequested ? .move(.cancelled) : .refuse
         case .requestCancel: answerCancelRequest()
         case .timeOut: self == .cancelRequested ? .move(.cancelled) : .move(.timedOut)
@@ -80,7 +83,7 @@ extension ExecutionState {
             (.requestCancel, _), (.timeOut, _), (.expire, _), (.supersede, _):
             .unchanged
         case (.claim, _), (.progress, _), (.deferred, _), (.awaitConfirmation, _), (.confirm, _),
-            (.complete, _), (.fail, _), (.acknowledgeCancel, _):
+            (.complete, _), (.fail, _), (.retry, _), (.acknowledgeCancel, _):
             .late
         }
     }

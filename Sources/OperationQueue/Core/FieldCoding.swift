@@ -44,6 +44,7 @@ extension ByteWriter {
         write(optional: operation.expiresAt) { $0.write($1) }
         write(operation.deliveryLease)
         write(operation.createdAt)
+        write(operation.terms.encoded)
     }
 
     package mutating func write(_ execution: Execution) {
@@ -55,6 +56,10 @@ extension ByteWriter {
         write(optional: execution.attempt) { $0.write($1) }
         write(optional: execution.until) { $0.write($1) }
         write(Int64(execution.redeliveries))
+        write(Int64(execution.retries))
+        write(Int64(execution.deferrals))
+        write(optional: execution.startedAt) { $0.write($1) }
+        write(optional: execution.confirmedAt) { $0.write($1) }
         write(execution.updatedAt)
         write(execution.detail)
         write(optional: execution.lateAnswer) { $0.write($1) }
@@ -70,6 +75,13 @@ extension ByteWriter {
         write(revision.history)
         write(revision.number)
     }
+}
+
+/// The versions of the form of replica rows that are still read.
+package enum RowFormat: UInt8 {
+    /// Without terms, gates and retries.
+    case first = 1
+    case second = 2
 }
 
 extension ByteReader {
@@ -144,7 +156,9 @@ extension ByteReader {
         )
     }
 
-    package mutating func readOperation() throws(ClusterRoleError) -> DeviceOperation {
+    package mutating func readOperation(_ format: RowFormat) throws(ClusterRoleError)
+        -> DeviceOperation
+    {
         let id: OperationID = try readIdentifier()
         let activity: ActivityID = try readIdentifier()
         let number = try readNumber()
@@ -165,11 +179,12 @@ extension ByteReader {
                 try reader.readTimestamp()
             },
             deliveryLease: try readDuration(),
-            createdAt: try readTimestamp()
+            createdAt: try readTimestamp(),
+            terms: format == .first ? .standard : try OperationTerms(encoded: try readBytes())
         )
     }
 
-    package mutating func readExecution() throws(ClusterRoleError) -> Execution {
+    package mutating func readExecution(_ format: RowFormat) throws(ClusterRoleError) -> Execution {
         Execution(
             id: ExecutionID(
                 operation: try readIdentifier(),
@@ -185,6 +200,18 @@ extension ByteReader {
                 try reader.readTimestamp()
             },
             redeliveries: try readInt32(),
+            retries: format == .first ? 0 : try readInt32(),
+            deferrals: format == .first ? 0 : try readInt32(),
+            startedAt: format == .first
+                ? nil
+                : try readOptional { reader throws(ClusterRoleError) in
+                    try reader.readTimestamp()
+                },
+            confirmedAt: format == .first
+                ? nil
+                : try readOptional { reader throws(ClusterRoleError) in
+                    try reader.readTimestamp()
+                },
             updatedAt: try readTimestamp(),
             detail: try readBytes(),
             lateAnswer: try readOptional { reader throws(ClusterRoleError) in

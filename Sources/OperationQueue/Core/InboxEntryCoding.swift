@@ -15,7 +15,8 @@ extension InboxEntry {
         case progress = 4
         case result = 5
         case information = 6
-        case resultChunk = 7
+        case superseded = 7
+        case resultChunk = 8
     }
 
     package func encoded() -> [UInt8] {
@@ -52,6 +53,7 @@ extension InboxEntry {
         case .information(let kind, let body):
             writer.write(kind)
             writer.write(body)
+        case .superseded(let operation): writer.write(operation)
         case .resultChunk(let operation, let chunk):
             writer.write(operation)
             writer.write(chunk.upload)
@@ -89,6 +91,7 @@ extension InboxEntry {
         case .progress: .progress
         case .result: .result
         case .information: .information
+        case .superseded: .superseded
         case .resultChunk: .resultChunk
         }
     }
@@ -139,6 +142,7 @@ extension InboxEntry {
                 try InformationKind(validating: reader.readString()),
                 body: try reader.readBytes()
             )
+        case .superseded: return .superseded(try reader.readIdentifier())
         case .resultChunk:
             return .resultChunk(
                 try reader.readIdentifier(),
@@ -181,6 +185,9 @@ extension ResultOutcome {
         case .awaitingConfirmation: writer.write(4 as UInt8)
         case .confirmed: writer.write(5 as UInt8)
         case .cancelled: writer.write(6 as UInt8)
+        case .failedBecause(let code):
+            writer.write(7 as UInt8)
+            writer.write(code)
         }
     }
 
@@ -192,6 +199,7 @@ extension ResultOutcome {
         case 4: self = .awaitingConfirmation
         case 5: self = .confirmed
         case 6: self = .cancelled
+        case 7: self = .failedBecause(try reader.readString())
         default: throw reader.refused("outcome")
         }
     }

@@ -1,9 +1,9 @@
 package import ClusterRole
 internal import DeviceRegistry
 
-/// The binary form of one replica row, version 1: `version, kind, fields of the kind`.
+/// The binary form of one replica row, version 2: `version, kind, fields of the kind`.
 extension ReplicaRow {
-    private static let formatVersion: UInt8 = 1
+    private static let formatVersion = RowFormat.second
 
     /// What follows; the raw values are part of the format.
     private enum Kind: UInt8 {
@@ -19,7 +19,7 @@ extension ReplicaRow {
 
     package func encoded() -> [UInt8] {
         var writer = ByteWriter(capacity: 128)
-        writer.write(Self.formatVersion)
+        writer.write(Self.formatVersion.rawValue)
         write(into: &writer)
         return writer.bytes
     }
@@ -30,8 +30,8 @@ extension ReplicaRow {
     ///   cut data.
     package init(decoding bytes: [UInt8]) throws(ClusterRoleError) {
         var reader = ByteReader(bytes)
-        try reader.expectVersion(Self.formatVersion, of: "replica row")
-        self = try Self.read(from: &reader)
+        let format: RowFormat = try reader.readCase(of: "version of a replica row")
+        self = try Self.read(format, from: &reader)
         try reader.expectEnd()
     }
 
@@ -50,6 +50,8 @@ extension ReplicaRow {
             writer.write(activity.operation)
             writer.write(optional: activity.group) { $0.write($1) }
             writer.write(activity.state.rawValue)
+            writer.write(activity.gate.hold.rawValue)
+            writer.write(Int64(activity.gate.ceiling))
         case .target(let tenant, let number, let device, let incarnation):
             writer.write(Kind.target.rawValue)
             writer.write(tenant)
@@ -77,6 +79,7 @@ extension ReplicaRow {
     }
 
     fileprivate static func read(
+        _ format: RowFormat,
         from reader: inout ByteReader
     ) throws(ClusterRoleError) -> ReplicaRow {
         let kind: Kind = try reader.readCase(of: "row kind")
@@ -89,11 +92,17 @@ extension ReplicaRow {
             return .activity(
                 try reader.readName(),
                 ReplicaActivity(
-                    operation: try reader.readOperation(),
+                    operation: try reader.readOperation(format),
                     group: try reader.readOptional { reader throws(ClusterRoleError) in
                         try reader.readName()
                     },
-                    state: try reader.readCase(of: "activity state")
+                    state: try reader.readCase(of: "activity state"),
+                    gate: format == .first
+                        ? OfferGate()
+                        : OfferGate(
+                            hold: try reader.readCase(of: "hold"),
+                            ceiling: try reader.readInt32()
+                        )
                 )
             )
         case .target:
@@ -107,7 +116,7 @@ extension ReplicaRow {
             return .execution(
                 try reader.readName(),
                 number: try reader.readNumber(),
-                try reader.readExecution()
+                try reader.readExecution(format)
             )
         case .activityGone:
             return .activityGone(try reader.readName(), number: try reader.readNumber())
@@ -125,14 +134,14 @@ extension ReplicaRow {
     }
 }
 
-/// The binary form of a replica page, version 1:
+/// The binary form of a replica page, version 2:
 /// `version, content, revision, epoch, cursor of the next page, rows`.
 extension ReplicaPage {
-    private static let formatVersion: UInt8 = 1
+    private static let formatVersion = RowFormat.second
 
     package func encoded() -> [UInt8] {
         var writer = ByteWriter(capacity: 64 + rows.count * 96)
-        writer.write(Self.formatVersion)
+        writer.write(Self.formatVersion.rawValue)
         switch content {
         case .snapshotBegins: writer.write(1 as UInt8)
         case .snapshotContinues: writer.write(2 as UInt8)
@@ -151,7 +160,7 @@ extension ReplicaPage {
     ///   cut data.
     package init(decoding bytes: [UInt8]) throws(ClusterRoleError) {
         var reader = ByteReader(bytes)
-        try reader.expectVersion(Self.formatVersion, of: "replica page")
+        let format: RowFormat = try reader.readCase(of: "version of a replica page")
         let content: Content
         switch try reader.readByte() {
         case 1: content = .snapshotBegins
@@ -165,7 +174,7 @@ extension ReplicaPage {
             ReplicaCursor(token: try reader.readString())
         }
         let rows = try reader.readArray(elementSize: 4) { reader throws(ClusterRoleError) in
-            try ReplicaRow.read(from: &reader)
+            try ReplicaRow.read(format, from: &reader)
         }
         try reader.expectEnd()
         self.init(content: content, rows: rows, revision: revision, next: next, epoch: epoch)

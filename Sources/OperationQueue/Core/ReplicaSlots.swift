@@ -29,7 +29,9 @@ extension ReplicaTables {
         /// The next interval of the device, or of the free list; −1: none.
         var next: Int32
 
-        func contains(_ number: Int64) -> Bool { joined <= number && number < left }
+        func isAddressed(by number: Int64, _ scope: GroupScope) -> Bool {
+            scope.addresses(number, joined: joined, left: left == .max ? nil : left)
+        }
     }
 
     struct ActivitySlot: Sendable {
@@ -42,6 +44,8 @@ extension ReplicaTables {
         var open: [DeviceIndex: Execution] = [:]
         /// Devices whose row is final.
         var done = DenseIndexSet()
+        /// Those of them that have not completed it: few, and what is behind it must know.
+        var unsuccessful = DenseIndexSet()
     }
 
     struct NamedTarget: Sendable {

@@ -19,14 +19,17 @@ struct ReplicaTables: Sendable {
     private var intervals: [Interval] = []
     private var freeInterval: Int32 = -1
     private var groupIndices: [GroupKey: Int32] = [:]
-    /// Live operations of each group, ascending.
+    /// Live operations for the members of each group at their own number, ascending.
     private var groupNumbers: [[Int64]] = []
+    /// Live operations of each group that also reach those who join, ascending.
+    private var standingNumbers: [[Int64]] = []
     /// The polling frequency of each group in milliseconds; −1: none.
     private var groupPolling: [Int64] = []
     private var namedTargets: [DeviceIndex: [NamedTarget]] = [:]
     private var activities: [ActivitySlot] = []
     /// Where the activity of each number stands in `activities`.
     private var places: [Int64: Int] = [:]
+    private var numbersByActivity: [ActivityID: Int64] = [:]
     private var freePlaces: [Int] = []
     private(set) var enrolledCount = 0
 
@@ -98,12 +101,20 @@ struct ReplicaTables: Sendable {
             guard let place = places[number], !activities[place].done.contains(index),
                 let activity = activities[place].activity
             else { return }
-            let item = OpenItem(
+            var item = OpenItem(
                 operation: activity.operation,
                 activityState: activity.state,
+                gate: activity.gate,
                 row: activities[place].open[index]
             )
-            if !item.state.isFinal { items.append(item) }
+            if item.state.isFinal { return }
+            for dependency in activity.operation.terms.after {
+                item.dependencies[dependency.activity] = state(
+                    of: dependency.activity,
+                    on: index
+                )
+            }
+            items.append(item)
         }
         if !namedTargets.isEmpty {
             for target in namedTargets[index] ?? [] where target.incarnation == incarnation {
@@ -116,14 +127,76 @@ struct ReplicaTables: Sendable {
             next = interval.next
             guard interval.incarnation == incarnation else { continue }
             let numbers = groupNumbers[Int(interval.group)]
-            if numbers.isEmpty { continue }
-            var position = numbers.sortedIndex(of: interval.joined)
-            while position < numbers.count && numbers[position] < interval.left {
-                add(numbers[position])
-                position += 1
+            if !numbers.isEmpty {
+                var position = numbers.sortedIndex(of: interval.joined)
+                while position < numbers.count && numbers[position] < interval.left {
+                    add(numbers[position])
+                    position += 1
+                }
+            }
+            for number in standingNumbers[Int(interval.group)]
+            where isBound(index, by: interval, to: number) {
+                add(number)
             }
         }
         return items
+    }
+
+    /// Whether a stay in a group makes a standing operation the device's, or did and left it with
+    /// something to end.
+    private func isBound(_ index: DeviceIndex, by interval: Interval, to number: Int64) -> Bool {
+        guard let place = places[number], let activity = activities[place].activity else {
+            return false
+        }
+        let scope = activity.operation.terms.scope
+        if interval.isAddressed(by: number, scope) { return true }
+        // It has left, and not come back: that stay's interval answers then.
+        return interval.left != .max && activities[place].open[index] != nil
+            && !isMember(index, of: interval.group)
+    }
+
+    private func isMember(_ index: DeviceIndex, of group: Int32) -> Bool {
+        var next = slots[Int(index)].intervals
+        while next >= 0 {
+            let interval = intervals[Int(next)]
+            if interval.group == group && interval.left == .max { return true }
+            next = interval.next
+        }
+        return false
+    }
+
+    /// How an activity that another waits for stands on a device.
+    private func state(of activity: ActivityID, on index: DeviceIndex) -> DependencyState {
+        // A live activity keeps what it waits for alive: what is not here has not come yet.
+        guard let number = numbersByActivity[activity], let place = places[number],
+            let known = activities[place].activity
+        else { return .waits(activity) }
+        let slot = activities[place]
+        if slot.done.contains(index) {
+            return slot.unsuccessful.contains(index) ? .failed(activity) : .met
+        }
+        guard slot.open[index] != nil || isAddressed(index, by: number, slot) else { return .met }
+        return DependencyState(activity, known.state.effective(slot.open[index]?.state))
+    }
+
+    private func isAddressed(_ index: DeviceIndex, by number: Int64, _ slot: ActivitySlot) -> Bool {
+        let incarnation = UInt64(truncatingIfNeeded: slots[Int(index)].incarnation.bits)
+        guard let group = slot.group, let scope = slot.activity?.operation.terms.scope else {
+            return namedTargets[index]?.contains {
+                $0.number == number && $0.incarnation == incarnation
+            } ?? false
+        }
+        var next = slots[Int(index)].intervals
+        while next >= 0 {
+            let interval = intervals[Int(next)]
+            if interval.group == group && interval.incarnation == incarnation
+                && interval.isAddressed(by: number, scope)
+            {
+                return true
+            }
+            next = interval.next
+        }
+        return false
     }
 
     // MARK: Taking rows
@@ -230,6 +303,7 @@ struct ReplicaTables: Sendable {
         let index = Int32(groupNumbers.count)
         groupIndices[key] = index
         groupNumbers.append([])
+        standingNumbers.append([])
         groupPolling.append(-1)
         return index
     }
@@ -304,7 +378,11 @@ struct ReplicaTables: Sendable {
             next = interval.next
             let numbers = groupNumbers[Int(interval.group)]
             let first = numbers.sortedIndex(of: interval.joined)
-            let isReferred = first < numbers.count && numbers[first] < interval.left
+            let isReferred =
+                (first < numbers.count && numbers[first] < interval.left)
+                || standingNumbers[Int(interval.group)].contains {
+                    places[$0].map { activities[$0].open[index] != nil } ?? false
+                }
             if interval.left > revision || isReferred {
                 intervals[Int(place)].next = kept
                 kept = place
@@ -332,7 +410,14 @@ struct ReplicaTables: Sendable {
             places[number] = activities.count
             activities.append(slot)
         }
-        if let group { groupNumbers[Int(group)].insertSorted(number) }
+        numbersByActivity[activity.operation.activity] = number
+        if let group {
+            if activity.operation.terms.scope.isStanding {
+                standingNumbers[Int(group)].insertSorted(number)
+            } else {
+                groupNumbers[Int(group)].insertSorted(number)
+            }
+        }
         for early in earlyTargets.removeValue(forKey: number) ?? [] {
             take(target: early.device, early.incarnation, number: number)
         }
@@ -362,6 +447,7 @@ struct ReplicaTables: Sendable {
         if row.state.isFinal {
             activities[place].open[index] = nil
             activities[place].done.insert(index)
+            if row.state != .completed { activities[place].unsuccessful.insert(index) }
         } else {
             activities[place].open[index] = row
         }
@@ -374,7 +460,11 @@ struct ReplicaTables: Sendable {
         let slot = activities[place]
         activities[place] = ActivitySlot(activity: nil)
         freePlaces.append(place)
-        if let group = slot.group { groupNumbers[Int(group)].removeSorted(number) }
+        if let id = slot.activity?.operation.activity { numbersByActivity[id] = nil }
+        if let group = slot.group {
+            groupNumbers[Int(group)].removeSorted(number)
+            standingNumbers[Int(group)].removeSorted(number)
+        }
         for index in slot.targets {
             namedTargets[index]?.removeAll { $0.number == number }
             if namedTargets[index]?.isEmpty ?? false { namedTargets[index] = nil }

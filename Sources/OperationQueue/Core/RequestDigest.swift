@@ -29,6 +29,11 @@ enum RequestDigest {
         writer.write(optional: request.expiresAfter) { $0.write($1) }
         writer.write(request.deliveryLease)
         writer.write(request.wake == .push)
+        // Nothing for standard terms, so that a request of an earlier build has its old digest.
+        let terms = request.terms
+        var standard = OperationTerms()
+        standard.wake = terms.wake
+        if terms != standard { writer.write(terms.encoded) }
         return fnv1a(writer.bytes)
     }
 

@@ -20,7 +20,9 @@ extension InMemoryOperationState {
         guard let number = number(of: operation), let known = activities[number],
             known.activity.tenant == identity.tenant
         else { return "unknown operation" }
-        guard addresses(known, identity, devices: devices) else { return "not addressed" }
+        guard addresses(known, identity.device, identity.incarnation, devices: devices) else {
+            return "not addressed"
+        }
         let target = InMemoryActivity.Target(
             device: identity.device,
             incarnation: identity.incarnation

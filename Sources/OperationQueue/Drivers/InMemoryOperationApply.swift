@@ -3,7 +3,7 @@ internal import DeviceRegistry
 
 extension InMemoryOperationState {
     struct ApplyOutcome {
-        var keys: [ChangeKey] = []
+        var write: InMemoryWrite
         var contacts: [(InMemoryWakeTable.Key, Int64)] = []
         var mark: SpoolMark?
         var applied = 0
@@ -17,14 +17,14 @@ extension InMemoryOperationState {
         from spool: SpoolMark?,
         history: HistoryID,
         devices: InMemoryDeviceStorage,
+        number: Int64,
         at now: Timestamp
     ) -> ApplyOutcome {
-        var outcome = ApplyOutcome()
+        var outcome = ApplyOutcome(write: InMemoryWrite(number: number, at: now))
         var reached: Int64 = 0
         if let spool, let known = marks[spool.node], known.incarnation == spool.incarnation {
             reached = known.number
         }
-        var logged: Set<ChangeKey> = []
         for numbered in entries {
             if spool != nil && numbered.number <= reached {
                 outcome.skipped += 1
@@ -33,7 +33,7 @@ extension InMemoryOperationState {
             let entry = numbered.entry
             let reason =
                 rejection(of: entry, devices: devices)
-                ?? apply(entry, history: history, devices: devices, to: &outcome, at: now)
+                ?? apply(entry, history: history, devices: devices, to: &outcome)
             if let reason {
                 outcome.rejected += 1
                 reject(entry, of: spool, number: numbered.number, reason: reason)
@@ -41,11 +41,10 @@ extension InMemoryOperationState {
                 outcome.applied += 1
             }
         }
-        outcome.keys = outcome.keys.filter { logged.insert($0).inserted }
         guard let spool else { return outcome }
         if spool.number > reached || marks[spool.node]?.incarnation != spool.incarnation {
             marks[spool.node] = spool
-            outcome.keys.append(.spoolMark(node: spool.node))
+            outcome.write.log(.spoolMark(node: spool.node))
         }
         outcome.mark = marks[spool.node]
         return outcome
@@ -80,8 +79,7 @@ extension InMemoryOperationState {
         _ entry: InboxEntry,
         history: HistoryID,
         devices: InMemoryDeviceStorage,
-        to outcome: inout ApplyOutcome,
-        at now: Timestamp
+        to outcome: inout ApplyOutcome
     ) -> String? {
         let device = entry.identity.device
         let tenant = entry.identity.tenant
@@ -107,11 +105,22 @@ extension InMemoryOperationState {
                 body: body,
                 receivedAt: entry.receivedAt
             )
-            devices.note(information: information, of: device, tenant: tenant)
+            let keys = devices.note(
+                information: information,
+                of: device,
+                tenant: tenant,
+                number: outcome.write.number
+            )
+            for key in keys { outcome.write.log(key) }
+            membershipsChanged(
+                devices.drainMembershipChanges(),
+                devices: devices,
+                in: &outcome.write
+            )
             return nil
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
-            .result(let operation, _, _, _):
-            return change(operation, by: entry, devices: devices, to: &outcome, at: now)
+            .result(let operation, _, _, _), .superseded(let operation):
+            return change(operation, by: entry, devices: devices, to: &outcome)
         case .resultChunk(let operation, let chunk):
             return take(chunk, of: operation, by: entry, devices: devices)
         }
@@ -121,50 +130,25 @@ extension InMemoryOperationState {
         _ operation: OperationID,
         by entry: InboxEntry,
         devices: InMemoryDeviceStorage,
-        to outcome: inout ApplyOutcome,
-        at now: Timestamp
+        to outcome: inout ApplyOutcome
     ) -> String? {
         let identity = entry.identity
         guard let number = number(of: operation), let known = activities[number],
             known.activity.tenant == identity.tenant
         else { return "unknown operation" }
-        guard addresses(known, identity, devices: devices) else { return "not addressed" }
+        let row = known.rows[identity.device]
+        guard
+            row?.id.incarnation == identity.incarnation
+                || addresses(known, identity.device, identity.incarnation, devices: devices)
+        else { return "not addressed" }
         let change = ExecutionRules.apply(
             entry,
-            to: known.rows[identity.device],
+            to: row,
+            of: known.activity.operation,
             in: known.activity.state
         )
         if let reason = change.rejection { return reason }
-        guard change.changedRow, let after = change.after else { return nil }
-        let key = ChangeKey.execution(
-            tenant: identity.tenant,
-            number: number,
-            device: identity.device.rawValue
-        )
-        outcome.keys.append(key)
-        if change.before == nil { activities[number]?.rowOrder.append(identity.device) }
-        activities[number]?.rows[identity.device] = after
-        activities[number]?.activity.recount(from: change.before?.state, to: after.state, at: now)
-        if change.wasLate { activities[number]?.activity.answeredLate += 1 }
-        let activity = activities[number]?.activity ?? known.activity
-        if activity.state != known.activity.state || activity.isLive != known.activity.isLive {
-            outcome.keys.append(.activity(tenant: identity.tenant, number: number))
-        }
-        if known.activity.isLive && !activity.isLive { forgetLive(number) }
+        store(change, of: number, devices: devices, in: &outcome.write)
         return nil
-    }
-
-    func addresses(
-        _ entry: InMemoryActivity,
-        _ identity: DeviceIdentity,
-        devices: InMemoryDeviceStorage
-    ) -> Bool {
-        guard let group = entry.activity.group else {
-            return entry.isTarget(identity.device, identity.incarnation)
-        }
-        return devices.memberships(of: identity.device, tenant: identity.tenant).contains {
-            $0.group == group && $0.incarnation == identity.incarnation
-                && $0.contains(entry.number)
-        }
     }
 }

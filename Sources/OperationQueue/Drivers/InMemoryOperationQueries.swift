@@ -62,7 +62,7 @@ extension InMemoryOperationStorage {
             )
             guard let last = page.last else { break }
             position = last.device
-            for membership in page where membership.contains(entry.number) {
+            for membership in page where entry.asks(membership) {
                 guard result.count < limit else { break }
                 result.append(
                     entry.execution(
@@ -77,9 +77,20 @@ extension InMemoryOperationStorage {
 }
 
 extension InMemoryActivity {
+    /// Whether a stay in its group makes an execution of a device appear: it is addressed, or it was and
+    /// something has happened on it.
+    fileprivate func asks(_ membership: Membership) -> Bool {
+        let scope = activity.operation.terms.scope
+        if scope.addresses(number, joined: membership.joined, left: membership.left) { return true }
+        guard scope.isStanding, let row = rows[membership.device],
+            row.id.incarnation == membership.incarnation
+        else { return false }
+        return true
+    }
+
     /// The row of a device that is addressed, or what the activity says of it.
-    fileprivate func execution(of device: DeviceID, incarnation: IncarnationID) -> Execution {
-        if var row = rows[device] {
+    func execution(of device: DeviceID, incarnation: IncarnationID) -> Execution {
+        if var row = rows[device], row.id.incarnation == incarnation {
             row.state = activity.state.effective(row.state)
             return row
         }

@@ -68,6 +68,10 @@ struct InMemoryOperationState: Sendable {
     var live: [Int64] = []
     var marks: [NodeID: SpoolMark] = [:]
     var rejections: [RejectedEntry] = []
+    /// When something is due by itself.
+    var timers: [InMemoryTimer.Key: Timestamp] = [:]
+    /// Open activities that wait for each, ascending.
+    var dependents: [ActivityID: [Int64]] = [:]
     private var byActivity: [ActivityKey: Int64] = [:]
     private var byOperation: [OperationID: Int64] = [:]
     private var byRequest: [RequestKey: Int64] = [:]
@@ -83,12 +87,13 @@ struct InMemoryOperationState: Sendable {
     mutating func enqueue(
         _ plan: EnqueuePlan,
         tenant: TenantID,
-        number: Int64,
-        devices: InMemoryDeviceStorage
+        devices: InMemoryDeviceStorage,
+        in write: inout InMemoryWrite
     ) throws(OperationQueueError) -> EnqueueOutcome {
         if let repeated = try repeated(plan, tenant: tenant) { return repeated }
         var operation = plan.operation
-        operation.number = number
+        operation.number = write.number
+        operation.terms.after = try resolve(plan.operation, tenant: tenant)
         var entry = InMemoryActivity(
             activity: Activity(
                 tenant: tenant,
@@ -107,7 +112,7 @@ struct InMemoryOperationState: Sendable {
                     "There is no group \(group). Add a device to it first."
                 )
             }
-            entry.activity.addressed = members
+            entry.activity.addressed = operation.terms.scope == .joinersOnly ? 0 : members
         case .devices(let named):
             resolve(named, of: tenant, devices: devices, into: &entry)
             guard !entry.targets.isEmpty else {
@@ -117,7 +122,14 @@ struct InMemoryOperationState: Sendable {
                 )
             }
         }
-        insert(&entry, key: plan.idempotencyKey)
+        entry.activity.open(at: write.now)
+        insert(&entry, key: plan.idempotencyKey, in: &write)
+        if let due = plan.wakeAt, entry.activity.state == .open,
+            entry.activity.gate == OfferGate()
+        {
+            wake(entry, 0..<RolloutPlan.everyone, due: due, in: &write)
+        }
+        if entry.activity.replacesOlder(at: write.now) { try closeOlder(than: entry, in: &write) }
         return EnqueueOutcome(entry: entry, wasRepeated: false)
     }
 
@@ -157,10 +169,49 @@ struct InMemoryOperationState: Sendable {
         entry.activity.addressed = entry.targets.count
     }
 
-    private mutating func insert(_ entry: inout InMemoryActivity, key: String?) {
+    /// What an operation must wait for, without what is done on every device.
+    private func resolve(
+        _ operation: DeviceOperation,
+        tenant: TenantID
+    ) throws(OperationQueueError) -> [OperationDependency] {
+        var open: [OperationDependency] = []
+        for dependency in operation.terms.after {
+            let known = number(of: dependency.activity, tenant: tenant)
+                .flatMap { activities[$0]?.activity }
+            if try DependencyRules.mustWait(operation, for: dependency, known) {
+                open.append(dependency)
+            }
+        }
+        return open
+    }
+
+    /// Closes older activities that this one is done in place of, for the same devices.
+    private mutating func closeOlder(
+        than entry: InMemoryActivity,
+        in write: inout InMemoryWrite
+    ) throws(OperationQueueError) {
+        for number in live where number < entry.number {
+            guard let older = activities[number], older.activity.state == .open,
+                older.activity.tenant == entry.activity.tenant,
+                older.activity.operation.terms.control == entry.activity.operation.terms.control,
+                older.activity.group == entry.activity.group,
+                older.activity.operation.terms.scope == entry.activity.operation.terms.scope,
+                older.targets == entry.targets
+            else { continue }
+            var activity = older.activity
+            _ = try activity.on(.close(.superseded), at: write.now)
+            store(activity, before: older.activity, in: &write)
+        }
+    }
+
+    private mutating func insert(
+        _ entry: inout InMemoryActivity,
+        key: String?,
+        in write: inout InMemoryWrite
+    ) {
         let tenant = entry.activity.tenant
         let number = entry.number
-        if entry.activity.addressed == 0 {
+        if entry.activity.addressed == 0, !entry.activity.operation.terms.scope.isStanding {
             // Nobody to wait for.
             entry.activity.state = .finished
             entry.activity.closedAt = entry.activity.operation.createdAt
@@ -170,6 +221,7 @@ struct InMemoryOperationState: Sendable {
         byOperation[entry.activity.operation.id] = number
         if let key { byRequest[RequestKey(tenant: tenant, key: key)] = number }
         activities[number] = entry
+        write.log(.activity(tenant: tenant, number: number))
         guard entry.activity.isLive else { return }
         live.append(number)
         if let group = entry.activity.group {
@@ -179,28 +231,33 @@ struct InMemoryOperationState: Sendable {
             let device = InMemoryWakeTable.Key(tenant: tenant, device: target.device)
             liveByDevice[device, default: []].append(number)
         }
+        for dependency in entry.activity.operation.terms.after {
+            dependents[dependency.activity, default: []].append(number)
+            guard let other = self.number(of: dependency.activity, tenant: tenant) else { continue }
+            activities[other]?.activity.dependents += 1
+        }
     }
 
-    mutating func close(
+    mutating func change(
         _ id: ActivityID,
-        as closed: ActivityState,
+        _ change: ActivityChange,
         tenant: TenantID,
-        at now: Timestamp
-    ) throws(OperationQueueError) -> (activity: Activity, changed: Bool) {
-        guard let number = number(of: id, tenant: tenant),
-            var activity = activities[number]?.activity
-        else {
+        in write: inout InMemoryWrite
+    ) throws(OperationQueueError) -> Activity {
+        guard let number = number(of: id, tenant: tenant), let entry = activities[number] else {
             throw OperationQueueError(
                 .unknownActivity,
                 "There is no activity \(id) in this tenant. Use an id that enqueue returned."
             )
         }
-        guard activity.state == .open else { return (activity, false) }
-        activity.state = closed
-        activity.closedAt = now
-        activities[number]?.activity = activity
-        if !activity.isLive { forgetLive(number) }
-        return (activity, true)
+        var activity = entry.activity
+        let directives = try activity.on(change, at: write.now)
+        store(activity, before: entry.activity, in: &write)
+        for case .wake(let ranks) in directives {
+            guard let entry = activities[number] else { continue }
+            wake(entry, ranks, due: write.now, in: &write)
+        }
+        return activity
     }
 
     /// Takes an activity out of what replicas and open work are made from.
@@ -225,16 +282,41 @@ struct InMemoryOperationState: Sendable {
         liveByGroup[GroupKey(tenant: tenant, group: group)]?.contains(where: matches) ?? false
     }
 
+    /// Whether a stay in a group binds a device to a live activity: it addresses it, or it left with
+    /// something of it open.
+    func isBound(_ membership: Membership, to number: Int64) -> Bool {
+        guard let entry = activities[number] else { return false }
+        let scope = entry.activity.operation.terms.scope
+        if scope.addresses(number, joined: membership.joined, left: membership.left) { return true }
+        guard scope.isStanding, let row = entry.rows[membership.device] else { return false }
+        return !row.state.isFinal && row.id.incarnation == membership.incarnation
+    }
+
+    /// Live activities of a group, ascending.
+    func liveNumbers(of group: GroupID, tenant: TenantID) -> [Int64] {
+        liveByGroup[GroupKey(tenant: tenant, group: group)] ?? []
+    }
+
     func openItems(of row: DeviceRow, memberships: [Membership]) -> [OpenItem] {
         var items: [OpenItem] = []
+        var seen: Set<Int64> = []
         func add(_ number: Int64) {
-            guard let entry = activities[number] else { return }
-            let item = OpenItem(
+            guard seen.insert(number).inserted, let entry = activities[number] else { return }
+            var item = OpenItem(
                 operation: entry.activity.operation,
                 activityState: entry.activity.state,
-                row: entry.rows[row.id]
+                gate: entry.activity.gate,
+                row: entry.rows[row.id].flatMap { $0.id.incarnation == row.incarnation ? $0 : nil }
             )
-            if !item.state.isFinal { items.append(item) }
+            if item.state.isFinal { return }
+            for dependency in item.operation.terms.after {
+                item.dependencies[dependency.activity] = state(
+                    of: dependency.activity,
+                    on: row,
+                    memberships
+                )
+            }
+            items.append(item)
         }
         let named = liveByDevice[InMemoryWakeTable.Key(tenant: row.tenant, device: row.id)] ?? []
         for number in named
@@ -242,14 +324,31 @@ struct InMemoryOperationState: Sendable {
             add(number)
         }
         for membership in memberships where membership.incarnation == row.incarnation {
-            let key = GroupKey(tenant: row.tenant, group: membership.group)
-            let numbers = liveByGroup[key] ?? []
-            for number in numbers[numbers.sortedIndex(of: membership.joined)...] {
-                guard membership.contains(number) else { break }
-                add(number)
-            }
+            let numbers = liveNumbers(of: membership.group, tenant: row.tenant)
+            for number in numbers where isBound(membership, to: number) { add(number) }
         }
         return items
+    }
+
+    /// How an activity that another waits for stands on a device.
+    private func state(
+        of activity: ActivityID,
+        on row: DeviceRow,
+        _ memberships: [Membership]
+    ) -> DependencyState {
+        guard let number = number(of: activity, tenant: row.tenant), let entry = activities[number]
+        else { return .met }
+        let known = entry.rows[row.id].flatMap { $0.id.incarnation == row.incarnation ? $0 : nil }
+        let scope = entry.activity.operation.terms.scope
+        let isAddressed =
+            known != nil
+            || entry.isTarget(row.id, row.incarnation)
+            || memberships.contains {
+                $0.group == entry.activity.group && $0.incarnation == row.incarnation
+                    && scope.addresses(number, joined: $0.joined, left: $0.left)
+            }
+        let state = entry.activity.state.effective(known?.state)
+        return DependencyState(activity, isAddressed ? state : nil)
     }
 }
 

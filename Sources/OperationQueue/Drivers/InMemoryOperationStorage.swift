@@ -29,6 +29,9 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource, Wo
         self.devices = devices
         self.wakes = wakes
         ledger.observe { [weak self] in self?.signal($0) }
+        devices.observeMemberships { [weak self] changes, number, now in
+            self?.membershipsChanged(changes, number: number, at: now) ?? []
+        }
     }
 
     public func observeWork(_ observer: @escaping @Sendable (WorkConcern) -> Void) {
@@ -49,6 +52,18 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource, Wo
         )
     }
 
+    /// Does what follows from devices joining and leaving groups, inside their guarded write.
+    private func membershipsChanged(
+        _ changes: [MembershipChange],
+        number: Int64,
+        at now: Timestamp
+    ) -> [ChangeKey] {
+        var write = InMemoryWrite(number: number, at: now)
+        state.withLock { $0.membershipsChanged(changes, devices: devices, in: &write) }
+        request(write)
+        return write.keys
+    }
+
     /// The newest entries that could not be applied, oldest first; at most
     /// ``InMemoryOperationStorage/keptRejections``.
     public var rejections: [RejectedEntry] { state.withLock { $0.rejections } }
@@ -61,15 +76,8 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource, Wo
         tenant: TenantID,
         epoch: Epoch
     ) async throws -> EnqueueReceipt {
-        let (outcome, revision) = try ledger.guarded(epoch: epoch) { number in
-            let outcome = try state.withLock {
-                try $0.enqueue(plan, tenant: tenant, number: number, devices: devices)
-            }
-            if !outcome.wasRepeated, let due = plan.wakeAt {
-                requestWakes(for: plan, entry: outcome.entry, due: due)
-            }
-            let key = ChangeKey.activity(tenant: tenant, number: outcome.entry.number)
-            return (outcome.wasRepeated ? [] : [key], outcome)
+        let (outcome, revision) = try guarded(epoch, at: plan.operation.createdAt) { state, write in
+            try state.enqueue(plan, tenant: tenant, devices: devices, in: &write)
         }
         return EnqueueReceipt(
             activity: outcome.entry.activity.id,
@@ -81,46 +89,39 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource, Wo
         )
     }
 
-    private func requestWakes(
-        for plan: EnqueuePlan,
-        entry: InMemoryActivity,
-        due: Timestamp
-    ) {
-        guard entry.activity.addressed > 0 else { return }
-        let tenant = entry.activity.tenant
-        let expansion = plan.target.group.map {
-            WakeExpansion(tenant: tenant, group: $0, number: entry.number, due: due)
+    /// Runs one guarded write: the state's part under its lock, then the wakes it asks for.
+    func guarded<Result>(
+        _ epoch: Epoch,
+        at now: Timestamp,
+        _ body: (inout InMemoryOperationState, inout InMemoryWrite) throws -> Result
+    ) throws -> (result: Result, revision: Revision) {
+        try ledger.guarded(epoch: epoch) { number in
+            var write = InMemoryWrite(number: number, at: now)
+            let result = try state.withLock { try body(&$0, &write) }
+            request(write)
+            return (write.keys, result)
         }
-        let targets = entry.targets
-        let number = entry.number
+    }
+
+    private func request(_ write: InMemoryWrite) {
+        guard !write.wakes.isEmpty || !write.expansions.isEmpty else { return }
         wakes.withState { state in
-            if let expansion { state.expansions.append(expansion) }
-            for target in targets {
-                let key = InMemoryWakeTable.Key(tenant: tenant, device: target.device)
-                state.request(key, number: number, due: due)
+            state.expansions += write.expansions
+            for wake in write.wakes {
+                state.request(wake.key, number: write.number, due: wake.due)
             }
         }
     }
 
-    public func close(
+    public func change(
         _ activity: ActivityID,
-        as closed: ActivityState,
+        _ change: ActivityChange,
         tenant: TenantID,
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> (activity: Activity, revision: Revision) {
-        guard closed != .open, closed != .finished else {
-            throw OperationQueueError(
-                .invalidRequest,
-                "An activity is closed as cancelled, expired or superseded."
-            )
-        }
-        let (result, revision) = try ledger.guarded(epoch: epoch) { _ in
-            let (activity, changed) = try state.withLock {
-                try $0.close(activity, as: closed, tenant: tenant, at: now)
-            }
-            let key = ChangeKey.activity(tenant: tenant, number: activity.operation.number)
-            return (changed ? [key] : [], activity)
+        let (result, revision) = try guarded(epoch, at: now) { state, write in
+            try state.change(activity, change, tenant: tenant, in: &write)
         }
         return (result, revision)
     }
@@ -132,15 +133,23 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource, Wo
         at now: Timestamp
     ) async throws -> ApplyReceipt {
         let history = ledger.revision.history
-        let (outcome, revision) = try ledger.guarded(epoch: epoch) { _ in
+        let (outcome, revision) = try ledger.guarded(epoch: epoch) { number in
             let outcome = state.withLock {
-                $0.apply(entries, from: spool, history: history, devices: devices, at: now)
+                $0.apply(
+                    entries,
+                    from: spool,
+                    history: history,
+                    devices: devices,
+                    number: number,
+                    at: now
+                )
             }
             let contacts = outcome.contacts
             wakes.withState { state in
                 for (key, number) in contacts { state.contact(key, answeredAt: number) }
             }
-            return (outcome.keys, outcome)
+            request(outcome.write)
+            return (outcome.write.keys, outcome)
         }
         return ApplyReceipt(
             revision: revision,

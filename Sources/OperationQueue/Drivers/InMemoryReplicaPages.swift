@@ -196,8 +196,10 @@ extension InMemoryOperationStorage {
 
     private func isReferred(_ membership: Membership, tenant: TenantID) -> Bool {
         guard membership.left != nil else { return true }
-        return state.withLock {
-            $0.hasLive(in: membership.group, tenant: tenant, where: membership.contains)
+        return state.withLock { state in
+            state.hasLive(in: membership.group, tenant: tenant) {
+                state.isBound(membership, to: $0)
+            }
         }
     }
 
@@ -278,7 +280,8 @@ extension InMemoryActivity {
             ReplicaActivity(
                 operation: activity.operation,
                 group: activity.group,
-                state: activity.state
+                state: activity.state,
+                gate: activity.gate
             )
         )
     }

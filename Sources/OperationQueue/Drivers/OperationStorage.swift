@@ -34,6 +34,15 @@ public protocol ActivityReader: LargeResultReader {
         limit: Int,
         tenant: TenantID
     ) async throws -> [Execution]
+
+    /// One execution: its row, or, if its device is addressed and has none, a virtual row of version 0, in
+    /// the state its activity implies.
+    ///
+    /// - Returns: `nil` if the operation does not address that enrolment of the device.
+    func execution(_ id: ExecutionID, tenant: TenantID) async throws -> Execution?
+
+    /// The wake-up that is under way for a device, if one is.
+    func wakeUp(of device: DeviceID, tenant: TenantID) async throws -> WakeUp?
 }
 
 /// Stores operations and executions: the manager's driver protocol.
@@ -47,14 +56,64 @@ public protocol OperationStorage: PendingWorkReader, ActivityReader, LargeResult
     /// - Throws: ``OperationQueueError`` with `keyConflict`, `unknownGroup`, `noTarget`.
     func enqueue(_ plan: EnqueuePlan, tenant: TenantID, epoch: Epoch) async throws -> EnqueueReceipt
 
-    /// Closes an open activity as a whole, in one row. Closing a closed one changes nothing.
-    func close(
+    /// Changes an activity as a whole by ``Activity/on(_:at:)``, in one row, and obeys its directives in
+    /// the same transaction. A change that is made already changes nothing and takes no revision.
+    ///
+    /// - Throws: ``OperationQueueError`` with `unknownActivity`, `invalidRequest`.
+    func change(
         _ activity: ActivityID,
-        as state: ActivityState,
+        _ change: ActivityChange,
         tenant: TenantID,
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> (activity: Activity, revision: Revision)
+
+    /// Does an administrator's command on one execution.
+    ///
+    /// - Parameters:
+    ///   - execution: which; of the present enrolment of its device.
+    ///   - command: what is to be done.
+    ///   - version: the version it must have (0: no row yet); `nil` for whichever.
+    ///   - tenant: the tenant it belongs to.
+    ///   - epoch: the writer's.
+    ///   - now: the present time.
+    /// - Returns: the execution afterwards.
+    /// - Throws: ``OperationQueueError`` with `unknownExecution`, `versionConflict`, `notPossible`.
+    func command(
+        _ execution: ExecutionID,
+        _ command: ExecutionCommand,
+        ifVersion version: Int32?,
+        tenant: TenantID,
+        epoch: Epoch,
+        at now: Timestamp
+    ) async throws -> (execution: Execution, revision: Revision)
+
+    /// Cancels everything that is open for a device, in one transaction.
+    ///
+    /// - Returns: how many executions were cancelled or are asked to be.
+    func cancelAll(
+        of device: DeviceID,
+        tenant: TenantID,
+        epoch: Epoch,
+        at now: Timestamp
+    ) async throws -> (count: Int, revision: Revision)
+
+    /// Does what is due by itself (``Execution/dueAttention(under:at:)``,
+    /// ``Activity/cancellationDeadline``, first wakes of operations whose time has come): oldest
+    /// first, at most `limit` in one transaction.
+    ///
+    /// - Returns: how many were due; `limit` means that there may be more.
+    func fireTimers(at now: Timestamp, limit: Int, epoch: Epoch) async throws -> Int
+
+    /// Open activities that follow a rollout plan, oldest first, behind `after`.
+    func rollouts(after: Int64?, limit: Int) async throws -> [Activity]
+
+    /// How many devices an activity addresses that have a rank below `ceiling`. It reads all of them.
+    func addressedCount(
+        of activity: ActivityID,
+        below ceiling: Int32,
+        tenant: TenantID
+    ) async throws -> Int
 
     /// Applies accepted entries in order, each by ``ExecutionRules``; entries that cannot be applied
     /// are stored as rejected with their reason.
@@ -75,6 +134,29 @@ public protocol OperationStorage: PendingWorkReader, ActivityReader, LargeResult
 
     /// Open activities whose operation has expired at `now`, oldest first.
     func expired(at now: Timestamp, limit: Int) async throws -> [(tenant: TenantID, id: ActivityID)]
+}
+
+extension OperationStorage {
+    /// Closes an open activity as a whole, in one row. Closing a closed one changes nothing.
+    public func close(
+        _ activity: ActivityID,
+        as state: ActivityState,
+        tenant: TenantID,
+        epoch: Epoch,
+        at now: Timestamp
+    ) async throws -> (activity: Activity, revision: Revision) {
+        try await change(activity, .close(state), tenant: tenant, epoch: epoch, at: now)
+    }
+}
+
+/// What an administrator does to one execution.
+public enum ExecutionCommand: String, Hashable, Sendable, Codable {
+    /// It ends at once, or, if the device has it in hand, by the device's answer.
+    case cancel
+    /// The user's agreement, given by somebody else.
+    case confirm
+    /// Its delivery lease ends now, so that the next poll gets it again.
+    case redeliver
 }
 
 /// Serves replicas: what a manager gives its workers over the link.

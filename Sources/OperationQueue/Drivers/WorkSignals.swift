@@ -66,22 +66,25 @@ extension WorkConcern {
     ///   addresses a group, or where they are not known.
     package init(
         _ keys: some Sequence<ChangeKey>,
-        targets: (TenantID, Int64) -> [ConcernedDevice]?
-    ) {
+        targets: (TenantID, Int64) throws -> [ConcernedDevice]?
+    ) rethrows {
         var concern = WorkConcern.nobody
         for key in keys where concern != .everybody {
-            concern = concern.joined(with: WorkConcern(key, targets: targets))
+            concern = concern.joined(with: try WorkConcern(key, targets: targets))
         }
         self = concern
     }
 
-    private init(_ key: ChangeKey, targets: (TenantID, Int64) -> [ConcernedDevice]?) {
+    private init(
+        _ key: ChangeKey,
+        targets: (TenantID, Int64) throws -> [ConcernedDevice]?
+    ) rethrows {
         switch key {
         case .device(let tenant, let id), .membership(let tenant, _, let id),
             .execution(let tenant, _, let id):
             self = .devices([ConcernedDevice(tenant: tenant, device: DeviceID(rawValue: id))])
         case .activity(let tenant, let number):
-            self = targets(tenant, number).map { .devices($0) } ?? .everybody
+            self = try targets(tenant, number).map { .devices($0) } ?? .everybody
         case .channel, .spoolMark, .member, .group:
             self = .nobody
         }

@@ -7,7 +7,7 @@ public struct LargeResultHead: Hashable, Sendable {
     public var execution: ExecutionID
     /// The handing-out it answers, if the device kept it.
     public var attempt: AttemptID?
-    /// ``ResultOutcome/completed`` or ``ResultOutcome/failed``.
+    /// Completed or failed, with an error code or without.
     public var outcome: ResultOutcome
     /// How many bytes follow, if the device says it.
     public var declaredBytes: Int?
@@ -150,7 +150,16 @@ extension ExchangeLimits {
         if let bytes = head.declaredBytes, bytes > largeResultBytes {
             throw ResultUpload.tooLarge(largeResultBytes)
         }
-        guard head.outcome == .completed || head.outcome == .failed else {
+        switch head.outcome {
+        case .completed, .failed: break
+        case .failedBecause(let code) where !code.isEmpty && code.utf8.count <= errorCodeBytes:
+            break
+        case .failedBecause:
+            throw OperationQueueError(
+                .invalidRequest,
+                "An error code has 1 to \(errorCodeBytes) bytes."
+            )
+        case .notNow, .awaitingConfirmation, .confirmed, .cancelled:
             throw OperationQueueError(
                 .invalidRequest,
                 "A large result is completed or failed; send anything else in an exchange."

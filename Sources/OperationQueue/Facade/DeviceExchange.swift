@@ -144,8 +144,11 @@ public struct DeviceExchange: Sendable {
             )
         }
         let now = settings.clock.now()
-        let reported = entries(for: report, of: device, at: now)
+        let reported = entries(for: report, of: device, in: work, at: now)
         for entry in reported { work.apply(entry) }
+        let ended = work.supersede(at: now).map {
+            InboxEntry(identity: device, receivedAt: now, body: .superseded($0))
+        }
         let afterReport = work
         let limit = min(report.limit, settings.limits.operations)
         let chosen = work.batch(limit: limit, redelivery: report.redelivery, at: now)
@@ -159,15 +162,17 @@ public struct DeviceExchange: Sendable {
             receivedAt: now,
             body: .contact(answeredAt: work.revision)
         )
-        guard !reported.isEmpty || !claims.isEmpty else {
+        guard !reported.isEmpty || !claims.isEmpty || !ended.isEmpty else {
             if isHeard { await contacts.note(contact) }
             let answer = makeAnswer([], for: work, limit: limit, at: now)
             let isIdle = answer.cancel.isEmpty
             return ExchangeLook(answer, mayWait: isIdle, nextOffer: work.nextOffer(after: now))
         }
         do {
-            try await commit([contact] + reported + claims)
-            return ExchangeLook(makeAnswer(offers, for: work, limit: limit, at: now))
+            try await commit([contact] + reported + ended + claims)
+            let answer = makeAnswer(offers, for: work, limit: limit, at: now)
+            let isIdle = offers.isEmpty && reported.isEmpty && answer.cancel.isEmpty
+            return ExchangeLook(answer, mayWait: isIdle, nextOffer: work.nextOffer(after: now))
         } catch {
             guard error.code == .spoolFull, !claims.isEmpty else { throw error }
             // A spool that is nearly full gives out no work, but takes reports as long as it can.
@@ -205,6 +210,7 @@ public struct DeviceExchange: Sendable {
     private func entries(
         for report: ExchangeReport,
         of device: DeviceIdentity,
+        in work: OpenWork,
         at now: Timestamp
     ) -> [InboxEntry] {
         let progress = report.progress.map {
@@ -212,7 +218,10 @@ public struct DeviceExchange: Sendable {
                 $0.execution.operation,
                 attempt: $0.attempt,
                 detail: $0.detail,
-                stepEnd: settings.limits.stepEnd($0.stepTimeout, at: now)
+                stepEnd: settings.limits.stepEnd(
+                    $0.stepTimeout ?? stepTimeout(of: $0.execution.operation, in: work),
+                    at: now
+                )
             )
         }
         let results = report.results.map {
@@ -228,6 +237,10 @@ public struct DeviceExchange: Sendable {
         }
     }
 
+    private func stepTimeout(of operation: OperationID, in work: OpenWork) -> Duration? {
+        work.items.first { $0.operation.id == operation }?.operation.terms.timeouts.step
+    }
+
     private func offer(
         _ item: OpenItem,
         on device: DeviceRow,
@@ -237,10 +250,17 @@ public struct DeviceExchange: Sendable {
             execution: item.executionID(on: device),
             attempt: AttemptID(from: settings.random),
             operation: item.operation,
-            leaseEnd: now + item.operation.deliveryLease
+            leaseEnd: now + item.operation.deliveryLease,
+            confirmation: confirmation(of: item),
+            retries: item.row?.retries ?? 0
         )
         offered.redelivery = (item.row?.redeliveries ?? 0) + (item.state == .delivered ? 1 : 0)
         return offered
+    }
+
+    private func confirmation(of item: OpenItem) -> OfferedConfirmation {
+        guard item.operation.terms.confirmation == .required else { return .notAsked }
+        return item.row?.confirmedAt == nil ? .required : .given
     }
 
     private func claim(

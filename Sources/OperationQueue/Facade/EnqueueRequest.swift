@@ -1,9 +1,11 @@
-internal import ClusterRole
+public import ClusterRole
 internal import DeviceRegistry
 
 /// Asks for an operation on some devices.
 public struct EnqueueRequest: Hashable, Sendable {
     public var target: OperationTarget
+    /// Which members of a group, if it is for one.
+    public var scope = GroupScope.membersNow
     public var code: OperationCode
     public var type = OperationType.command
     /// What the devices get. At most ``EnqueueLimits/payloadBytes``.
@@ -21,6 +23,23 @@ public struct EnqueueRequest: Hashable, Sendable {
     public var initiator = ""
     /// Whether devices are woken, or find the work by polling.
     public var wake = WakePolicy.push
+    /// Before this it is handed out to nobody.
+    public var notBefore: Timestamp?
+    /// It is handed out only while this is open (``MaintenanceWindow``).
+    public var window: MaintenanceWindow?
+    public var timeouts = ExecutionTimeouts()
+    /// What happens when a device fails it; `nil`: the execution has failed.
+    public var retry: RetryPolicy?
+    /// What must have completed on a device first. At most ``EnqueueLimits/dependencies``.
+    public var after: [OperationDependency] = []
+    /// Whether it may stand beside others of its kind on one device.
+    public var control = RepetitionControl.always
+    /// Whether the device must ask its user first.
+    public var confirmation = ConfirmationRule.notAsked
+    /// Whether an administrator must approve before anybody sees it.
+    public var approval = ApprovalRule.notNeeded
+    /// How it spreads over its devices; `nil`: all at once.
+    public var rollout: RolloutPlan?
 
     public init(
         _ code: OperationCode,
@@ -35,12 +54,23 @@ public struct EnqueueRequest: Hashable, Sendable {
     }
 }
 
-/// Whether devices are woken for an operation.
-public enum WakePolicy: String, Hashable, Sendable, Codable {
-    /// A contentless push asks each to poll now.
-    case push
-    /// Nobody is woken.
-    case none
+extension EnqueueRequest {
+    /// The conditions the operation carries.
+    var terms: OperationTerms {
+        var terms = OperationTerms()
+        terms.scope = target.group == nil ? .membersNow : scope
+        terms.notBefore = notBefore
+        terms.window = window
+        terms.timeouts = timeouts
+        terms.retry = retry
+        terms.after = after
+        terms.control = control
+        terms.confirmation = confirmation
+        terms.approval = approval
+        terms.rollout = rollout
+        terms.wake = wake
+        return terms
+    }
 }
 
 /// What one enqueue may hold.
@@ -57,6 +87,14 @@ public struct EnqueueLimits: Hashable, Sendable {
     public var deliveryLease = Duration.seconds(7 * 86_400)
     /// The longest time to expiry: ten years.
     public var expiresAfter = Duration.seconds(3_650 * 86_400)
+    /// The most other activities one waits for.
+    public var dependencies = 32
+    /// The most repetitions after a failure.
+    public var retries: Int32 = 100
+    /// The most error codes of a retry policy.
+    public var retryErrors = 32
+    /// The longest supersede key, and the longest error code of a retry policy, in bytes.
+    public var controlKeyBytes = 255
 
     public init() {}
 
@@ -90,6 +128,7 @@ public struct EnqueueLimits: Hashable, Sendable {
         }
         try validateTexts(of: request)
         try validateTimes(of: request)
+        try validateTerms(of: request)
     }
 
     private func validateTexts(of request: EnqueueRequest) throws(OperationQueueError) {

@@ -117,6 +117,10 @@ public struct OfferedOperation: Hashable, Sendable {
     public var priority: Int32
     /// Until then plain polls do not hand it out again.
     public var leaseEnd: Timestamp
+    /// Whether the device must ask its user first, and whether the user has agreed.
+    public var confirmation: OfferedConfirmation
+    /// How often it has failed or timed out on this device before.
+    public var retries: Int32
     /// How often it was handed out before without an answer: above 0, the device may have begun it
     /// already, and must not do twice what may be done once.
     public var redelivery: Int32 = 0
@@ -125,7 +129,9 @@ public struct OfferedOperation: Hashable, Sendable {
         execution: ExecutionID,
         attempt: AttemptID,
         operation: DeviceOperation,
-        leaseEnd: Timestamp
+        leaseEnd: Timestamp,
+        confirmation: OfferedConfirmation = .notAsked,
+        retries: Int32 = 0
     ) {
         self.execution = execution
         self.attempt = attempt
@@ -134,7 +140,18 @@ public struct OfferedOperation: Hashable, Sendable {
         payload = operation.payload
         priority = operation.priority
         self.leaseEnd = leaseEnd
+        self.confirmation = confirmation
+        self.retries = retries
     }
+}
+
+/// What an offered operation says about the user's agreement.
+public enum OfferedConfirmation: String, Hashable, Sendable, Codable {
+    case notAsked
+    /// Ask the user; report `awaitingConfirmation`, then `confirmed`, and it is offered again.
+    case required
+    /// The user has agreed: do it.
+    case given
 }
 
 /// What one exchange may hold.
@@ -145,6 +162,8 @@ public struct ExchangeLimits: Hashable, Sendable {
     public var results = 100
     /// The largest detail of one result or note; larger results are to be streamed.
     public var detailBytes = 262_144
+    /// The longest error code of a failure.
+    public var errorCodeBytes = 255
     /// The longest a device may put work off.
     public var deferral = Duration.seconds(30 * 86_400)
     /// How long a step lasts when the device does not say.
@@ -188,6 +207,13 @@ public struct ExchangeLimits: Hashable, Sendable {
             throw OperationQueueError(
                 .tooLarge,
                 "A result's detail has at most \(detailBytes) bytes; this has \(largest)."
+            )
+        }
+        for case .failedBecause(let code) in report.results.map(\.outcome)
+        where code.isEmpty || code.utf8.count > errorCodeBytes {
+            throw OperationQueueError(
+                .invalidRequest,
+                "An error code has 1 to \(errorCodeBytes) bytes. Put the rest into the detail."
             )
         }
         guard report.limit >= 0 else {

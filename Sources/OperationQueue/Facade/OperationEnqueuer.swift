@@ -7,12 +7,12 @@ internal import Tracing
 /// Enqueues and cancels operations: the writer's façade. Only who holds a `WriteCapability` can
 /// make one.
 public struct OperationEnqueuer: Sendable {
-    private let storage: any OperationStorage
-    private let capability: WriteCapability
-    private let clock: any TimeSource
+    let storage: any OperationStorage
+    let capability: WriteCapability
+    let clock: any TimeSource
     private let random: any RandomSource
     private let limits: EnqueueLimits
-    private let logger: Logger
+    let logger: Logger
     private let enqueued = Counter(label: "reeve_operations_enqueued_total")
     private let addressed = Counter(label: "reeve_operations_addressed_total")
 
@@ -84,7 +84,8 @@ public struct OperationEnqueuer: Sendable {
             order: request.order,
             expiresAt: request.expiresAfter.map { now + $0 },
             deliveryLease: .milliseconds(request.deliveryLease.milliseconds),
-            createdAt: now
+            createdAt: now,
+            terms: request.terms
         )
         return EnqueuePlan(
             operation: operation,
@@ -94,33 +95,6 @@ public struct OperationEnqueuer: Sendable {
             requestDigest: RequestDigest.digest(of: request),
             wakeAt: request.wake == .push ? now : nil
         )
-    }
-
-    /// Cancels an activity as a whole: what no device has in hand ends at once, the rest by the
-    /// device's answer. Cancelling a closed activity changes nothing.
-    ///
-    /// - Throws: ``OperationQueueError`` with code `unknownActivity`.
-    @discardableResult
-    public func cancel(
-        _ activity: ActivityID,
-        tenant: TenantID = .standard
-    ) async throws(OperationQueueError) -> Activity {
-        let closed = try await queueCall {
-            try await self.storage.close(
-                activity,
-                as: .cancelled,
-                tenant: tenant,
-                epoch: self.capability.requireEpoch(),
-                at: self.clock.now()
-            ).activity
-        }
-        logger.debug(
-            "activity cancelled",
-            metadata: [
-                "activity": "\(activity)", "tenant": "\(tenant)", "state": "\(closed.state)",
-            ]
-        )
-        return closed
     }
 }
 

@@ -65,6 +65,7 @@ public struct DeviceOperation: Hashable, Sendable {
     /// How long a handed-out operation is withheld from plain polls.
     public var deliveryLease: Duration
     public var createdAt: Timestamp
+    public var terms: OperationTerms
 
     public init(
         id: OperationID,
@@ -77,7 +78,8 @@ public struct DeviceOperation: Hashable, Sendable {
         order: OrderRule = .skipsWaiting,
         expiresAt: Timestamp? = nil,
         deliveryLease: Duration = .seconds(60),
-        createdAt: Timestamp
+        createdAt: Timestamp,
+        terms: OperationTerms = .standard
     ) {
         self.id = id
         self.activity = activity
@@ -90,6 +92,7 @@ public struct DeviceOperation: Hashable, Sendable {
         self.expiresAt = expiresAt
         self.deliveryLease = deliveryLease
         self.createdAt = createdAt
+        self.terms = terms
     }
 
     /// Whether `self` is offered before `other`.
@@ -98,7 +101,7 @@ public struct DeviceOperation: Hashable, Sendable {
     }
 }
 
-/// Whether work ahead that only waits (deferred, awaiting confirmation) is passed by.
+/// Whether work ahead that only waits (deferred, awaiting confirmation, outside its time) is passed by.
 public enum OrderRule: UInt8, Hashable, Sendable, Codable {
     /// Waiting work ahead is passed by; delivered and running work blocks.
     case skipsWaiting = 0
@@ -110,7 +113,8 @@ public enum OrderRule: UInt8, Hashable, Sendable, Codable {
 public enum OperationTarget: Hashable, Sendable {
     /// Devices by name, as enrolled at commit. Unknown and removed ones are counted, not addressed.
     case devices([DeviceID])
-    /// The members of a group at the operation's own revision. One row, whatever the group's size.
+    /// The members of a group, by ``OperationTerms/scope``: those of now, or also those who join. One
+    /// row, whatever the group's size.
     case group(GroupID)
 
     /// The group, if it is one.
@@ -119,120 +123,20 @@ public enum OperationTarget: Hashable, Sendable {
     }
 }
 
-/// The state of one activity.
-public enum ActivityState: UInt8, Hashable, Sendable, Codable, CaseIterable {
-    case open = 0
-    /// Every addressed execution has a final state of its own.
-    case finished = 1
-    /// Closed as a whole; unclaimed executions have that state.
-    case cancelled = 2
-    case expired = 3
-    case superseded = 4
-
-    /// The state of an execution whose row, if it has one, says `row`.
+extension ActivityID {
+    /// The place of a device in the order in which this activity is rolled out: 0…9,999, evenly spread,
+    /// and the same on every node.
     ///
-    /// Closing an activity as a whole writes one row; what that means for each execution follows
-    /// here. Work a device has in hand goes on: to its result, or, when cancelled, to the device's
-    /// answer. Everything else ends with the activity.
-    public func effective(_ row: ExecutionState?) -> ExecutionState {
-        if let row, row.isFinal { return row }
-        let isHeld = row?.isHeldByDevice ?? false
-        switch self {
-        case .open, .finished: return row ?? .pending
-        case .cancelled: return isHeld ? .cancelRequested : .cancelled
-        case .expired: return isHeld ? row ?? .expired : .expired
-        case .superseded: return isHeld ? row ?? .superseded : .superseded
-        }
-    }
-}
-
-/// One request and how it stands.
-public struct Activity: Hashable, Sendable {
-    public var id: ActivityID { operation.activity }
-    public var tenant: TenantID
-    public var operation: DeviceOperation
-    /// The group addressed; `nil` when devices were named.
-    public var group: GroupID?
-    public var initiator: String
-    public var state: ActivityState
-    public var closedAt: Timestamp?
-    /// How many devices are addressed, frozen at commit.
-    public var addressed: Int
-    /// Executions that have a row, by the row's state.
-    public var rowCounts: StateCounts
-    /// Answers that came after the server had closed their execution.
-    public var answeredLate: Int
-
-    public init(
-        tenant: TenantID,
-        operation: DeviceOperation,
-        group: GroupID?,
-        initiator: String,
-        state: ActivityState = .open,
-        closedAt: Timestamp? = nil,
-        addressed: Int,
-        rowCounts: StateCounts = StateCounts(),
-        answeredLate: Int = 0
-    ) {
-        self.tenant = tenant
-        self.operation = operation
-        self.group = group
-        self.initiator = initiator
-        self.state = state
-        self.closedAt = closedAt
-        self.addressed = addressed
-        self.rowCounts = rowCounts
-        self.answeredLate = answeredLate
-    }
-
-    /// Executions by their present state, with and without a row of their own.
-    public var counts: StateCounts {
-        var result = StateCounts()
-        for rowState in ExecutionState.allCases where rowCounts[rowState] != 0 {
-            result[state.effective(rowState)] += rowCounts[rowState]
-        }
-        result[state.effective(nil)] += addressed - rowCounts.total
-        return result
-    }
-
-    /// Whether every addressed execution has a final row: the activity then closes as finished.
-    public var isFullyAnswered: Bool { addressed == rowCounts.totalFinal }
-
-    /// Whether replicas must hold it: it is open, or a device still has work of it in hand.
-    public var isLive: Bool {
-        state == .open
-            || ExecutionState.allCases.contains { $0.isHeldByDevice && rowCounts[$0] > 0 }
-    }
-
-    /// Moves one execution's row from one state to another (`nil`: it had no row) and finishes the
-    /// activity when that was the last.
-    public mutating func recount(
-        from old: ExecutionState?,
-        to new: ExecutionState,
-        at now: Timestamp
-    ) {
-        if let old { rowCounts[old] -= 1 }
-        rowCounts[new] += 1
-        if state == .open && isFullyAnswered {
-            state = .finished
-            closedAt = now
-        }
-    }
-}
-
-/// One counter a state.
-public struct StateCounts: Hashable, Sendable {
-    private var values: [Int]
-
-    public init() { values = Array(repeating: 0, count: ExecutionState.allCases.count) }
-
-    public subscript(state: ExecutionState) -> Int {
-        get { values[Int(state.rawValue)] }
-        set { values[Int(state.rawValue)] = newValue }
-    }
-
-    public var total: Int { values.reduce(0, +) }
-    public var totalFinal: Int {
-        ExecutionState.allCases.reduce(0) { $1.isFinal ? $0 + self[$1] : $0 }
+    /// The 64-bit FNV-1a hash (draft-eastlake-fnv) of the id's 16 big-endian bytes and the device id,
+    /// finished by the mixing step of MurmurHash3, scaled to the range.
+    public func rank(of device: DeviceID) -> Int32 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        func add(_ byte: UInt8) { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+        withUnsafeBytes(of: bits.bigEndian) { $0.forEach(add) }
+        device.rawValue.utf8.forEach(add)
+        hash ^= hash >> 33
+        hash &*= 0xff51_afd7_ed55_8ccd
+        hash ^= hash >> 33
+        return Int32(hash.multipliedFullWidth(by: UInt64(RolloutPlan.everyone)).high)
     }
 }

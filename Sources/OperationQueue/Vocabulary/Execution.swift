@@ -3,7 +3,8 @@ public import DeviceRegistry
 
 /// The state of one operation on one device.
 public enum ExecutionState: UInt8, Hashable, Sendable, Codable, CaseIterable {
-    /// Addressed; nothing happened yet. An execution without a row is pending.
+    /// Addressed; nothing happened yet, or it failed and is to be repeated. An execution without a row
+    /// is pending.
     case pending = 0
     /// Handed out, for a delivery lease.
     case delivered = 1
@@ -80,10 +81,19 @@ public struct Execution: Hashable, Sendable {
     public var version: Int32
     /// The newest handing-out; `nil` for an answer to work that was never handed out by a row.
     public var attempt: AttemptID?
-    /// Delivered: the lease's end. Deferred: when it is offered again. In progress: the step's end.
+    /// Delivered: the lease's end. Deferred, or pending after a failure: when it is offered again. In
+    /// progress: the step's end. Cancel requested: when it counts as cancelled without an answer.
     public var until: Timestamp?
     /// How often it was handed out again after a lease ended.
     public var redeliveries: Int32
+    /// How often it was repeated after a failure or timeout.
+    public var retries: Int32
+    /// How often the device has put it off.
+    public var deferrals: Int32
+    /// When this attempt was handed out first; `nil` while it waits to be.
+    public var startedAt: Timestamp?
+    /// When the user agreed, where the operation asks for that.
+    public var confirmedAt: Timestamp?
     public var updatedAt: Timestamp
     /// The result's payload or the newest progress note, as the device sent it.
     public var detail: [UInt8]
@@ -97,6 +107,10 @@ public struct Execution: Hashable, Sendable {
         attempt: AttemptID? = nil,
         until: Timestamp? = nil,
         redeliveries: Int32 = 0,
+        retries: Int32 = 0,
+        deferrals: Int32 = 0,
+        startedAt: Timestamp? = nil,
+        confirmedAt: Timestamp? = nil,
         updatedAt: Timestamp,
         detail: [UInt8] = [],
         lateAnswer: [UInt8]? = nil
@@ -107,6 +121,10 @@ public struct Execution: Hashable, Sendable {
         self.attempt = attempt
         self.until = until
         self.redeliveries = redeliveries
+        self.retries = retries
+        self.deferrals = deferrals
+        self.startedAt = startedAt
+        self.confirmedAt = confirmedAt
         self.updatedAt = updatedAt
         self.detail = detail
         self.lateAnswer = lateAnswer

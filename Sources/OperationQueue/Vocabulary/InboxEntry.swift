@@ -30,6 +30,9 @@ public struct InboxEntry: Hashable, Sendable {
         case progress(OperationID, attempt: AttemptID?, detail: [UInt8], stepEnd: Timestamp)
         /// An answer.
         case result(OperationID, attempt: AttemptID?, outcome: ResultOutcome, detail: [UInt8])
+        /// Ended before it was handed out, because another operation is done in its place: decided when
+        /// the device's work was read.
+        case superseded(OperationID)
         /// A piece of a result that is too large for an exchange; the result itself follows the last.
         case resultChunk(OperationID, chunk: ResultChunk)
         /// Something the device says about itself.
@@ -40,15 +43,16 @@ public struct InboxEntry: Hashable, Sendable {
     public var operation: OperationID? {
         switch body {
         case .contact, .registration, .information: nil
-        case .claim(let id, _, _), .progress(let id, _, _, _), .result(let id, _, _, _): id
-        case .resultChunk(let id, _): id
+        case .claim(let id, _, _), .progress(let id, _, _, _), .result(let id, _, _, _),
+            .superseded(let id), .resultChunk(let id, _):
+            id
         }
     }
 
     /// Whether it changes the row of an execution: what a worker lays over its replica.
     public var changesExecution: Bool {
         switch body {
-        case .claim, .progress, .result: true
+        case .claim, .progress, .result, .superseded: true
         case .contact, .registration, .information, .resultChunk: false
         }
     }
@@ -58,6 +62,9 @@ public struct InboxEntry: Hashable, Sendable {
 public enum ResultOutcome: Hashable, Sendable {
     case completed
     case failed
+    /// Failed, with the device's error code: at most ``ExchangeLimits/errorCodeBytes``, for retry
+    /// policies and for whoever looks.
+    case failedBecause(String)
     /// Ask again at `until`.
     case notNow(until: Timestamp)
     /// The device waits for its user.

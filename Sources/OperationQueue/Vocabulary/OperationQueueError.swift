@@ -17,6 +17,12 @@ public struct OperationQueueError: CodedError {
         public static let invalidRequest = Code(rawValue: "operations.invalid-request")
         /// The execution named belongs to another device or enrolment.
         public static let foreignExecution = Code(rawValue: "operations.foreign-execution")
+        /// No execution of this id, or none that is open.
+        public static let unknownExecution = Code(rawValue: "operations.unknown-execution")
+        /// The execution has another version than the command names.
+        public static let versionConflict = Code(rawValue: "operations.version-conflict")
+        /// The state it is in does not allow it.
+        public static let notPossible = Code(rawValue: "operations.not-possible")
         public static let unknownDevice = Code(rawValue: "operations.unknown-device")
         /// The spool is full: wait and repeat.
         public static let spoolFull = Code(rawValue: "operations.spool-full")
@@ -57,9 +63,10 @@ public struct OperationQueueError: CodedError {
 
     public var category: ErrorCategory {
         switch code {
-        case .unknownActivity, .unknownGroup, .unknownDevice, .noLargeResult: .notFound
+        case .unknownActivity, .unknownGroup, .unknownDevice, .unknownExecution, .noLargeResult:
+            .notFound
         case .tooManyExchanges, .tooManyUploads: .overloaded
-        case .keyConflict: .conflict
+        case .keyConflict, .versionConflict, .notPossible: .conflict
         case .tooLarge: .tooLarge
         case .foreignExecution: .forbidden
         case .spoolFull, .cancelled: .unavailable

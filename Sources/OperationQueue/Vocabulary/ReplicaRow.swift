@@ -25,11 +25,18 @@ public struct ReplicaActivity: Hashable, Sendable {
     public var operation: DeviceOperation
     public var group: GroupID?
     public var state: ActivityState
+    public var gate: OfferGate
 
-    public init(operation: DeviceOperation, group: GroupID?, state: ActivityState) {
+    public init(
+        operation: DeviceOperation,
+        group: GroupID?,
+        state: ActivityState,
+        gate: OfferGate = OfferGate()
+    ) {
         self.operation = operation
         self.group = group
         self.state = state
+        self.gate = gate
     }
 }
 

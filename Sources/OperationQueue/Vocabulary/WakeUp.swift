@@ -42,8 +42,15 @@ public struct WakeUp: Hashable, Sendable {
 public struct WakeExpansion: Hashable, Sendable {
     public var tenant: TenantID
     public var group: GroupID
-    /// The operation's number: members as of it are woken, unless contacted at it already.
+    /// The revision a member must be answered at for its wake to have done its work; who has been
+    /// already gets none. It names the expansion: the enqueue's own, or that of a later release.
     public var number: Int64
+    /// The operation's number: members as of it are woken.
+    public var operation: Int64
+    /// Whose ranks count.
+    public var activity: ActivityID
+    /// Only devices with such a rank are woken.
+    public var ranks: Range<Int32>
     /// The last member given a wake-up; `nil` at the beginning.
     public var cursor: DeviceID?
     public var due: Timestamp
@@ -52,13 +59,26 @@ public struct WakeExpansion: Hashable, Sendable {
         tenant: TenantID,
         group: GroupID,
         number: Int64,
+        operation: Int64,
+        activity: ActivityID,
+        ranks: Range<Int32> = 0..<RolloutPlan.everyone,
         cursor: DeviceID? = nil,
         due: Timestamp
     ) {
         self.tenant = tenant
         self.group = group
         self.number = number
+        self.operation = operation
+        self.activity = activity
+        self.ranks = ranks
         self.cursor = cursor
         self.due = due
+    }
+
+    /// Whether a stay in the group is to be woken for.
+    public func covers(_ membership: Membership) -> Bool {
+        membership.contains(operation)
+            && (ranks == 0..<RolloutPlan.everyone
+                || ranks.contains(activity.rank(of: membership.device)))
     }
 }

@@ -68,6 +68,7 @@ package final class DatabaseFile: Sendable {
         let log = WriteAheadLog()
         try writer.performNow { connection in
             log.follow(connection)
+            try connection.addChecksumFunctions()
             try Migration.apply(migrations, to: connection)
         }
         try synchronizeDirectory(of: path)

@@ -152,6 +152,13 @@ package final class PreparedStatement {
 extension SQLiteStorageError {
     /// A row that is not what was written.
     package static func corruptRow(in table: StaticString) -> SQLiteStorageError {
+        corruptRow(inTable: table.description)
+    }
+
+    /// The code of a statement that met such a row: SQLite's for damage, with a part of our own.
+    static let rowMismatch = SQLITE_CORRUPT | (200 << 8)
+
+    private static func corruptRow(inTable table: String) -> SQLiteStorageError {
         SQLiteStorageError(
             .corruptRow,
             "A row of table \(table) does not match its checksum: the file was damaged. Restore it "
@@ -166,6 +173,7 @@ extension SQLiteStorageError {
         during what: String
     ) -> SQLiteStorageError {
         let detail = connection.flatMap { sqlite3_errmsg($0) }.map { String(cString: $0) } ?? ""
+        if result == rowMismatch { return corruptRow(inTable: detail) }
         let text = "SQLite error \(result) (\(detail)) in: \(what.prefix(200))"
         return switch result & 0xFF {
         case SQLITE_CORRUPT, SQLITE_NOTADB:

@@ -16,6 +16,9 @@ package struct RowChecksum: Sendable {
         add(bytes: UnsafeRawBufferPointer(start: table.utf8Start, count: table.utf8CodeUnitCount))
     }
 
+    /// - Parameter tableName: its UTF-8 bytes.
+    init(tableName: UnsafeRawBufferPointer) { add(bytes: tableName) }
+
     /// The sum, as SQLite's integers store it.
     package var value: Int64 { Int64(bitPattern: state) }
 

@@ -7,53 +7,68 @@ internal import SQLiteEngine
 struct DeviceChanges {
     let connection: SQLConnection
     let tenant: TenantID
-    let number: Int64
     let now: Timestamp
-    private(set) var keys: [ChangeKey] = []
-    private(set) var row: DeviceRow?
-    private(set) var changed = 0
-    private(set) var unknown = 0
-    /// Groups touched, by name; their counts are stored once, at the end.
-    private var groups: [GroupID: GroupRecord] = [:]
+    private var deviceKeys: [ChangeKey] = []
+    var memberships: GroupMemberships
+    private var operationKeys: [ChangeKey] = []
+    /// What it did; the revision is not known yet.
+    var receipt = DeviceChangeReceipt(
+        revision: Revision(history: HistoryID(bits: 0), number: 0),
+        changed: 0
+    )
 
     init(connection: SQLConnection, tenant: TenantID, number: Int64, now: Timestamp) {
         self.connection = connection
         self.tenant = tenant
-        self.number = number
         self.now = now
+        memberships = GroupMemberships(connection: connection, number: number)
     }
+
+    var keys: [ChangeKey] { deviceKeys + memberships.keys + operationKeys }
 
     mutating func apply(_ change: DeviceChange) throws {
         switch change {
         case .enrol(let record): try enrol(record)
-        case .remove(let id): try remove(id)
+        case .remove(let id, let erasure, let initiator):
+            try remove(id, erasure, by: initiator)
         case .join(let group, let devices): try join(group, devices)
         case .leave(let group, let devices): try leave(group, devices)
-        case .setPollingFrequency(let id, let frequency): try poll(id, every: frequency)
+        case .setPollingFrequency(let id, let frequency, let initiator):
+            try poll(id, every: frequency, by: initiator)
         case .setGroupPollingFrequency(let group, let frequency):
             try poll(membersOf: group, every: frequency)
+        case .define(let group, let query): try define(group, as: query)
+        case .evaluate(let group, let limit): try evaluate(group, limit: limit)
+        case .recordLiveness(let changes): try record(changes)
         }
-        for group in groups.keys.sorted() { try groups[group]?.store(connection) }
+        try memberships.storeGroups()
+        var writer = ExecutionWriter(connection, revision: memberships.number, now: now)
+        try writer.note(memberships.takeStays())
+        try writer.finish()
+        operationKeys = writer.keys
     }
 
     // MARK: One device
 
     private mutating func enrol(_ record: EnrolmentRecord) throws {
-        changed = 1
+        receipt.changed = 1
         let known = try connection.device(record.device, tenant: tenant)
+        for group in record.groups { try requireList(group) }
         if var device = known, device.isEnrolled, let key = record.key, device.key == key {
             device.row.credential = record.credential
             try device.store(connection)
-            row = device.row
+            receipt.row = device.row
             log(device.row.id)
+            try note(.credentialReplaced, of: device.row.id, by: record.initiator)
             return
         }
         log(record.device)
         if var device = known {
-            try endMemberships(of: device)
+            try memberships.endAll(of: device)
             device.isCurrent = false
             try device.store(connection)
             try forgetReachability(of: device.idx)
+            _ = try connection.forgetInformation(of: device)
         }
         let newest = try connection.row("SELECT max(idx) FROM device") { $0.int64(0) } ?? 0
         let device = DeviceRecord(
@@ -70,36 +85,80 @@ struct DeviceChanges {
             key: record.key
         )
         try device.store(connection)
-        row = device.row
+        try note(
+            known == nil ? .enrolled : .reEnrolled,
+            of: record.device,
+            by: record.initiator,
+            detail: record.incarnation.description
+        )
+        receipt.row = device.row
         for group in [.everyone] + record.groups {
-            try beginMembership(of: device, in: group)
+            try memberships.begin(
+                of: device,
+                in: try memberships.record(of: group, tenant: tenant)
+            )
         }
+        try memberships.reconsider(device)
     }
 
-    private mutating func remove(_ id: DeviceID) throws {
-        guard var device = try connection.device(id, tenant: tenant), device.isEnrolled else {
-            unknown = 1
+    private mutating func remove(
+        _ id: DeviceID,
+        _ erasure: Erasure,
+        by initiator: String
+    ) throws {
+        guard var device = try connection.device(id, tenant: tenant) else {
+            receipt.unknown = 1
+            return
+        }
+        guard device.isEnrolled else {
+            let erased = try erasure == .information && erase(device, by: initiator)
+            receipt.changed = erased ? 1 : 0
+            receipt.unknown = erased ? 0 : 1
             return
         }
         log(id)
-        try endMemberships(of: device)
+        try memberships.endAll(of: device)
         device.row.state = .removed
         device.removedAt = now
         try device.store(connection)
+        try connection.forgetSilence(of: device)
+        try note(.removed, of: id, by: initiator)
+        if erasure == .information { _ = try erase(device, by: initiator) }
         try forgetReachability(of: device.idx)
-        changed = 1
+        receipt.changed = 1
     }
 
-    private mutating func poll(_ id: DeviceID, every frequency: Duration?) throws {
+    /// - Returns: whether there was anything to erase.
+    private func erase(_ device: DeviceRecord, by initiator: String) throws -> Bool {
+        let id = device.row.id
+        let deleted = try connection.forgetInformation(of: device)
+        let newest = try connection.history(of: id, tenant: tenant, before: nil, limit: 1).first
+        guard deleted > 0 || newest?.what != .erased else { return false }
+        try note(.erased, of: id, by: initiator)
+        return true
+    }
+
+    private mutating func poll(
+        _ id: DeviceID,
+        every frequency: Duration?,
+        by initiator: String
+    ) throws {
         guard var device = try connection.device(id, tenant: tenant), device.isEnrolled else {
-            unknown = 1
+            receipt.unknown = 1
             return
         }
         device.row.pollingFrequency = frequency
         try device.store(connection)
-        row = device.row
-        changed = 1
+        receipt.row = device.row
+        receipt.changed = 1
         log(id)
+        try note(
+            .pollingChanged,
+            of: id,
+            by: initiator,
+            detail: frequency.map { "\($0.milliseconds)" } ?? "default"
+        )
+        try memberships.reconsider(device, touching: [.polling])
     }
 
     /// Nobody can be woken at an ended enrolment.
@@ -108,118 +167,100 @@ struct DeviceChanges {
         try connection.run("DELETE FROM registration WHERE device_idx = ?", idx)
     }
 
-    // MARK: Groups
+    private func note(
+        _ event: DeviceEvent,
+        of device: DeviceID,
+        by initiator: String,
+        detail: String = ""
+    ) throws {
+        try connection.note(
+            event,
+            of: device,
+            tenant: tenant,
+            by: initiator,
+            detail: detail,
+            at: now
+        )
+    }
 
-    private mutating func join(_ group: GroupID, _ devices: [DeviceID]) throws {
-        // Joining makes the group, even if nobody joins.
-        _ = try record(of: group)
-        for id in devices {
-            guard let device = try connection.device(id, tenant: tenant), device.isEnrolled else {
-                unknown += 1
+    private mutating func record(_ changes: [LivenessChange]) throws {
+        for change in changes {
+            guard let device = try connection.device(change.identity.device, tenant: tenant),
+                device.isEnrolled, device.row.identity == change.identity
+            else {
+                receipt.unknown += 1
                 continue
             }
-            if try beginMembership(of: device, in: group) { changed += 1 }
+            let seen = try connection.contact(ofDeviceAt: device.idx)?.seen ?? device.enrolledAt
+            let known = try connection.silence(ofDeviceAt: device.idx)?.liveness ?? .active
+            guard seen == change.lastSeen, known != change.liveness else {
+                receipt.unknown += 1
+                continue
+            }
+            try connection.forgetSilence(of: device)
+            if change.liveness != .active {
+                let silence = SilenceRecord(liveness: change.liveness, seen: seen)
+                try connection.store(silence, of: device)
+            }
+            try note(.became(change.liveness), of: device.row.id, by: "")
+            receipt.changed += 1
+        }
+    }
+
+    // MARK: Groups by list
+
+    private mutating func requireList(_ group: GroupID) throws {
+        guard let known = try memberships.known(group, tenant: tenant) else { return }
+        if try memberships.definition(ofGroupAt: known.idx) != nil {
+            throw DeviceRegistryError.membersByQuery(group)
+        }
+    }
+
+    private mutating func join(_ group: GroupID, _ devices: [DeviceID]) throws {
+        try requireList(group)
+        // Joining makes the group, even if nobody joins.
+        let record = try memberships.record(of: group, tenant: tenant)
+        for id in devices {
+            guard let device = try connection.device(id, tenant: tenant), device.isEnrolled else {
+                receipt.unknown += 1
+                continue
+            }
+            guard try memberships.begin(of: device, in: record) else { continue }
+            receipt.changed += 1
+            try memberships.reconsider(device, touching: [.group(group)])
         }
     }
 
     private mutating func leave(_ group: GroupID, _ devices: [DeviceID]) throws {
+        try requireList(group)
+        let record = try memberships.known(group, tenant: tenant)
         for id in devices {
             guard let device = try connection.device(id, tenant: tenant), device.isEnrolled else {
-                unknown += 1
+                receipt.unknown += 1
                 continue
             }
-            guard let known = try knownRecord(of: group),
-                let membership = try openMembership(of: device, in: known)
-            else { continue }
-            try end(membership, in: group)
-            changed += 1
+            guard let record, try memberships.end(of: device, in: record) else { continue }
+            receipt.changed += 1
+            try memberships.reconsider(device, touching: [.group(group)])
         }
     }
 
     private mutating func poll(membersOf group: GroupID, every frequency: Duration?) throws {
-        let known = group == .everyone ? try record(of: group) : try knownRecord(of: group)
+        let known =
+            group == .everyone
+            ? try memberships.record(of: group, tenant: tenant)
+            : try connection.group(group, tenant: tenant)
         guard let known else {
-            unknown = 1
+            receipt.unknown = 1
             return
         }
         try connection.setPollingFrequency(frequency, ofGroupAt: known.idx)
-        changed = 1
-        keys.append(.group(tenant: tenant, name: group.rawValue))
-    }
-
-    private mutating func knownRecord(of group: GroupID) throws -> GroupRecord? {
-        if let known = groups[group] { return known }
-        let stored = try connection.group(group, tenant: tenant)
-        groups[group] = stored
-        return stored
-    }
-
-    private mutating func record(of group: GroupID) throws -> GroupRecord {
-        if let known = try knownRecord(of: group) { return known }
-        let newest = try connection.row("SELECT max(idx) FROM device_group") { $0.int64(0) } ?? 0
-        let made = GroupRecord(idx: newest + 1, tenant: tenant, group: group)
-        try made.store(connection)
-        groups[group] = made
-        return made
-    }
-
-    private func openMembership(
-        of device: DeviceRecord,
-        in group: GroupRecord
-    ) throws -> MembershipRecord? {
-        try connection.row(
-            """
-            SELECT \(MembershipRecord.columns) FROM membership
-            WHERE group_idx = ? AND device_id = ? AND ended IS NULL
-            """,
-            group.idx,
-            device.row.id.rawValue
-        ) { try MembershipRecord($0) }
-    }
-
-    @discardableResult
-    private mutating func beginMembership(
-        of device: DeviceRecord,
-        in group: GroupID
-    ) throws -> Bool {
-        let record = try record(of: group)
-        guard try openMembership(of: device, in: record) == nil else { return false }
-        try MembershipRecord(
-            groupIdx: record.idx,
-            device: device.row.id,
-            joined: number,
-            deviceIdx: device.idx
-        ).store(connection)
-        groups[group]?.members += 1
-        log(device.row.id, in: group)
-        return true
-    }
-
-    private mutating func endMemberships(of device: DeviceRecord) throws {
-        for membership in try connection.memberships(ofDeviceAt: device.idx)
-        where membership.ended == nil {
-            guard let group = try connection.group(at: membership.groupIdx) else { continue }
-            _ = try knownRecord(of: group.group)
-            try end(membership, in: group.group)
-        }
-    }
-
-    private mutating func end(_ membership: MembershipRecord, in group: GroupID) throws {
-        var ended = membership
-        ended.ended = number
-        try ended.store(connection)
-        groups[group]?.members -= 1
-        log(membership.device, in: group)
+        receipt.changed = 1
+        deviceKeys.append(.group(tenant: tenant, name: group.rawValue))
     }
 
     private mutating func log(_ device: DeviceID) {
-        keys.append(.device(tenant: tenant, id: device.rawValue))
-    }
-
-    private mutating func log(_ device: DeviceID, in group: GroupID) {
-        keys.append(
-            .membership(tenant: tenant, group: group.rawValue, device: device.rawValue)
-        )
+        deviceKeys.append(.device(tenant: tenant, id: device.rawValue))
     }
 }
 #endif

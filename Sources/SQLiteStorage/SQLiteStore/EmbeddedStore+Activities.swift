@@ -58,6 +58,20 @@ extension EmbeddedStore {
             return try devices.map { try connection.execution(of: operation, record, on: $0) }
         }
     }
+
+    public func execution(_ id: ExecutionID, tenant: TenantID) async throws -> Execution? {
+        try await file.read { connection in
+            guard let operation = try connection.operation(id.operation),
+                operation.tenant == tenant,
+                let record = try connection.activity(operation.operation.number),
+                let device = try connection.device(id.device, tenant: tenant),
+                device.row.incarnation == id.incarnation
+            else { return nil }
+            let row = try connection.execution(record.number, deviceIdx: device.idx)
+            guard try row != nil || connection.addresses(operation, device) else { return nil }
+            return try connection.execution(of: operation, record, on: device)
+        }
+    }
 }
 
 extension SQLConnection {
@@ -98,6 +112,46 @@ extension SQLConnection {
         return result
     }
 
+    /// Whom an operation for joiners is for, and who left with a row of it; behind `after`, in order.
+    private func joiners(
+        of operation: OperationRecord,
+        in group: Int64,
+        after: DeviceID?,
+        limit: Int
+    ) throws -> [DeviceRecord] {
+        let number = operation.operation.number
+        let scope = operation.operation.terms.scope
+        var result: [DeviceRecord] = []
+        var seen: Set<Int64> = []
+        try withStatement(
+            """
+            SELECT \(MembershipRecord.columns) FROM membership
+            WHERE group_idx = ? AND device_id > ? ORDER BY device_id, joined
+            """
+        ) { statement in
+            try statement.bind(group, after?.rawValue ?? "")
+            while result.count < limit, try statement.step() {
+                let interval = try MembershipRecord(statement)
+                if seen.contains(interval.deviceIdx) { continue }
+                let isAddressed = scope.addresses(
+                    number,
+                    joined: interval.joined,
+                    left: interval.ended
+                )
+                guard
+                    try isAddressed
+                        || execution(number, deviceIdx: interval.deviceIdx) != nil
+                else { continue }
+                guard let device = try device(at: interval.deviceIdx) else {
+                    throw SQLiteStorageError.corruptRow(in: "membership")
+                }
+                seen.insert(interval.deviceIdx)
+                result.append(device)
+            }
+        }
+        return result
+    }
+
     /// The members of the operation's group at its number, behind `after`, in order.
     fileprivate func members(
         of operation: OperationRecord,
@@ -105,6 +159,9 @@ extension SQLConnection {
         limit: Int
     ) throws -> [DeviceRecord] {
         guard let group = operation.groupIdx else { return [] }
+        if operation.operation.terms.scope.isStanding {
+            return try joiners(of: operation, in: group, after: after, limit: limit)
+        }
         let number = operation.operation.number
         let intervals = try rows(
             """

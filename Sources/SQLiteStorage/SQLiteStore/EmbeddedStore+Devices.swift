@@ -18,13 +18,7 @@ extension EmbeddedStore: DeviceStorage {
                 now: now
             )
             try changes.apply(change)
-            let receipt = DeviceChangeReceipt(
-                revision: Revision(history: HistoryID(bits: 0), number: 0),
-                row: changes.row,
-                changed: changes.changed,
-                unknown: changes.unknown
-            )
-            return (changes.keys, receipt)
+            return (changes.keys, changes.receipt)
         }
         var result = receipt
         result.revision = revision
@@ -102,11 +96,15 @@ extension EmbeddedStore: DeviceStorage {
                 SELECT \(GroupRecord.columns) FROM device_group WHERE tenant = ? ORDER BY name
                 """,
                 tenant.rawValue
-            ) { try GroupRecord($0) }.map {
-                GroupSummary(
-                    group: $0.group,
-                    members: $0.members,
-                    pollingFrequency: try connection.pollingFrequency(ofGroupAt: $0.idx)
+            ) { try GroupRecord($0) }
+            .map { record in
+                let definition = try connection.definition(ofGroupAt: record.idx)
+                return GroupSummary(
+                    group: record.group,
+                    members: record.members,
+                    query: definition?.query,
+                    isSettled: definition?.isSettled ?? true,
+                    pollingFrequency: try connection.pollingFrequency(ofGroupAt: record.idx)
                 )
             }
         }
@@ -261,7 +259,13 @@ extension SQLConnection {
     }
 
     /// Stores what a device said of itself, unless something received later is stored already.
-    func note(_ information: DeviceInformation, ofDeviceAt idx: Int64) throws {
+    ///
+    /// - Returns: what changed of all that a query may look at.
+    func note(
+        _ information: DeviceInformation,
+        of device: DeviceRecord
+    ) throws -> [DeviceQuery.Subject] {
+        let idx = device.idx
         let known = try row(
             """
             SELECT device_idx, kind, received, body, sum FROM information
@@ -273,7 +277,9 @@ extension SQLConnection {
             try $0.verify("information", sum: 4)
             return Timestamp(rawValue: $0.int64(2))
         }
-        if let known, known > information.receivedAt { return }
+        if let known, known > information.receivedAt {
+            return try noteTyped(information, of: device, isNewest: false)
+        }
         try run(
             sealedFor: "information",
             """
@@ -285,6 +291,7 @@ extension SQLConnection {
             information.receivedAt.rawValue,
             information.body
         )
+        return try noteTyped(information, of: device, isNewest: true)
     }
 }
 

@@ -217,7 +217,8 @@ extension SQLConnection {
             ReplicaActivity(
                 operation: operation.operation,
                 group: operation.group,
-                state: record.state
+                state: record.state,
+                gate: record.gate.gate
             )
         )
     }

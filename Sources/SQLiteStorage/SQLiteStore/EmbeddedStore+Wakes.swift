@@ -88,49 +88,12 @@ extension EmbeddedStore: WakeStorage {
     }
 }
 
-/// A row of table `expansion`: a group operation whose members are still to be given their wakes.
-struct ExpansionRecord {
-    var number: Int64
-    var groupIdx: Int64
-    /// The last member looked at.
-    var after: DeviceID?
-    var due: Timestamp
-
-    init(number: Int64, groupIdx: Int64, due: Timestamp) {
-        self.number = number
-        self.groupIdx = groupIdx
-        self.due = due
-    }
-
-    init(_ row: PreparedStatement) throws {
-        try row.verify("expansion", sum: 4)
-        number = row.int64(0)
-        groupIdx = row.int64(1)
-        after = row.optionalText(2).map { DeviceID(rawValue: $0) }
-        due = Timestamp(rawValue: row.int64(3))
-    }
-
-    func store(_ connection: SQLConnection) throws {
-        try connection.run(
-            sealedFor: "expansion",
-            """
-            INSERT OR REPLACE INTO expansion (number, group_idx, after, due, sum)
-            VALUES (?, ?, ?, ?, ?)
-            """,
-            number,
-            groupIdx,
-            after?.rawValue,
-            due.rawValue
-        )
-    }
-}
-
 extension SQLConnection {
     fileprivate func firstExpansion(at now: Timestamp) throws -> ExpansionRecord? {
         try row(
             """
-            SELECT number, group_idx, after, due, sum FROM expansion
-            WHERE due <= ? ORDER BY number LIMIT 1
+            SELECT \(ExpansionRecord.columns) FROM expansion
+            WHERE due <= ? ORDER BY number, operation LIMIT 1
             """,
             now.rawValue
         ) { try ExpansionRecord($0) }
@@ -142,7 +105,7 @@ extension SQLConnection {
         limit: Int,
         into requests: inout WakeRequests
     ) throws {
-        let number = expansion.number
+        let covers = try coverage(of: expansion)
         let intervals = try rows(
             """
             SELECT \(MembershipRecord.columns) FROM membership
@@ -152,19 +115,42 @@ extension SQLConnection {
             expansion.after?.rawValue ?? "",
             limit
         ) { try MembershipRecord($0) }
-        for interval in intervals where interval.contains(number) {
-            guard let device = try device(at: interval.deviceIdx), device.isEnrolled else {
-                continue
-            }
-            if let contact = try contact(ofDeviceAt: device.idx), contact.answered >= number {
-                continue
-            }
-            try requests.request(deviceIdx: device.idx, number: number, due: expansion.due)
+        for interval in intervals where covers(interval) {
+            try request(interval, for: expansion, into: &requests)
         }
         guard let last = intervals.last, intervals.count == limit else {
-            return try run("DELETE FROM expansion WHERE number = ?", number)
+            return try expansion.forget(self)
         }
-        try finish(last, of: expansion, into: &requests)
+        try finish(last, of: expansion, covers, into: &requests)
+    }
+
+    /// Which stays are to be woken for: of the operation's time, with a rank that was released.
+    private func coverage(
+        of expansion: ExpansionRecord
+    ) throws -> (MembershipRecord) -> Bool {
+        let number = expansion.operation
+        let ranks = expansion.ranks
+        if ranks == 0..<RolloutPlan.everyone { return { $0.contains(number) } }
+        guard let activity = try operation(number)?.operation.activity else {
+            throw SQLiteStorageError.corruptRow(in: "operation")
+        }
+        return { $0.contains(number) && ranks.contains(activity.rank(of: $0.device)) }
+    }
+
+    /// Asks for a member's wake, unless it has been answered since or is gone.
+    private func request(
+        _ interval: MembershipRecord,
+        for expansion: ExpansionRecord,
+        into requests: inout WakeRequests
+    ) throws {
+        guard let device = try device(at: interval.deviceIdx), device.isEnrolled else { return }
+        let contact = try contact(ofDeviceAt: device.idx)
+        if let contact, contact.answered >= expansion.number { return }
+        try requests.request(
+            deviceIdx: device.idx,
+            number: expansion.number,
+            due: expansion.due
+        )
     }
 
     /// A page ends between devices, not between the intervals of one: looks at what is left of the last
@@ -172,6 +158,7 @@ extension SQLConnection {
     private func finish(
         _ last: MembershipRecord,
         of expansion: ExpansionRecord,
+        _ covers: (MembershipRecord) -> Bool,
         into requests: inout WakeRequests
     ) throws {
         let rest = try rows(
@@ -183,17 +170,8 @@ extension SQLConnection {
             last.device.rawValue,
             last.joined
         ) { try MembershipRecord($0) }
-        for interval in rest where interval.contains(expansion.number) {
-            guard let device = try device(at: interval.deviceIdx), device.isEnrolled else {
-                continue
-            }
-            let contact = try contact(ofDeviceAt: device.idx)
-            if let contact, contact.answered >= expansion.number { continue }
-            try requests.request(
-                deviceIdx: device.idx,
-                number: expansion.number,
-                due: expansion.due
-            )
+        for interval in rest where covers(interval) {
+            try request(interval, for: expansion, into: &requests)
         }
         let more = try row(
             "SELECT 1 FROM membership WHERE group_idx = ? AND device_id > ? LIMIT 1",
@@ -201,7 +179,7 @@ extension SQLConnection {
             last.device.rawValue
         ) { _ in true }
         if more == nil {
-            try run("DELETE FROM expansion WHERE number = ?", expansion.number)
+            try expansion.forget(self)
         } else {
             var next = expansion
             next.after = last.device

@@ -102,15 +102,11 @@ public final class EmbeddedStore: Sendable {
     ///
     /// - Parameters:
     ///   - epoch: the writer's.
-    ///   - concern: whose open work the keys mean, where the write knows more than they say.
     ///   - body: gets the number this write will have; returns the keys it changed and its result. No
     ///     keys means that nothing a replica holds was changed, and no revision is taken.
     /// - Returns: the result and the revision after the write.
     func guarded<Result: Sendable>(
         epoch: Epoch,
-        concern: @escaping @Sendable ([ChangeKey]) -> WorkConcern = {
-            WorkConcern($0) { _, _ in nil }
-        },
         _ body:
             @escaping @Sendable (SQLConnection, _ number: Int64) throws -> (
                 keys: [ChangeKey], result: Result
@@ -128,7 +124,7 @@ public final class EmbeddedStore: Sendable {
             if !keys.isEmpty {
                 try connection.log(keys, as: number, keeping: keptRevisions)
             }
-            let told = keys.isEmpty ? nil : concern(keys)
+            let told = keys.isEmpty ? nil : try connection.concern(of: keys)
             return (result, Revision(history: history, number: number), told)
         }
         if let concern {

@@ -6,9 +6,8 @@ internal import SQLiteEngine
 
 /// Entries of devices being applied, in order, inside one transaction.
 ///
-/// What an entry does to an execution is decided by ``ExecutionRules``, what that does to the activity
-/// by ``Activity/recount(from:to:at:)``; this only fetches and stores rows. Each activity is fetched
-/// once and stored once, however many entries are about it.
+/// What entries say of executions goes through one ``ExecutionWriter``: each activity is fetched once
+/// and stored once, however many entries are about it.
 struct EntryApplication {
     /// What was done.
     struct Outcome: Sendable {
@@ -18,26 +17,17 @@ struct EntryApplication {
         var rejected = 0
     }
 
-    /// An activity some entry was about.
-    private struct Touched {
-        var operation: OperationRecord
-        var record: ActivityRecord
-        var activity: Activity
-        var isChanged = false
-    }
-
     let connection: SQLConnection
     let secrets: SecretBox
     let history: HistoryID
     let spool: SpoolMark?
-    /// The number this write has if it logs keys.
-    let revision: Int64
-    let now: Timestamp
-    private(set) var keys: [ChangeKey] = []
     private(set) var outcome = Outcome()
-    private var logged: Set<ChangeKey> = []
-    private var touched: [OperationID: Touched] = [:]
+    private var writer: ExecutionWriter
     private var foundByPolling = 0
+    /// Groups defined by queries change with what devices report.
+    private var memberships: GroupMemberships
+
+    var keys: [ChangeKey] { writer.keys }
 
     /// How many rejected entries are kept: enough to see what is wrong, not enough to fill the disk.
     static let keptRejections: Int64 = 10_000
@@ -54,8 +44,8 @@ struct EntryApplication {
         self.secrets = secrets
         self.history = history
         self.spool = spool
-        self.revision = revision
-        self.now = now
+        writer = ExecutionWriter(connection, revision: revision, now: now)
+        memberships = GroupMemberships(connection: connection, number: revision)
     }
 
     mutating func apply(_ entries: [SpooledEntry]) throws {
@@ -74,33 +64,17 @@ struct EntryApplication {
                 outcome.applied += 1
             }
         }
-        try storeTouched()
+        try memberships.storeGroups()
+        memberships.keys.forEach { writer.log($0) }
+        try writer.finish()
         try connection.count(.foundByPolling, foundByPolling)
         guard let spool else { return }
         if spool.number > reached || known?.incarnation != spool.incarnation {
-            log(.spoolMark(node: spool.node))
-            try connection.store(MarkRecord(mark: spool, revision: revision))
+            writer.log(.spoolMark(node: spool.node))
+            try connection.store(MarkRecord(mark: spool, revision: writer.revision))
             outcome.mark = spool
         } else {
             outcome.mark = known
-        }
-    }
-
-    private mutating func log(_ key: ChangeKey) {
-        if logged.insert(key).inserted { keys.append(key) }
-    }
-
-    private mutating func storeTouched() throws {
-        for change in touched.values.filter(\.isChanged).sorted(by: {
-            $0.record.number < $1.record.number
-        }) {
-            var record = change.record
-            let wasLive = record.isLive
-            record.take(change.activity)
-            try record.store(connection)
-            if wasLive && !record.isLive && record.groupIdx == nil {
-                try connection.forgetTargets(record.number)
-            }
         }
     }
 
@@ -112,7 +86,7 @@ struct EntryApplication {
             INSERT INTO rejection (at, node, number, tenant, device, received, entry, reason, sum)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
-            now.rawValue,
+            writer.now.rawValue,
             spool?.node.rawValue,
             numbered.number,
             entry.identity.tenant.rawValue,
@@ -138,7 +112,7 @@ struct EntryApplication {
         if device.row.incarnation != identity.incarnation { return "of another enrolment" }
         switch entry.body {
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
-            .result(let operation, _, _, _):
+            .result(let operation, _, _, _), .superseded(let operation):
             return try change(operation, on: device, by: entry)
         case .resultChunk(let operation, let chunk):
             return try take(chunk, of: operation, on: device, receivedAt: entry.receivedAt)
@@ -161,8 +135,10 @@ struct EntryApplication {
                 body: body,
                 receivedAt: entry.receivedAt
             )
-            try connection.note(information, ofDeviceAt: device.idx)
-        case .claim, .progress, .result, .resultChunk: break
+            let changed = try connection.note(information, of: device)
+            try memberships.reconsider(device, touching: changed)
+            try writer.note(memberships.takeStays())
+        case .claim, .progress, .result, .superseded, .resultChunk: break
         }
         return nil
     }
@@ -185,6 +161,7 @@ struct EntryApplication {
             }
         }
         try connection.store(contact, ofDeviceAt: device.idx)
+        try connection.endSilence(of: device, at: time)
     }
 
     private mutating func change(
@@ -192,36 +169,20 @@ struct EntryApplication {
         on device: DeviceRecord,
         by entry: InboxEntry
     ) throws -> String? {
-        guard var touched = try touch(operation), touched.operation.tenant == device.row.tenant
+        guard let known = try writer.touch(operation), known.operation.tenant == device.row.tenant
         else {
             return "unknown operation"
         }
-        let number = touched.record.number
-        let row = try connection.execution(number, deviceIdx: device.idx)
-        if row == nil, try !addresses(touched, device) { return "not addressed" }
+        let row = try writer.row(of: known, on: device)
+        if row == nil, try !writer.addresses(known, device) { return "not addressed" }
         let change = ExecutionRules.apply(
             entry,
-            to: row?.execution(of: operation, on: device.row),
-            in: touched.activity.state
+            to: row,
+            of: known.operation.operation,
+            in: known.activity.state
         )
         if let reason = change.rejection { return reason }
-        guard change.changedRow, let after = change.after else { return nil }
-        try ExecutionRecord(after, number: number, deviceIdx: device.idx).store(connection)
-        log(
-            .execution(
-                tenant: device.row.tenant,
-                number: number,
-                device: device.row.id.rawValue
-            )
-        )
-        let before = touched.activity
-        touched.activity.recount(from: change.before?.state, to: after.state, at: now)
-        if change.wasLate { touched.activity.answeredLate += 1 }
-        if touched.activity.state != before.state || touched.activity.isLive != before.isLive {
-            log(.activity(tenant: device.row.tenant, number: number))
-        }
-        touched.isChanged = true
-        self.touched[operation] = touched
+        try writer.store(change, of: known.number, on: device)
         return nil
     }
 
@@ -231,41 +192,17 @@ struct EntryApplication {
         on device: DeviceRecord,
         receivedAt time: Timestamp
     ) throws -> String? {
-        guard let touched = try touch(operation), touched.operation.tenant == device.row.tenant
+        guard let known = try writer.touch(operation), known.operation.tenant == device.row.tenant
         else {
             return "unknown operation"
         }
-        guard try addresses(touched, device) else { return "not addressed" }
-        return try connection.take(
+        guard try writer.addresses(known, device) else { return "not addressed" }
+        return try writer.connection.take(
             chunk,
             receivedAt: time,
-            number: touched.record.number,
+            number: known.number,
             deviceIdx: device.idx
         )
-    }
-
-    private mutating func touch(_ id: OperationID) throws -> Touched? {
-        if let known = touched[id] { return known }
-        guard let operation = try connection.operation(id),
-            let record = try connection.activity(operation.operation.number)
-        else { return nil }
-        let found = Touched(
-            operation: operation,
-            record: record,
-            activity: record.activity(of: operation)
-        )
-        touched[id] = found
-        return found
-    }
-
-    private func addresses(_ touched: Touched, _ device: DeviceRecord) throws -> Bool {
-        let number = touched.record.number
-        guard let group = touched.operation.groupIdx else {
-            return try connection.targetPage(number, holding: device.row.id)?.devices
-                .contains(device.idx) ?? false
-        }
-        return try connection.memberships(ofDeviceAt: device.idx)
-            .contains { $0.groupIdx == group && $0.contains(number) }
     }
 }
 

@@ -90,7 +90,8 @@ struct ReplicaSnapshot {
         if devices.count < wanted { position.begin(.memberships) }
     }
 
-    /// Open intervals, and ended ones that a live operation refers to; of present enrolments.
+    /// Open intervals, and ended ones that a live operation refers to: by its number, or, if it is for
+    /// joiners, because who left has work of it to end. Of present enrolments.
     private mutating func addMemberships() throws {
         let wanted = room
         let found = try connection.rows(
@@ -100,8 +101,16 @@ struct ReplicaSnapshot {
             WHERE (membership.device_idx, membership.group_idx, membership.joined) > (?, ?, ?)
                 AND device.current = 1 AND device.state = 1
                 AND (membership.ended IS NULL OR EXISTS (
-                    SELECT 1 FROM activity WHERE live = 1 AND activity.group_idx = membership.group_idx
-                        AND number >= membership.joined AND number < membership.ended))
+                    SELECT 1 FROM activity WHERE live = 1 AND standing = 0
+                        AND activity.group_idx = membership.group_idx
+                        AND number >= membership.joined AND number < membership.ended)
+                OR EXISTS (
+                    SELECT 1 FROM activity CROSS JOIN execution
+                        ON execution.number = activity.number
+                        AND execution.device_idx = membership.device_idx
+                    WHERE live = 1 AND standing > 0
+                        AND activity.group_idx = membership.group_idx
+                        AND execution.state IN (0, 1, 2, 3, 4, 5, 10)))
             ORDER BY membership.device_idx, membership.group_idx, membership.joined LIMIT ?
             """,
             position.keys.0,

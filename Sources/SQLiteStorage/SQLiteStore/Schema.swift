@@ -15,7 +15,9 @@ enum Schema {
         Migration(2, "operations", operations),
         Migration(3, "wakes-and-tasks", wakesAndTasks),
         Migration(4, "cluster", cluster),
-        Migration(5, "large-results", largeResults),
+        Migration(5, "operation-terms", operationTerms),
+        Migration(6, "device-facts", deviceFacts),
+        Migration(7, "large-results", largeResults),
     ]
 
     private static let devices = """

@@ -1,0 +1,110 @@
+#if SQLite
+internal import ClusterRole
+internal import DeviceRegistry
+internal import OperationQueue
+internal import SQLiteEngine
+
+extension SQLConnection {
+    /// What is open for an enrolled device.
+    func openItems(of device: DeviceRecord) throws -> [OpenItem] {
+        var items: [OpenItem] = []
+        let named = try rows(
+            "SELECT device_idx, number, sum FROM target WHERE device_idx = ? ORDER BY number",
+            device.idx
+        ) {
+            try $0.verify("target", sum: 2)
+            return $0.int64(1)
+        }
+        for number in named {
+            if let item = try openItem(number, on: device) { items.append(item) }
+        }
+        var standing: Set<Int64> = []
+        for membership in try memberships(ofDeviceAt: device.idx) {
+            for found in try liveNumbers(of: membership) {
+                // Two stays in a group may both name a standing operation.
+                if found.scope.isStanding, standing.contains(found.number) { continue }
+                guard try isBound(membership, to: found) else { continue }
+                if found.scope.isStanding { standing.insert(found.number) }
+                if let item = try openItem(found.number, on: device) { items.append(item) }
+            }
+        }
+        return items
+    }
+
+    private struct LiveNumber {
+        var number: Int64
+        var scope: GroupScope
+    }
+
+    /// Live operations of the group for who stayed in it then, and those that are for joiners.
+    private func liveNumbers(of membership: MembershipRecord) throws -> [LiveNumber] {
+        try rows(
+            """
+            SELECT number, standing FROM activity
+            WHERE live = 1 AND standing = 0 AND group_idx = ?1 AND number >= ?2 AND number < ?3
+            UNION ALL
+            SELECT number, standing FROM activity
+            WHERE live = 1 AND standing > 0 AND group_idx = ?1
+            """,
+            membership.groupIdx,
+            membership.joined,
+            membership.ended ?? .max
+        ) { row in
+            guard let scope = GroupScope(rawValue: UInt8(truncatingIfNeeded: row.int64(1))) else {
+                throw SQLiteStorageError.corruptRow(in: "activity")
+            }
+            return LiveNumber(number: row.int64(0), scope: scope)
+        }
+    }
+
+    /// Whether a stay makes an operation the device's, or did and left it with something to end.
+    private func isBound(_ membership: MembershipRecord, to found: LiveNumber) throws -> Bool {
+        if found.scope.addresses(found.number, joined: membership.joined, left: membership.ended) {
+            return true
+        }
+        guard found.scope.isStanding else { return false }
+        let row = try execution(found.number, deviceIdx: membership.deviceIdx)
+        return row.map { !$0.state.isFinal } ?? false
+    }
+
+    /// `nil` when nothing is left to do.
+    private func openItem(_ number: Int64, on device: DeviceRecord) throws -> OpenItem? {
+        let row = try execution(number, deviceIdx: device.idx)
+        if let row, row.state.isFinal { return nil }
+        guard let activity = try activity(number), activity.isLive,
+            !activity.state.effective(row?.state).isFinal,
+            let record = try operation(number)
+        else { return nil }
+        var operation = record.operation
+        operation.payload = try payload(number)
+        var item = OpenItem(
+            operation: operation,
+            activityState: activity.state,
+            gate: activity.gate.gate,
+            row: row?.execution(of: operation.id, on: device.row)
+        )
+        for dependency in operation.terms.after {
+            item.dependencies[dependency.activity] = try state(
+                of: dependency.activity,
+                of: record.tenant,
+                on: device
+            )
+        }
+        return item
+    }
+
+    /// How an activity that another waits for stands on a device.
+    private func state(
+        of id: ActivityID,
+        of tenant: TenantID,
+        on device: DeviceRecord
+    ) throws -> DependencyState {
+        guard let operation = try operation(of: id, tenant: tenant),
+            let activity = try activity(operation.operation.number)
+        else { return .met }
+        let row = try execution(activity.number, deviceIdx: device.idx)
+        guard try row != nil || addresses(operation, device) else { return .met }
+        return DependencyState(id, activity.state.effective(row?.state))
+    }
+}
+#endif
