@@ -35,6 +35,7 @@ public final class InMemoryCluster: Sendable {
     public let operations: InMemoryOperationStorage
     public let wakes: InMemoryWakeStorage
     public let tasks: InMemoryPeriodicTaskStorage
+    public let compliance: InMemoryComplianceStorage
     public let log: InMemoryRevisionLog
     public let leases: InMemoryLeaseStore
     public let members: InMemoryMemberRegistry
@@ -52,6 +53,7 @@ public final class InMemoryCluster: Sendable {
     public let exchange: DeviceExchange
     public let dispatcher: WakeDispatcher
     public let periodicTasks: PeriodicTaskRunner
+    public let policies: PolicyMonitor
     public let expiry: ExpiryTask
     public let timers: ActivityTimers
 
@@ -73,7 +75,8 @@ public final class InMemoryCluster: Sendable {
         devices = InMemoryDeviceStorage(ledger: ledger)
         operations = InMemoryOperationStorage(ledger: ledger, devices: devices, wakes: table)
         wakes = InMemoryWakeStorage(wakes: table, devices: devices, ledger: ledger)
-        tasks = InMemoryPeriodicTaskStorage(ledger: ledger)
+        tasks = InMemoryPeriodicTaskStorage(ledger: ledger, devices: devices)
+        compliance = InMemoryComplianceStorage(ledger: ledger, devices: devices, tasks: tasks)
         log = InMemoryRevisionLog(ledger: ledger)
         leases = InMemoryLeaseStore(ledger: ledger, clock: time)
         members = InMemoryMemberRegistry(ledger: ledger)
@@ -109,10 +112,17 @@ public final class InMemoryCluster: Sendable {
             random: random
         )
         periodicTasks = PeriodicTaskRunner(
-            tasks: tasks,
+            tasks: FailingPeriodicTaskStorage(tasks, faults),
             enqueuer: enqueuer,
             capability: capability,
             settings: PeriodicTaskRunner.Settings(clock: time)
+        )
+        policies = PolicyMonitor(
+            storage: FailingComplianceStorage(compliance, faults),
+            tasks: FailingPeriodicTaskStorage(tasks, faults),
+            enqueuer: enqueuer,
+            capability: capability,
+            settings: PolicyMonitor.Settings(clock: time)
         )
         expiry = ExpiryTask(storage: storage, capability: capability, clock: time)
         timers = ActivityTimers(storage: storage, capability: capability, clock: time)
@@ -141,9 +151,10 @@ public final class InMemoryCluster: Sendable {
         return receipt.identity
     }
 
-    /// Does what is due now: periodic tasks, expiry, timers and rollouts, wake-ups.
+    /// Does what is due now: periodic tasks, policies, expiry, timers and rollouts, wake-ups.
     public func settle() async throws {
         try await periodicTasks.tick(at: time.now())
+        try await policies.tick(at: time.now())
         try await expiry.tick(at: time.now())
         try await timers.tick(at: time.now())
         try await dispatcher.step()
@@ -165,8 +176,8 @@ public final class InMemoryCluster: Sendable {
 
     private func nextDue() async throws -> Timestamp? {
         let wake = try await wakes.nextDue()
-        let task = try await tasks.due(at: .distantFuture, limit: 1).first?.task.due
-        return [wake, task, operations.nextTimer].compactMap { $0 }.min()
+        return [wake, tasks.nextDue, compliance.nextDue, operations.nextTimer].compactMap { $0 }
+            .min()
     }
 
     /// The drivers as the conformance suites take them.
@@ -182,6 +193,7 @@ public final class InMemoryCluster: Sendable {
         store.log = log
         store.members = members
         store.tasks = tasks
+        store.compliance = compliance
         store.leases = leases
         store.capabilities = [.competingLeaseHolders]
         store.advanceLeaseClock = { time.advance(by: $0) }

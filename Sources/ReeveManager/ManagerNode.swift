@@ -48,6 +48,8 @@ public final class ManagerNode: Service {
     public let exchange: DeviceExchange
     /// Keeps periodic tasks.
     public let tasks: PeriodicTaskRunner
+    /// Hands out policies and keeps devices to them.
+    public let policies: PolicyMonitor
     /// The admin API; mount it at `/admin/v1`.
     public let adminAPI: AdminEndpoint
     /// The status page; mount it at `/`.
@@ -149,6 +151,13 @@ public final class ManagerNode: Service {
             capability: capability,
             settings: PeriodicTaskRunner.Settings(clock: time)
         )
+        policies = PolicyMonitor(
+            storage: store,
+            tasks: store,
+            enqueuer: operations,
+            capability: capability,
+            settings: PolicyMonitor.Settings(clock: time)
+        )
         dispatcher = WakeDispatcher(
             storage: store,
             transports: configuration.transports,
@@ -166,6 +175,7 @@ public final class ManagerNode: Service {
                 enqueuer: operations,
                 activities: activities,
                 tasks: store,
+                policies: policies,
                 explainer: ExecutionExplainer(operations: store, devices: store, clock: time)
             ),
             cluster: AdminServices.Cluster(
@@ -288,6 +298,7 @@ public final class ManagerNode: Service {
             NodeComponent("liveness", roles: [.manager]) { liveness },
             NodeComponent("dynamic-groups", roles: [.manager]) { groups },
             NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
+            NodeComponent("policies", roles: [.manager]) { [policies] in policies },
         ]
     }
 
@@ -322,7 +333,8 @@ public final class ManagerNode: Service {
             PeriodicTask(
                 id: PeriodicTaskID(rawValue: "device-information"),
                 frequency: frequency,
-                due: configuration.time.now()
+                satisfiedBy: .properties,
+                begins: configuration.time.now()
             ),
             tenant: configuration.tenant
         )

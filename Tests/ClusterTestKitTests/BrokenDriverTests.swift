@@ -8,7 +8,7 @@ import XCTest
 
 /// The suites fail on drivers that are broken on purpose: a suite that passes them proves nothing.
 final class BrokenDriverTests: XCTestCase {
-    private func expectFailure(
+    func expectFailure(
         at step: String,
         file: StaticString = #filePath,
         line: UInt = #line,
@@ -24,7 +24,7 @@ final class BrokenDriverTests: XCTestCase {
         }
     }
 
-    private func store(
+    func store(
         _ change: @escaping @Sendable (inout StoreUnderTest, InMemoryCluster) -> Void
     ) -> StoreFactory {
         {
@@ -323,7 +323,7 @@ final class BrokenDriverTests: XCTestCase {
 
     func test_tasks_thatForgetTheirDueTime_areCaught() async {
         let factory = store { store, _ in store.tasks = store.tasks.map(BrokenTasks.init) }
-        await expectFailure(at: "a new definition keeps the due time") {
+        await expectFailure(at: "a new definition that keeps time keeps the due times") {
             try await PeriodicTaskStorageConformance(factory).run()
         }
     }

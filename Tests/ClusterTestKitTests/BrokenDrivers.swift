@@ -286,7 +286,7 @@ struct BrokenLeases: LeaseStore {
 struct BrokenTasks: PeriodicTaskStorage {
     let base: any PeriodicTaskStorage
 
-    /// Forgets the due time of a task that exists.
+    /// Forgets the devices' due times.
     func put(_ task: PeriodicTask, tenant: TenantID, epoch: Epoch) async throws {
         try await base.remove(task.id, tenant: tenant, epoch: epoch)
         try await base.put(task, tenant: tenant, epoch: epoch)
@@ -296,25 +296,29 @@ struct BrokenTasks: PeriodicTaskStorage {
         try await base.remove(task, tenant: tenant, epoch: epoch)
     }
 
-    func due(
-        at now: Timestamp,
-        limit: Int
-    ) async throws -> [(tenant: TenantID, task: PeriodicTask)] {
-        try await base.due(at: now, limit: limit)
-    }
-
-    func advance(
-        _ task: PeriodicTaskID,
-        from due: Timestamp,
-        to next: Timestamp,
-        tenant: TenantID,
-        epoch: Epoch
-    ) async throws {
-        try await base.advance(task, from: due, to: next, tenant: tenant, epoch: epoch)
-    }
-
     func tasks(tenant: TenantID) async throws -> [PeriodicTask] {
         try await base.tasks(tenant: tenant)
+    }
+
+    func dueTimes(of device: DeviceID, tenant: TenantID) async throws -> [TaskDueTime] {
+        try await base.dueTimes(of: device, tenant: tenant)
+    }
+
+    func spread(limit: Int, epoch: Epoch, at now: Timestamp) async throws -> Bool {
+        try await base.spread(limit: limit, epoch: epoch, at: now)
+    }
+
+    func claim(
+        limit: Int,
+        in partition: TaskPartition,
+        epoch: Epoch,
+        at now: Timestamp
+    ) async throws -> [TaskStep] {
+        try await base.claim(limit: limit, in: partition, epoch: epoch, at: now)
+    }
+
+    func finish(_ step: TaskStep, epoch: Epoch) async throws {
+        try await base.finish(step, epoch: epoch)
     }
 }
 

@@ -57,6 +57,10 @@ final class ConformanceTests: XCTestCase {
         try await onEveryStore { try await PeriodicTaskStorageConformance($0).run() }
     }
 
+    func test_compliance_onEveryStore_keepsTheContract() async throws {
+        try await onEveryStore { try await ComplianceStorageConformance($0).run() }
+    }
+
     func test_workers_ofEveryKind_keepTheContract() async throws {
         for worker in DriverTable.workers {
             do {

@@ -137,7 +137,7 @@ extension DriverTable {
 }
 
 /// A directory of its own for each step.
-private final class TemporaryDirectory: Sendable {
+final class TemporaryDirectory: Sendable {
     let path: String
 
     init() throws {
@@ -184,6 +184,7 @@ private final class EmbeddedFile: Sendable {
         subject.log = store
         subject.members = store
         subject.tasks = store
+        subject.compliance = store
         subject.leases = store
         subject.reopen = { [self] in
             try await store.close()

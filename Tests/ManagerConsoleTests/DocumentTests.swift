@@ -28,7 +28,7 @@ final class DocumentTests: XCTestCase {
                 "\($0.method) \($0.path) \($0.id) permission:\($0.permission ?? "-")"
             }.sorted()
         )
-        XCTAssertEqual(table.routes.count, 36)
+        XCTAssertEqual(table.routes.count, 41)
     }
 
     func test_document_examplesFitTheirSchemas() throws {
@@ -89,6 +89,9 @@ final class DocumentTests: XCTestCase {
             ("POST", "channels/web%2Fsite/rollback", ["to": 9], "artifacts.not-found"),
             ("GET", "tasks/nothing", nil, "console.unknown-task"),
             ("DELETE", "tasks/nothing", nil, "console.unknown-task"),
+            ("GET", "policies/nothing", nil, "operations.unknown-policy"),
+            ("DELETE", "policies/nothing", nil, "operations.unknown-policy"),
+            ("GET", "policies/nothing/devices", nil, "operations.unknown-policy"),
         ]
         for (method, path, body, code) in rows {
             let answer = try await scene.admin.send(

@@ -255,7 +255,7 @@ final class OperationRoutesTests: XCTestCase {
         }
     }
 
-    func test_tasks_arePutShownAndRemoved_andKeepTheirDueTime() async throws {
+    func test_tasks_arePutShownAndRemoved_andKeepTheirBeginning() async throws {
         let scene = try Scene()
         let path = "/admin/v1/tasks/ask.everyone"
         let put = try await scene.admin.call(.put, path, ["frequency": 60])
@@ -263,22 +263,32 @@ final class OperationRoutesTests: XCTestCase {
         XCTAssertEqual(put.violations, [])
         XCTAssertEqual(put.json?["group"], "everyone")
         XCTAssertEqual(put.json?["code"], "device-information")
-        let due = try XCTUnwrap(put.json?["due"])
+        let begins = try XCTUnwrap(put.json?["begins"])
         scene.time.advance(by: .seconds(7))
         let changed = try await scene.admin.call(
             .put,
             path,
-            ["frequency": 90, "group": "shop", "code": "ask", "payload": ["x": 1]]
+            ["frequency": 60, "code": "ask", "payload": ["x": 1]]
         )
-        XCTAssertEqual(changed.json?["due"], due)
+        XCTAssertEqual(changed.json?["begins"], begins)
         XCTAssertEqual(changed.json?["payload"], ["x": 1])
+        let another = try await scene.admin.call(
+            .put,
+            path,
+            ["frequency": 90, "group": "shop", "satisfiedBy": "battery", "freshness": 45]
+        )
+        XCTAssertEqual(another.violations, [])
+        XCTAssertNotEqual(another.json?["begins"], begins)
+        XCTAssertEqual(another.json?["satisfiedBy"], "battery")
+        XCTAssertEqual(another.json?["freshness"], 45)
         let list = try await scene.admin.send(.get, "/admin/v1/tasks")
         XCTAssertEqual(list.violations, [])
         XCTAssertEqual(list.json?["tasks"]?[0]?["frequency"], 90)
         for bad: JSONValue in [
             ["frequency": 0.5], ["frequency": 0], ["frequency": 1e15], ["frequency": -60],
             ["frequency": 60, "group": "a b"], ["frequency": 60, "code": ""],
-            ["frequency": 60, "payloadBase64": "="],
+            ["frequency": 60, "payloadBase64": "="], ["frequency": 60, "satisfiedBy": "a b"],
+            ["frequency": 60, "freshness": 0],
         ] {
             let answer = try await scene.admin.call(.put, path, bad)
             XCTAssertEqual(answer.status, 400, "\(bad): \(answer.text)")

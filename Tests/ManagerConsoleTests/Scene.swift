@@ -75,21 +75,34 @@ final class Scene: Sendable {
             capability: capability,
             configuration: publishing
         )
+        let tasks = InMemoryPeriodicTaskStorage(ledger: ledger, devices: devices)
+        let enqueuer = OperationEnqueuer(
+            storage: operations,
+            capability: capability,
+            clock: time,
+            random: random,
+            logger: quiet
+        )
         services = AdminServices(
             devices: .init(
                 directory: DeviceDirectory(reader: devices),
                 administration: administration
             ),
             operations: .init(
-                enqueuer: OperationEnqueuer(
-                    storage: operations,
-                    capability: capability,
-                    clock: time,
-                    random: random,
-                    logger: quiet
-                ),
+                enqueuer: enqueuer,
                 activities: ActivityBrowser(reader: operations),
-                tasks: InMemoryPeriodicTaskStorage(ledger: ledger),
+                tasks: tasks,
+                policies: PolicyMonitor(
+                    storage: InMemoryComplianceStorage(
+                        ledger: ledger,
+                        devices: devices,
+                        tasks: tasks
+                    ),
+                    tasks: tasks,
+                    enqueuer: enqueuer,
+                    capability: capability,
+                    settings: PolicyMonitor.Settings(clock: time)
+                ),
                 explainer: ExecutionExplainer(
                     operations: operations,
                     devices: devices,
@@ -196,9 +209,15 @@ final class Scene: Sendable {
         XCTAssertEqual(published.status, 201, published.text)
         let task = try await admin.call(.put, "/admin/v1/tasks/hourly", ["frequency": 3_600])
         XCTAssertEqual(task.status, 200, task.text)
+        let policy = try await admin.call(
+            .put,
+            "/admin/v1/policies/passcode",
+            ["version": "1", "payload": ["length": 6]]
+        )
+        XCTAssertEqual(policy.status, 200, policy.text)
         return [
             "device": "tablet-17", "group": "shop-3", "activity": activity,
-            "channel": "web%2Fsite", "task": "hourly",
+            "channel": "web%2Fsite", "task": "hourly", "policy": "passcode",
         ]
     }
 }

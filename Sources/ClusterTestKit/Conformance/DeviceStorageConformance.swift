@@ -56,6 +56,7 @@ public struct DeviceStorageConformance: Sendable {
             "information that changes no membership takes no revision",
             takesNoRevisionForNothing
         ),
+        .init("a settled group is what its query finds, whatever happened", keepsGroupsTrue),
         .init("definitions do not nest and are limited", refusesNesting),
         .init("a definition goes on after a restart", goesOnAfterReopening),
         .init("each change takes a revision and logs its keys", logsKeys),

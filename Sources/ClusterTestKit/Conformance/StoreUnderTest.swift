@@ -32,6 +32,7 @@ public struct StoreUnderTest: Sendable {
     public var log: (any RevisionLog)?
     public var members: (any MemberRegistry)?
     public var tasks: (any PeriodicTaskStorage)?
+    public var compliance: (any ComplianceStorage)?
     public var leases: (any LeaseStore)?
 
     /// Begins a new epoch and returns it. All drivers of this store know it when this returns, stay

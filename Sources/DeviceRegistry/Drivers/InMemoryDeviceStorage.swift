@@ -11,6 +11,7 @@ public final class InMemoryDeviceStorage: DeviceStorage {
     /// Taken inside the ledger's lock by writes, alone by reads.
     let state = Mutex(InMemoryDeviceState())
     private let observer = Mutex<MembershipObserver?>(nil)
+    let followers = Mutex<[InMemoryDeviceFollower]>([])
 
     /// - Parameter ledger: the ledger that all in-memory drivers of one store share.
     public init(ledger: InMemoryLedger) { self.ledger = ledger }
@@ -25,7 +26,7 @@ public final class InMemoryDeviceStorage: DeviceStorage {
             let outcome = try state.withLock {
                 try $0.commit(change, tenant: tenant, number: number, at: now)
             }
-            let changes = drainMembershipChanges()
+            let changes = drainMembershipChanges(at: now)
             let more = changes.isEmpty ? [] : observer.withLock { $0 }?(changes, number, now) ?? []
             return (outcome.keys + more, outcome)
         }
@@ -120,12 +121,15 @@ extension InMemoryDeviceStorage {
         self.observer.withLock { $0 = observer }
     }
 
-    /// Memberships that began and ended in the guarded write that is going on, each told once.
-    package func drainMembershipChanges() -> [MembershipChange] {
-        state.withLock { state in
+    /// Memberships that began and ended in the guarded write that is going on, each told once, here and
+    /// to followers.
+    package func drainMembershipChanges(at now: Timestamp) -> [MembershipChange] {
+        let changes = state.withLock { state in
             defer { state.membershipChanges = [] }
             return state.membershipChanges
         }
+        tellFollowers(changes, at: now)
+        return changes
     }
 
     /// The row of a device, enrolled or removed.

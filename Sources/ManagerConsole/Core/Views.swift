@@ -94,7 +94,9 @@ extension AdminMessages.TaskView {
             payload: payload.json,
             payloadBase64: payload.base64,
             frequency: task.frequency.inSeconds,
-            due: task.due.milliseconds
+            satisfiedBy: task.satisfiedBy?.rawValue,
+            freshness: task.freshness?.inSeconds,
+            begins: task.begins.milliseconds
         )
     }
 }

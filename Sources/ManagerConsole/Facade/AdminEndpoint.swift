@@ -48,6 +48,9 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
             ),
             time: services.time
         ).add(to: &table)
+        if let policies = operations.policies {
+            try PolicyRoutes(monitor: policies).add(to: &table)
+        }
         try ClusterRoutes(services: services).add(to: &table)
         if let releases = services.releases {
             try ReleaseRoutes(publisher: releases.publisher, roots: releases.roots).add(to: &table)

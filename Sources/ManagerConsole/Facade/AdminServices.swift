@@ -35,6 +35,8 @@ public struct AdminServices: Sendable {
         public var enqueuer: OperationEnqueuer
         public var activities: ActivityBrowser
         public var tasks: any PeriodicTaskStorage
+        /// `nil` for a product without policies: the routes of policies are then not there.
+        public var policies: PolicyMonitor?
         /// Says why an execution stands where it stands; `nil` leaves that route out.
         public var explainer: ExecutionExplainer?
         /// Where the zones of maintenance windows are looked up.
@@ -44,12 +46,14 @@ public struct AdminServices: Sendable {
             enqueuer: OperationEnqueuer,
             activities: ActivityBrowser,
             tasks: any PeriodicTaskStorage,
+            policies: PolicyMonitor? = nil,
             explainer: ExecutionExplainer? = nil,
             zones: any TimeZoneSource = SystemTimeZones()
         ) {
             self.enqueuer = enqueuer
             self.activities = activities
             self.tasks = tasks
+            self.policies = policies
             self.explainer = explainer
             self.zones = zones
         }

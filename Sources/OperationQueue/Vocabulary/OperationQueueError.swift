@@ -8,6 +8,7 @@ public struct OperationQueueError: CodedError {
         public init(rawValue: String) { self.rawValue = rawValue }
 
         public static let unknownActivity = Code(rawValue: "operations.unknown-activity")
+        public static let unknownPolicy = Code(rawValue: "operations.unknown-policy")
         public static let unknownGroup = Code(rawValue: "operations.unknown-group")
         /// None of the named devices is enrolled.
         public static let noTarget = Code(rawValue: "operations.no-target")
@@ -63,7 +64,8 @@ public struct OperationQueueError: CodedError {
 
     public var category: ErrorCategory {
         switch code {
-        case .unknownActivity, .unknownGroup, .unknownDevice, .unknownExecution, .noLargeResult:
+        case .unknownActivity, .unknownPolicy, .unknownGroup, .unknownDevice, .unknownExecution,
+            .noLargeResult:
             .notFound
         case .tooManyExchanges, .tooManyUploads: .overloaded
         case .keyConflict, .versionConflict, .notPossible: .conflict

@@ -21,7 +21,7 @@ struct DeviceChanges {
         self.connection = connection
         self.tenant = tenant
         self.now = now
-        memberships = GroupMemberships(connection: connection, number: number)
+        memberships = GroupMemberships(connection: connection, number: number, now: now)
     }
 
     var keys: [ChangeKey] { deviceKeys + memberships.keys + operationKeys }

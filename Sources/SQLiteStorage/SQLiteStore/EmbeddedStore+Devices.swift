@@ -27,7 +27,7 @@ extension EmbeddedStore: DeviceStorage {
 
     public func device(_ id: DeviceID, tenant: TenantID) async throws -> Device? {
         let secrets = secrets
-        return try await file.read { connection in
+        return try await file.readBriefly { connection in
             try connection.device(id, tenant: tenant).map {
                 try connection.complete($0, secrets: secrets)
             }
@@ -35,7 +35,7 @@ extension EmbeddedStore: DeviceStorage {
     }
 
     public func device(credential: CredentialDigest) async throws -> DeviceRow? {
-        try await file.read { connection in
+        try await file.readBriefly { connection in
             try connection.rows(
                 """
                 SELECT \(DeviceRecord.columns) FROM device

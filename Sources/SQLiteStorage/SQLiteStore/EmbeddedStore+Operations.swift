@@ -97,7 +97,7 @@ extension EmbeddedStore: OperationStorage {
 
     public func openWork(for device: DeviceID, tenant: TenantID) async throws -> OpenWork? {
         let history = history
-        return try await file.read { connection in
+        return try await file.readBriefly { connection in
             guard let record = try connection.device(device, tenant: tenant), record.isEnrolled
             else { return nil }
             let number = try connection.revisionNumber()

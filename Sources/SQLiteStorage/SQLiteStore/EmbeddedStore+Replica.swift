@@ -8,7 +8,7 @@ internal import SQLiteEngine
 extension EmbeddedStore: ReplicaSource {
     public func currentRevision() async throws -> Revision {
         let history = history
-        return try await file.read {
+        return try await file.readBriefly {
             Revision(history: history, number: try $0.revisionNumber())
         }
     }

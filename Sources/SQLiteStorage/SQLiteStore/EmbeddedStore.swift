@@ -2,7 +2,7 @@
 public import ClusterRole
 public import DeviceRegistry
 internal import OperationQueue
-internal import SQLiteEngine
+package import SQLiteEngine
 internal import Synchronization
 
 /// The embedded store: every storage protocol of the core modules on one SQLite file.
@@ -14,7 +14,7 @@ internal import Synchronization
 /// reported (`SQLiteStorageError`, code `corruptRow`), never returned.
 ///
 /// It conforms to `DeviceStorage`, `OperationStorage`, `ReplicaSource`, `PeriodicTaskStorage`,
-/// `WakeStorage`, `ReleaseStorage`, `LeaseStore`, `RevisionLog`, `MemberRegistry` and `HintBus`.
+/// `ComplianceStorage`, `WakeStorage`, `ReleaseStorage`, `LeaseStore`, `RevisionLog`, `MemberRegistry` and `HintBus`.
 /// Changes of all of them are in one order of revisions.
 ///
 /// After ``close()`` every call throws `SQLiteStorageError` with code `closed`; after an I/O error in
@@ -150,6 +150,8 @@ public struct EmbeddedStoreConfiguration: Sendable {
     public var readerCacheKiB = 8_192
     /// Fails commits, in tests.
     package var commitFault: (@Sendable () throws -> Void)?
+    /// Changes what the file is opened with, in tests.
+    package var adjustFile: (@Sendable (inout DatabaseFileOptions) -> Void)?
 
     public init() {}
 
@@ -160,6 +162,7 @@ public struct EmbeddedStoreConfiguration: Sendable {
         options.writerCacheKiB = writerCacheKiB
         options.readerCacheKiB = readerCacheKiB
         options.commitFault = commitFault
+        adjustFile?(&options)
         return options
     }
 }

@@ -24,6 +24,8 @@ struct EntryApplication {
     private(set) var outcome = Outcome()
     private var writer: ExecutionWriter
     private var foundByPolling = 0
+    /// The device of the entry before: a device's entries come together. No entry changes it.
+    private var lastDevice: DeviceRecord?
     /// Groups defined by queries change with what devices report.
     private var memberships: GroupMemberships
 
@@ -45,7 +47,7 @@ struct EntryApplication {
         self.history = history
         self.spool = spool
         writer = ExecutionWriter(connection, revision: revision, now: now)
-        memberships = GroupMemberships(connection: connection, number: revision)
+        memberships = GroupMemberships(connection: connection, number: revision, now: now)
     }
 
     mutating func apply(_ entries: [SpooledEntry]) throws {
@@ -106,9 +108,7 @@ struct EntryApplication {
     /// - Returns: why it cannot be applied, if so.
     private mutating func apply(_ entry: InboxEntry) throws -> String? {
         let identity = entry.identity
-        guard let device = try connection.device(identity.device, tenant: identity.tenant) else {
-            return "unknown device"
-        }
+        guard let device = try self.device(identity) else { return "unknown device" }
         if device.row.incarnation != identity.incarnation { return "of another enrolment" }
         switch entry.body {
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
@@ -136,11 +136,23 @@ struct EntryApplication {
                 receivedAt: entry.receivedAt
             )
             let changed = try connection.note(information, of: device)
+            try connection.satisfyTasks(by: information, of: device)
+            try connection.noteCompliance(information, of: device)
             try memberships.reconsider(device, touching: changed)
             try writer.note(memberships.takeStays())
         case .claim, .progress, .result, .superseded, .resultChunk: break
         }
         return nil
+    }
+
+    private mutating func device(_ identity: DeviceIdentity) throws -> DeviceRecord? {
+        if let known = lastDevice, known.row.id == identity.device,
+            known.row.tenant == identity.tenant
+        {
+            return known
+        }
+        lastDevice = try connection.device(identity.device, tenant: identity.tenant)
+        return lastDevice
     }
 
     private mutating func note(
@@ -207,16 +219,20 @@ struct EntryApplication {
 }
 
 extension InboxEntry {
-    /// What is kept of a rejected entry: all but a push registration, which is a secret, and the bytes of
-    /// a large result, which would fill the table.
+    /// What is kept of a rejected entry: all but a push registration, which is a secret, what a device
+    /// told, which may have been erased, and the bytes of a large result, which would fill the table.
     fileprivate var evidence: [UInt8] {
         switch body {
         case .registration: return []
+        case .information(let kind, _):
+            var bare = self
+            bare.body = .information(kind, body: [])
+            return bare.encoded()
         case .resultChunk(let operation, var chunk):
             chunk.bytes = []
-            var entry = self
-            entry.body = .resultChunk(operation, chunk: chunk)
-            return entry.encoded()
+            var bare = self
+            bare.body = .resultChunk(operation, chunk: chunk)
+            return bare.encoded()
         default: return encoded()
         }
     }

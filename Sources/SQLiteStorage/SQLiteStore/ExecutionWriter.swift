@@ -324,8 +324,7 @@ extension SQLConnection {
     func addresses(_ operation: OperationRecord, _ device: DeviceRecord) throws -> Bool {
         let number = operation.operation.number
         if operation.group == nil {
-            return try targetPage(number, holding: device.row.id)?.devices.contains(device.idx)
-                ?? false
+            return try isTarget(device, of: number)
         }
         guard let group = operation.groupIdx else { return false }
         let scope = operation.operation.terms.scope

@@ -1,0 +1,251 @@
+#if SQLite
+import ArtifactStore
+import ClusterMembership
+import ClusterRole
+import ClusterTestKit
+import DeviceRegistry
+import Foundation
+import NotificationDispatch
+import OperationQueue
+import SQLiteEngine
+import SQLiteReplica
+import SQLiteStore
+import XCTest
+
+/// What the walk over a whole file told.
+private struct DamageFound: Error {
+    var summary: String
+}
+
+/// One flipped bit anywhere in a file: it is reported, or nothing that is returned differs.
+final class BitFlipTests: XCTestCase {
+    /// What became of the flips.
+    private struct Tally {
+        var reported = 0
+        var harmless = 0
+        /// Reads returned something else without a word; ``EmbeddedStore/verify()`` told.
+        var found = 0
+        /// Nobody told.
+        var silent: [Int] = []
+    }
+
+    private enum Answer { case same, different }
+
+    /// Flips one bit at a time and asks what is returned then.
+    ///
+    /// - Parameters:
+    ///   - answer: opens, reads everything and compares; throws what it is told.
+    ///   - verify: opens and looks through the whole file; throws what it is told.
+    private func flip(
+        _ original: [UInt8],
+        at path: String,
+        count: Int,
+        seed: UInt64,
+        answer: (String) async throws -> Answer,
+        verify: (String) async throws -> Void
+    ) async throws -> Tally {
+        // Bytes that hold something: most of a small file is unused space in pages.
+        let used = original.indices.filter { original[$0] != 0 }
+        let random = SeededRandomSource(seed: seed)
+        var tally = Tally()
+        for _ in 0..<count {
+            let at =
+                random.next() % 8 == 0
+                ? Int(random.next() % UInt64(original.count))
+                : used[Int(random.next() % UInt64(used.count))]
+            let bit = UInt8(1) << UInt8(random.next() % 8)
+            func damage() throws {
+                var bytes = original
+                bytes[at] ^= bit
+                for suffix in ["-wal", "-shm", "-journal"] {
+                    try? FileManager.default.removeItem(atPath: path + suffix)
+                }
+                try Data(bytes).write(to: URL(fileURLWithPath: path))
+            }
+            try damage()
+            do {
+                if try await answer(path) == .same {
+                    tally.harmless += 1
+                    continue
+                }
+                try damage()
+                do {
+                    try await verify(path)
+                    tally.silent.append(at)
+                } catch {
+                    tally.found += 1
+                }
+            } catch {
+                tally.reported += 1
+            }
+        }
+        return tally
+    }
+
+    // MARK: The store
+
+    /// A store with rows in every table.
+    private func fill(_ house: StoreHouse) async throws {
+        let store = house.store
+        let epoch = house.epoch
+        var devices: [DeviceIdentity] = []
+        for index in 0..<6 {
+            let id = DeviceID(rawValue: "device-\(index)")
+            let made = try await house.administration.enrol(id, groups: StoreHouse.groups)
+            try await house.exchange.register(
+                push: (transport: "http", address: "https://push.example/\(index)"),
+                device: made.identity
+            )
+            try await house.exchange.record(
+                .location,
+                body: Array("[\(index),2]".utf8),
+                device: made.identity
+            )
+            devices.append(made.identity)
+        }
+        _ = try await house.administration.remove("device-5")
+        for index in 0..<8 {
+            _ = try await house.enqueue(
+                .group(index % 2 == 0 ? "red" : "blue"),
+                key: "key-\(index)"
+            )
+            _ = try await house.enqueue(.devices(devices[index % 4..<5].map(\.device)))
+        }
+        for device in devices[..<3] {
+            let answer = try await house.exchange.exchange(device: device)
+            let results = answer.operations.prefix(4).map {
+                ExecutionResult(execution: $0.execution, attempt: $0.attempt, outcome: .completed)
+            }
+            _ = try await house.exchange.exchange(
+                device: device,
+                report: ExchangeReport(results: results, limit: 0)
+            )
+        }
+        let stranger = DeviceIdentity(
+            tenant: .standard,
+            device: "nobody",
+            incarnation: IncarnationID(bits: 1)
+        )
+        let rejected = InboxEntry(
+            identity: stranger,
+            receivedAt: house.time.now(),
+            body: .contact(answeredAt: nil)
+        )
+        _ = try await store.apply(
+            [SpooledEntry(number: 1, entry: rejected)],
+            from: SpoolMark(node: "worker-1", incarnation: IncarnationID(bits: 4), number: 1),
+            epoch: epoch,
+            at: house.time.now()
+        )
+        for name in ["info", "places"] {
+            let task = PeriodicTask(
+                id: PeriodicTaskID(rawValue: name),
+                frequency: .seconds(600),
+                due: house.time.now()
+            )
+            try await store.put(task, tenant: .standard, epoch: epoch)
+        }
+        for name in ["manager-1", "worker-1"] {
+            let member = Member(
+                node: NodeID(rawValue: name),
+                role: .worker,
+                domain: .standard(for: .worker),
+                properties: ["zone": "north"],
+                joinedAt: house.time.now(),
+                lastHeard: house.time.now()
+            )
+            _ = try await store.put(member, epoch: epoch)
+        }
+        let release = try ReleaseStorageConformance.sample(1)
+        _ = try await store.append(release, after: nil, epoch: epoch)
+        _ = try await store.record(
+            AppliedRelease(node: "worker-1", release: release.release, at: house.time.now()),
+            tenant: .standard,
+            epoch: epoch
+        )
+    }
+
+    /// Everything the store's readers return, as one number. Unordered collections are not in it.
+    private static func read(_ store: EmbeddedStore, _ now: Timestamp) async throws -> Int {
+        var hasher = Hasher()
+        let tenant = TenantID.standard
+        let devices = try await store.devices(in: nil, after: nil, limit: 100, tenant: tenant)
+        hasher.combine(devices)
+        for device in devices {
+            hasher.combine(try await store.device(device.row.id, tenant: tenant))
+            hasher.combine(try await store.device(credential: device.row.credential))
+            hasher.combine(try await store.information(of: device.row.id, tenant: tenant))
+            hasher.combine(try await store.openWork(for: device.row.id, tenant: tenant))
+        }
+        hasher.combine(try await store.groups(tenant: tenant))
+        for group in [GroupID.everyone] + StoreHouse.groups {
+            let members = try await store.devices(in: group, after: nil, limit: 100, tenant: tenant)
+            hasher.combine(members)
+        }
+        let activities = try await store.activities(before: nil, limit: 100, tenant: tenant)
+        hasher.combine(activities)
+        for activity in activities {
+            hasher.combine(try await store.activity(activity.id, tenant: tenant))
+            let executions = try await store.executions(
+                of: activity.id,
+                after: nil,
+                limit: 100,
+                tenant: tenant
+            )
+            hasher.combine(executions)
+        }
+        hasher.combine(try await store.expired(at: now, limit: 100).map(\.id))
+        hasher.combine(try await store.due(at: .distantFuture, limit: 100).map(\.task))
+        hasher.combine(try await store.tasks(tenant: tenant))
+        let wakes: [DueWakeUp] = try await store.due(at: .distantFuture, limit: 100)
+        hasher.combine(wakes)
+        hasher.combine(try await store.nextDue())
+        hasher.combine(try await store.members())
+        hasher.combine(try await store.latest(of: "web/site", tenant: tenant)?.revision)
+        hasher.combine(try await store.acknowledgements(of: "web/site", tenant: tenant))
+        let start = Revision(history: store.history, number: 0)
+        hasher.combine(try await store.changes(after: start, limit: 1_000))
+        let page = try await store.page(after: nil, cursor: nil, limit: 1_000, for: "worker-1")
+        hasher.combine(page.rows)
+        hasher.combine(page.revision)
+        return hasher.finalize()
+    }
+
+    func test_store_aFlippedBit_isReportedOrChangesNothing() async throws {
+        let directory = try TestDirectory()
+        let path = directory.path + "/store.sqlite"
+        let house = try await StoreHouse.open(path, seed: 3)
+        try await fill(house)
+        let now = house.time.now()
+        let report = try await house.store.verify()
+        XCTAssertTrue(report.isSound, report.summary)
+        XCTAssertGreaterThan(report.rows, 100)
+        let expected = try await Self.read(house.store, now)
+        try await house.store.close()
+        let original = Array(try Data(contentsOf: URL(fileURLWithPath: path)))
+        let tally = try await flip(original, at: path, count: 1_400, seed: 77) { path in
+            let house = try await StoreHouse.open(path)
+            do {
+                let found = try await Self.read(house.store, now)
+                try await house.store.close()
+                return found == expected ? .same : .different
+            } catch {
+                try? await house.store.close()
+                throw error
+            }
+        } verify: { path in
+            let house = try await StoreHouse.open(path)
+            do {
+                let report = try await house.store.verify()
+                guard report.isSound else { throw DamageFound(summary: report.summary) }
+            } catch {
+                try? await house.store.close()
+                throw error
+            }
+            try await house.store.close()
+        }
+        XCTAssertGreaterThan(tally.reported, 500)
+        XCTAssertEqual(tally.silent, [])
+    }
+}
+#endif
