@@ -110,6 +110,7 @@ public final class InMemoryCluster: Sendable {
         exchange = DeviceExchange(
             reader: storage,
             inbox: InProcessInbox(storage: storage, capability: capability, clock: time),
+            signals: operations,
             settings: DeviceExchange.Settings(clock: time, random: random)
         )
         dispatcher = WakeDispatcher(

@@ -218,7 +218,8 @@ public final class ManagerNode: Service {
                 tasks: store,
                 events: events,
                 webhooks: webhooks,
-                policies: policies
+                policies: policies,
+                explainer: ExecutionExplainer(operations: store, devices: store, clock: time)
             ),
             cluster: AdminServices.Cluster(
                 node: configuration.node,

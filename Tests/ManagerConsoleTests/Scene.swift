@@ -120,6 +120,11 @@ final class Scene: Sendable {
                     enqueuer: enqueuer,
                     capability: capability,
                     settings: PolicyMonitor.Settings(clock: time)
+                ),
+                explainer: ExecutionExplainer(
+                    operations: operations,
+                    devices: devices,
+                    clock: time
                 )
             ),
             cluster: .init(
@@ -202,6 +207,21 @@ final class Scene: Sendable {
         try await inbox.accept([
             InboxEntry(identity: receipt.identity, receivedAt: time.now(), body: body)
         ])
+    }
+
+    /// Sends the large result of the device's newest operation.
+    func uploadResult(_ receipt: EnrolmentReceipt, _ bytes: [UInt8]) async throws {
+        let exchange = DeviceExchange(
+            reader: operations,
+            inbox: InProcessInbox(storage: operations, capability: capability, clock: time),
+            settings: .init(clock: time, random: random)
+        )
+        let offer = try await exchange.exchange(device: receipt.identity)
+        _ = try await exchange.accept(
+            LargeResultHead(execution: try XCTUnwrap(offer.operations.last).execution),
+            body: HandlerBody(bytes),
+            device: receipt.identity
+        )
     }
 
     /// Writes a tree under the publish root and returns its path.

@@ -41,6 +41,10 @@ public struct AdminServices: Sendable {
         public var webhooks: WebhookAdministration?
         /// `nil` for a product without policies: the routes of policies are then not there.
         public var policies: PolicyMonitor?
+        /// Says why an execution stands where it stands; `nil` leaves that route out.
+        public var explainer: ExecutionExplainer?
+        /// Where the zones of maintenance windows are looked up.
+        public var zones: any TimeZoneSource
 
         public init(
             enqueuer: OperationEnqueuer,
@@ -48,7 +52,9 @@ public struct AdminServices: Sendable {
             tasks: any PeriodicTaskStorage,
             events: OperationEvents? = nil,
             webhooks: WebhookAdministration? = nil,
-            policies: PolicyMonitor? = nil
+            policies: PolicyMonitor? = nil,
+            explainer: ExecutionExplainer? = nil,
+            zones: any TimeZoneSource = SystemTimeZones()
         ) {
             self.enqueuer = enqueuer
             self.activities = activities
@@ -56,6 +62,8 @@ public struct AdminServices: Sendable {
             self.events = events
             self.webhooks = webhooks
             self.policies = policies
+            self.explainer = explainer
+            self.zones = zones
         }
     }
 

@@ -23,6 +23,8 @@ struct ReplicaTables: Sendable {
     private var groupNumbers: [[Int64]] = []
     /// Live operations of each group that also reach those who join, ascending.
     private var standingNumbers: [[Int64]] = []
+    /// The polling frequency of each group in milliseconds; −1: none.
+    private var groupPolling: [Int64] = []
     private var namedTargets: [DeviceIndex: [NamedTarget]] = [:]
     private var activities: [ActivitySlot] = []
     /// Where the activity of each number stands in `activities`.
@@ -62,6 +64,33 @@ struct ReplicaTables: Sendable {
             if slot.credential == credential && slot.state == .enrolled { return row(at: index) }
         }
         return nil
+    }
+
+    /// The shortest polling frequency of the groups a device is in.
+    func groupPollingFrequency(at index: DeviceIndex) -> Duration? {
+        let slot = slots[Int(index)]
+        let incarnation = UInt64(truncatingIfNeeded: slot.incarnation.bits)
+        var shortest: Int64?
+        var next = slot.intervals
+        while next >= 0 {
+            let interval = intervals[Int(next)]
+            next = interval.next
+            let frequency = groupPolling[Int(interval.group)]
+            guard frequency >= 0, interval.left == .max, interval.incarnation == incarnation else {
+                continue
+            }
+            shortest = min(shortest ?? frequency, frequency)
+        }
+        return shortest.map { .milliseconds($0) }
+    }
+
+    /// The devices an activity names; `nil` for one that addresses a group or is not held.
+    func targets(of number: Int64) -> [ConcernedDevice]? {
+        guard let place = places[number], activities[place].group == nil else { return nil }
+        return activities[place].targets.map { index in
+            let slot = slots[Int(index)]
+            return ConcernedDevice(tenant: tenants[Int(slot.tenant)], device: slot.id)
+        }
     }
 
     func openItems(at index: DeviceIndex) -> [OpenItem] {
@@ -199,14 +228,14 @@ struct ReplicaTables: Sendable {
         var mark: SpoolMark?
         for row in rows {
             switch row {
-            case .device, .activity, .mark: take(row, mark: &mark)
+            case .device, .activity, .group, .mark: take(row, mark: &mark)
             case .membership, .target, .execution, .activityGone: continue
             }
         }
         for row in rows {
             switch row {
             case .membership, .target, .execution: take(row, mark: &mark)
-            case .device, .activity, .mark, .activityGone: continue
+            case .device, .activity, .group, .mark, .activityGone: continue
             }
         }
         for row in rows {
@@ -244,6 +273,9 @@ struct ReplicaTables: Sendable {
                 take(execution, of: device, number: number)
             }
         case .activityGone(_, let number): remove(activity: number)
+        case .group(let tenant, let group, let frequency):
+            let index = intern(group, intern(tenant))
+            groupPolling[Int(index)] = frequency?.milliseconds ?? -1
         case .mark(let newest): mark = newest
         }
     }
@@ -272,6 +304,7 @@ struct ReplicaTables: Sendable {
         groupIndices[key] = index
         groupNumbers.append([])
         standingNumbers.append([])
+        groupPolling.append(-1)
         return index
     }
 

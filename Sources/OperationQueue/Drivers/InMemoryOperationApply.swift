@@ -124,6 +124,8 @@ extension InMemoryOperationState {
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
             .result(let operation, _, _, _), .superseded(let operation):
             return change(operation, by: entry, devices: devices, to: &outcome)
+        case .resultChunk(let operation, let chunk):
+            return take(chunk, of: operation, by: entry, devices: devices)
         }
     }
 

@@ -28,6 +28,8 @@ struct InMemoryActivity: Sendable {
     var rows: [Target: Execution] = [:]
     /// Enrolments in the order in which they got a row.
     var rowOrder: [Target] = []
+    /// What named devices and members have uploaded of large results.
+    var uploads: [Target: InMemoryUploads] = [:]
 
     var number: Int64 { activity.operation.number }
 

@@ -112,7 +112,8 @@ extension EmbeddedStore: DeviceStorage {
                     group: record.group,
                     members: record.members,
                     query: definition?.query,
-                    isSettled: definition?.isSettled ?? true
+                    isSettled: definition?.isSettled ?? true,
+                    pollingFrequency: try connection.pollingFrequency(ofGroupAt: record.idx)
                 )
             }
         }

@@ -110,11 +110,15 @@ extension EmbeddedStore: OperationStorage {
             guard let record = try connection.device(device, tenant: tenant), record.isEnrolled
             else { return nil }
             let number = try connection.revisionNumber()
-            return OpenWork(
+            var work = OpenWork(
                 revision: Revision(history: history, number: number),
                 device: record.row,
                 items: try connection.openItems(of: record)
             )
+            work.groupPollingFrequency = try connection.groupPollingFrequency(
+                ofDeviceAt: record.idx
+            )
+            return work
         }
     }
 }

@@ -32,6 +32,7 @@ public final class EmbeddedStore: Sendable {
     let hintReaders = HintReaders()
     /// Whether some tenant is bounded: without quotas nothing is looked up or counted for them.
     let hasQuotas: Atomic<Bool>
+    let signals = WorkSignalHub()
 
     /// Opens the store at `path`, making it if there is none, and begins a new epoch.
     ///
@@ -105,8 +106,10 @@ public final class EmbeddedStore: Sendable {
 
     /// Runs one guarded write: compares the epoch, gives the write its number, logs its keys.
     ///
-    /// - Parameter body: gets the number this write will have; returns the keys it changed and its
-    ///   result. No keys means that nothing a replica holds was changed, and no revision is taken.
+    /// - Parameters:
+    ///   - epoch: the writer's.
+    ///   - body: gets the number this write will have; returns the keys it changed and its result. No
+    ///     keys means that nothing a replica holds was changed, and no revision is taken.
     /// - Returns: the result and the revision after the write.
     func guarded<Result: Sendable>(
         epoch: Epoch,
@@ -135,7 +138,7 @@ public final class EmbeddedStore: Sendable {
     ) async throws -> (result: Result, revision: Revision) {
         let history = history
         let keptRevisions = keptRevisions
-        let (result, revision, isNew) = try await file.write { connection in
+        let (result, revision, concern) = try await file.write { connection in
             let current = Epoch(rawValue: try connection.metaNumber(MetaName.epoch))
             guard epoch == current else { throw ClusterRoleError.fenced(current: current) }
             let before = try connection.metaNumber(MetaName.revision)
@@ -146,9 +149,13 @@ public final class EmbeddedStore: Sendable {
             if !draft.isEmpty {
                 try connection.log(draft, as: number, keeping: keptRevisions)
             }
-            return (result, Revision(history: history, number: number), !draft.isEmpty)
+            let told = draft.isEmpty ? nil : try connection.concern(of: draft.keys)
+            return (result, Revision(history: history, number: number), told)
         }
-        if isNew { hintReaders.send(revision) }
+        if let concern {
+            hintReaders.send(revision)
+            signals.send(concern)
+        }
         return (result, revision)
     }
 }
