@@ -1,5 +1,5 @@
 #if Server
-internal import HTTPHandling
+package import HTTPHandling
 
 // The bodies of `/policies`.
 extension AdminMessages {
