@@ -2,11 +2,8 @@ import ClusterMembership
 import ClusterRole
 import ClusterTestKit
 import DeviceRegistry
-import Foundation
-import Logging
 import NotificationDispatch
 import OperationQueue
-import ServiceLifecycle
 import XCTest
 
 final class WebhookTests: XCTestCase {
@@ -29,7 +26,7 @@ final class WebhookTests: XCTestCase {
             request.signature,
             secret.signature(of: request.message, at: request.timestamp, body: request.body)
         )
-        let body = try Body(request)
+        let body = try WebhookBody(request)
         XCTAssertEqual(body.type, "reeve.operation-events")
         XCTAssertEqual(body.data.webhook, webhook.id.description)
         XCTAssertEqual(
@@ -81,8 +78,8 @@ final class WebhookTests: XCTestCase {
         XCTAssertEqual(Set(sent[..<3].map(\.message)).count, 1)
         XCTAssertEqual(Set(sent[..<3].map(\.body)).count, 1)
         XCTAssertLessThan(sent[0].timestamp, sent[2].timestamp)
-        XCTAssertEqual(try Body(sent[2]).data.events.map(\.code), ["first"])
-        XCTAssertEqual(try Body(sent[3]).data.events.map(\.code), ["second"])
+        XCTAssertEqual(try WebhookBody(sent[2]).data.events.map(\.code), ["first"])
+        XCTAssertEqual(try WebhookBody(sent[3]).data.events.map(\.code), ["second"])
         XCTAssertNotEqual(sent[2].message, sent[3].message)
         let done = try await scene.administration.webhook(webhook.id).progress
         XCTAssertEqual(done.failures, 0)
@@ -98,7 +95,10 @@ final class WebhookTests: XCTestCase {
         _ = try await scene.enqueue("second")
         try await scene.advance(by: .seconds(600))
         let accepted = scene.transport.popAccepted(at: webhook.url)
-        XCTAssertEqual(try accepted.map { try Body($0).data.events.map(\.code) }, [["second"]])
+        XCTAssertEqual(
+            try accepted.map { try WebhookBody($0).data.events.map(\.code) },
+            [["second"]]
+        )
         let letters = try await scene.administration.deadLetters(of: webhook.id)
         let letter = try XCTUnwrap(letters.first)
         XCTAssertEqual(letters.count, 1)
@@ -170,13 +170,13 @@ final class WebhookTests: XCTestCase {
             }
         }
         let toQuick = try scene.transport.popAccepted(at: quick.url)
-            .flatMap { try Body($0).data.events.map(\.code) }
+            .flatMap { try WebhookBody($0).data.events.map(\.code) }
         XCTAssertEqual(toQuick, ["task-1", "task-2", "task-3"])
         XCTAssertEqual(scene.transport.popAccepted(at: slow.url), [])
         scene.transport.letGo(slow.url)
         try await eventually {
             (try? scene.transport.attempts.filter { $0.url == slow.url }
-                .flatMap { try Body($0).data.events.map(\.code) }) ?? []
+                .flatMap { try WebhookBody($0).data.events.map(\.code) }) ?? []
         } reaches: {
             $0 == ["task-1", "task-2", "task-3"]
         }
@@ -211,7 +211,7 @@ final class WebhookTests: XCTestCase {
         _ = try await scene.enqueue("second")
         try await scene.makeDispatcher(for: scene.cluster.capability).step()
         let codes = try scene.transport.popAccepted(at: webhook.url)
-            .flatMap { try Body($0).data.events.map(\.code) }
+            .flatMap { try WebhookBody($0).data.events.map(\.code) }
         XCTAssertEqual(codes, ["first", "second"])
     }
 
@@ -243,7 +243,9 @@ final class WebhookTests: XCTestCase {
         )
         _ = try await scene.enqueue("wipe")
         try await scene.dispatcher.step()
-        let codes = try scene.transport.attempts.flatMap { try Body($0).data.events.map(\.code) }
+        let codes = try scene.transport.attempts.flatMap {
+            try WebhookBody($0).data.events.map(\.code)
+        }
         XCTAssertEqual(codes, ["wipe"])
     }
 
@@ -263,7 +265,9 @@ final class WebhookTests: XCTestCase {
         )
         scene.transport.failNext(at: webhook.url, with: busy)
         try await scene.dispatcher.step()
-        let codes = try scene.transport.attempts.flatMap { try Body($0).data.events.map(\.code) }
+        let codes = try scene.transport.attempts.flatMap {
+            try WebhookBody($0).data.events.map(\.code)
+        }
         XCTAssertEqual(codes, ["kept"])
         let cursor = try await scene.administration.webhook(webhook.id).progress.cursor
         XCTAssertEqual(cursor, EventPosition(floor))
@@ -281,7 +285,9 @@ final class WebhookTests: XCTestCase {
         )
         _ = try await scene.enqueue("after")
         try await scene.dispatcher.step()
-        let codes = try scene.transport.attempts.flatMap { try Body($0).data.events.map(\.code) }
+        let codes = try scene.transport.attempts.flatMap {
+            try WebhookBody($0).data.events.map(\.code)
+        }
         XCTAssertEqual(codes, ["after"])
         let progress = try await scene.administration.webhook(webhook.id).progress
         XCTAssertEqual(progress.cursor, EventPosition(scene.cluster.ledger.revision))
@@ -320,117 +326,5 @@ final class WebhookTests: XCTestCase {
                 XCTAssertEqual(error.code, .invalidWebhook, url)
             }
         }
-    }
-}
-
-/// A cluster in memory with one device and a dispatcher of webhooks.
-private struct WebhookScene {
-    let cluster = InMemoryCluster()
-    let transport = RecordingWebhookTransport()
-    let device: DeviceIdentity
-    let administration: WebhookAdministration
-    let attempts: Int
-
-    init(attempts: Int = 12) async throws {
-        self.attempts = attempts
-        device = try await cluster.enrol("phone")
-        administration = WebhookAdministration(
-            storage: cluster.webhooks,
-            events: cluster.events,
-            transport: transport,
-            capability: cluster.capability,
-            clock: cluster.time,
-            random: cluster.random
-        )
-    }
-
-    var dispatcher: WebhookDispatcher { makeDispatcher(for: cluster.capability) }
-
-    func makeDispatcher(for capability: WriteCapability) -> WebhookDispatcher {
-        var configuration = WebhookDispatchConfiguration()
-        if let backoff = try? BackoffSchedule(first: .seconds(5), maximumAttempts: attempts) {
-            configuration.backoff = backoff
-        }
-        configuration.logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
-        return WebhookDispatcher(
-            storage: cluster.webhooks,
-            events: cluster.events,
-            transport: transport,
-            capability: capability,
-            configuration: configuration,
-            clock: cluster.time,
-            random: cluster.random
-        )
-    }
-
-    func subscribe(
-        _ name: String,
-        to filter: EventFilter = .everything
-    ) async throws -> (WebhookSubscription, WebhookSecret) {
-        try await administration.subscribe("https://\(name).example/hook", to: filter)
-    }
-
-    func enqueue(_ code: String) async throws -> EnqueueReceipt {
-        try await cluster.enqueuer.enqueue(
-            EnqueueRequest(OperationCode(rawValue: code), to: .devices([device.device]))
-        )
-    }
-
-    /// The device does everything it is offered.
-    func complete() async throws {
-        let offered = try await cluster.exchange.exchange(device: device).operations
-        let results = offered.map {
-            ExecutionResult(execution: $0.execution, attempt: $0.attempt, outcome: .completed)
-        }
-        _ = try await cluster.exchange.exchange(
-            device: device,
-            report: ExchangeReport(results: results, limit: 0)
-        )
-    }
-
-    /// Lets time pass, second by second.
-    func advance(by duration: Duration) async throws {
-        for _ in 0..<(duration.milliseconds / 1_000) {
-            cluster.time.advance(by: .seconds(1))
-            try await dispatcher.step()
-        }
-    }
-}
-
-/// What a receiver reads.
-private struct Body: Decodable {
-    struct Content: Decodable {
-        struct Event: Decodable {
-            var id: String
-            var type: String
-            var activity: String
-            var code: String
-            var from: String?
-            var to: String
-            var version: Int32?
-        }
-
-        var webhook: String
-        var events: [Event]
-    }
-
-    var type: String
-    var timestamp: String
-    var data: Content
-
-    init(_ request: WebhookRequest) throws {
-        self = try JSONDecoder().decode(Body.self, from: Data(request.body))
-    }
-}
-
-/// Waits until a value satisfies a condition; fails after a generous time.
-private func eventually<Value>(
-    _ value: () -> Value,
-    reaches condition: (Value) -> Bool
-) async throws {
-    let limit = ContinuousClock.now + .seconds(30)
-    while !condition(value()) {
-        guard ContinuousClock.now < limit else { return XCTFail("it did not come to pass") }
-        await Task.yield()
     }
 }
