@@ -233,7 +233,7 @@ public final class ManagerNode: Service {
                 publisher: publisher,
                 roots: try PublishRoots(configuration.publishRoots)
             ),
-            keeping: try Self.keeping(configuration, store, retention, capability),
+            keeping: try AdminServices.Keeping(configuration, store, retention, capability),
             time: time
         )
         adminAPI = try AdminEndpoint(services, authenticator: tokens)
@@ -357,44 +357,7 @@ public final class ManagerNode: Service {
     ///   - replaces: whether a file there may be replaced.
     /// - Throws: `SQLiteStorageError`: `exists`, `full`, `io`, `corruptRow`, `corruptFile`.
     public func backup(to path: String, replaces: Bool = false) async throws -> StoredBackup {
-        try await Self.backup(store, to: path, replaces: replaces, at: configuration.time.now())
-    }
-
-    private static func backup(
-        _ store: EmbeddedStore,
-        to path: String,
-        replaces: Bool,
-        at now: Timestamp
-    ) async throws -> StoredBackup {
-        var options = BackupOptions()
-        options.replaces = replaces
-        let report = try await store.backup(to: path, at: now, options: options)
-        return StoredBackup(
-            path: report.path,
-            bytes: report.bytes,
-            revision: report.revision,
-            takenAt: report.takenAt,
-            rows: report.verification?.rows ?? 0
-        )
-    }
-
-    private static func keeping(
-        _ configuration: ManagerConfiguration,
-        _ store: EmbeddedStore,
-        _ retention: RetentionTask,
-        _ capability: WriteCapability
-    ) throws -> AdminServices.Keeping {
-        let time = configuration.time
-        return AdminServices.Keeping(
-            operators: configuration.tenant,
-            backup: { path, replaces in
-                try await backup(store, to: path, replaces: replaces, at: time.now())
-            },
-            roots: try PublishRoots(configuration.backupRoots),
-            retention: retention,
-            quotas: store,
-            capability: capability
-        )
+        try await store.storedBackup(to: path, replaces: replaces, at: configuration.time.now())
     }
 
     /// Ends the right to write and gives the file back. Harmless when repeated.

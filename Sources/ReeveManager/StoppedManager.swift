@@ -1,10 +1,23 @@
 #if Server && SQLite
 public import ClusterRole
 internal import Foundation
-public import SQLiteStore
+internal import SQLiteStore
 
 /// Backup and restore of a manager that is not running.
 public enum StoppedManager {
+    /// A backup that was taken.
+    public struct Backup: Hashable, Sendable {
+        /// The file.
+        public var path: String
+        /// Its length in bytes.
+        public var bytes: Int64
+        /// The newest revision in it.
+        public var revision: Revision
+        public var takenAt: Timestamp
+        /// Rows whose checksum was verified in the copy.
+        public var rows: Int
+    }
+
     private static let node = NodeID(rawValue: "maintenance")
 
     /// Writes a verified copy of the store in a manager's directory.
@@ -19,14 +32,21 @@ public enum StoppedManager {
         directory: String,
         to path: String,
         replaces: Bool
-    ) async throws -> BackupReport {
+    ) async throws -> Backup {
         var options = BackupOptions()
         options.replaces = replaces
-        return try await EmbeddedStore.backup(
+        let report = try await EmbeddedStore.backup(
             of: NodeDirectory(directory).path("store.db"),
             to: path,
             node: node,
             options: options
+        )
+        return Backup(
+            path: report.path,
+            bytes: report.bytes,
+            revision: report.revision,
+            takenAt: report.takenAt,
+            rows: report.rows
         )
     }
 

@@ -38,7 +38,7 @@ struct BackupCommand: AsyncParsableCommand {
                         "path": .string(report.path), "bytes": .integer(report.bytes),
                         "revision": .string(report.revision.description),
                         "takenAt": .integer(report.takenAt.milliseconds),
-                        "rows": .integer(Int64(report.verification?.rows ?? 0)),
+                        "rows": .integer(Int64(report.rows)),
                     ])
                 } catch let error as any CodedError where error.codeName == "storage.locked" {
                     // It runs: it takes the backup itself, if we may ask it.

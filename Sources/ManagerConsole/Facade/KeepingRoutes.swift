@@ -2,6 +2,7 @@
 internal import ClusterRole
 internal import DeviceRegistry
 internal import HTTPHandling
+internal import HTTPTypes
 internal import OperationQueue
 
 /// `/backups`, `/purge` and `/quota`.

@@ -1,5 +1,5 @@
 internal import ClusterRole
-internal import DeviceRegistry
+package import DeviceRegistry
 internal import Synchronization
 
 /// A token bucket a tenant: at most `enqueuesPerMinute` a minute on average, and a minute's at once
