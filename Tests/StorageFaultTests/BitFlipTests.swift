@@ -12,11 +12,6 @@ import SQLiteReplica
 import SQLiteStore
 import XCTest
 
-/// What the walk over a whole file told.
-private struct DamageFound: Error {
-    var summary: String
-}
-
 /// One flipped bit anywhere in a file: it is reported, or nothing that is returned differs.
 final class BitFlipTests: XCTestCase {
     /// A store with rows in every table.
