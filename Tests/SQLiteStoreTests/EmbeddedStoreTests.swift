@@ -18,6 +18,7 @@ final class EmbeddedStoreTests: XCTestCase {
         4: -2_165_239_684_024_233_288,
         5: -2_846_665_913_969_909_057,
         6: -1_545_865_776_776_470_380,
+        7: 8_295_743_750_003_249_779,
     ]
 
     func test_theMigrations_areThoseThatLanded() {
