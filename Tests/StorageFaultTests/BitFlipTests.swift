@@ -71,9 +71,30 @@ final class BitFlipTests: XCTestCase {
             let task = PeriodicTask(
                 id: PeriodicTaskID(rawValue: name),
                 frequency: .seconds(600),
-                due: house.time.now()
+                satisfiedBy: .location,
+                begins: house.time.now()
             )
             try await store.put(task, tenant: .standard, epoch: epoch)
+        }
+        while try await !store.spread(limit: 100, epoch: epoch, at: house.time.now()) {}
+        _ = try await store.claim(
+            limit: 5,
+            in: .all,
+            epoch: epoch,
+            at: house.time.now() + .seconds(1_200)
+        )
+        let policy = CompliancePolicy(id: "passcode", version: "1", payload: [1])
+        try await store.put(
+            policy,
+            activity: ActivityID(bits: 9),
+            tenant: .standard,
+            epoch: epoch
+        )
+        for (index, device) in devices[..<3].enumerated() {
+            let report = """
+                {"policy":"passcode","version":"1","compliant":\(index == 0),"violations":["short"]}
+                """
+            try await house.exchange.record(.compliance, body: Array(report.utf8), device: device)
         }
         for name in ["manager-1", "worker-1"] {
             let member = Member(
@@ -125,8 +146,23 @@ final class BitFlipTests: XCTestCase {
             hasher.combine(executions)
         }
         hasher.combine(try await store.expired(at: now, limit: 100).map(\.id))
-        hasher.combine(try await store.due(at: .distantFuture, limit: 100).map(\.task))
         hasher.combine(try await store.tasks(tenant: tenant))
+        for device in devices {
+            hasher.combine(try await store.dueTimes(of: device.row.id, tenant: tenant))
+        }
+        hasher.combine(try await store.policies(tenant: tenant))
+        for state in ComplianceState.allCases {
+            let standings = try await store.devices(
+                of: "passcode",
+                in: state,
+                after: nil,
+                limit: 100,
+                tenant: tenant
+            )
+            hasher.combine(standings)
+        }
+        let violators = try await store.violators(at: .distantFuture, limit: 100, in: .all)
+        hasher.combine(violators)
         let wakes: [DueWakeUp] = try await store.due(at: .distantFuture, limit: 100)
         hasher.combine(wakes)
         hasher.combine(try await store.nextDue())
