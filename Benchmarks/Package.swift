@@ -24,7 +24,20 @@ let package = Package(
             ],
             path: "Benchmarks/ReeveBenchmarks",
             plugins: [.plugin(name: "BenchmarkPlugin", package: "benchmark")]
-        )
+        ),
+        // The same work as the programs of Peers/, side by side with them: see `side-by-side`.
+        .executableTarget(
+            name: "ReeveSideBySide",
+            dependencies: [
+                .product(name: "ClusterRole", package: "swift-reeve"),
+                .product(name: "DeviceRegistry", package: "swift-reeve"),
+                .product(name: "OperationQueue", package: "swift-reeve"),
+                .product(name: "NotificationDispatch", package: "swift-reeve"),
+                .product(name: "SQLiteReplica", package: "swift-reeve"),
+                .product(name: "SQLiteStore", package: "swift-reeve"),
+            ],
+            path: "SideBySide"
+        ),
     ],
     swiftLanguageModes: [.v6]
 )

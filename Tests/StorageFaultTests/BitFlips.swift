@@ -67,4 +67,9 @@ enum BitFlips {
         return tally
     }
 }
+
+/// What the walk over a whole file told.
+struct DamageFound: Error {
+    var summary: String
+}
 #endif

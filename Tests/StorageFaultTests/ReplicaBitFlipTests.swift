@@ -93,7 +93,9 @@ final class ReplicaBitFlipTests: XCTestCase {
         let time = cluster.time
         let replica = try Self.open(path, time)
         try await fill(replica, cluster)
-        let rows = try await replica.verify()
+        let report = try await replica.verify()
+        XCTAssertTrue(report.isSound, report.summary)
+        let rows = report.rows
         XCTAssertGreaterThan(rows, 50)
         try await replica.close()
         let reference = try Self.open(path, time)
@@ -112,7 +114,10 @@ final class ReplicaBitFlipTests: XCTestCase {
             }
         } verify: { path in
             let replica = try Self.open(path, time)
-            do { _ = try await replica.verify() } catch {
+            do {
+                let report = try await replica.verify()
+                guard report.isSound else { throw DamageFound(summary: report.summary) }
+            } catch {
                 try? await replica.close()
                 throw error
             }

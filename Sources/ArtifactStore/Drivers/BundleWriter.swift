@@ -240,13 +240,26 @@ final class BundleWriter {
     private func emit(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try output($0) } }
 
     private func requireUnchanged(_ index: Int, read: Int64, _ hasher: ContentHasher) throws {
-        let entry = new.manifest.entries[index]
-        guard read == entry.fileSize, hasher.finish() == entry.fileDigest else {
-            throw ArtifactStoreError(
-                .sourceChanged,
-                "\(entry.path) changed while it was published. Publish again when the tree is at rest.",
-                path: entry.path.description
-            )
+        if isUnchanged(new.manifest.entries[index].content, read: read, hasher.finish()) { return }
+        let path = new.manifest.entries[index].path
+        throw ArtifactStoreError(
+            .sourceChanged,
+            "\(path) changed while it was published. Publish again when the tree is at rest.",
+            path: path.description
+        )
+    }
+
+    /// Apart, and not inlined: Swift 6.3.1 crashes while it optimizes the two as one function.
+    @inline(never)
+    private func isUnchanged(
+        _ content: TreeEntry.Content,
+        read: Int64,
+        _ digest: ContentDigest
+    ) -> Bool {
+        if case .file(let size, let expected) = content {
+            read == size && digest == expected
+        } else {
+            false
         }
     }
 }

@@ -63,6 +63,18 @@ final class ConfinedConnection: Sendable {
         }
     }
 
+    /// Runs `body` at once, on the caller's thread, if nobody uses the connection at this moment.
+    ///
+    /// - Returns: `nil` if somebody does, or after ``shut()``.
+    func performIfFree<Result>(
+        _ body: (SQLConnection) throws -> sending Result
+    ) rethrows -> sending Result? {
+        try connection.withLockIfAvailable { connection throws -> sending Result? in
+            guard let connection else { return nil }
+            return try body(connection)
+        } ?? nil
+    }
+
     /// Finishes what was asked, then closes. Doing it twice is harmless.
     func shut() async throws {
         await withCheckedContinuation { continuation in

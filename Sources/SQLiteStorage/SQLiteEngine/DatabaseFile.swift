@@ -132,6 +132,20 @@ package final class DatabaseFile: Sendable {
         }
     }
 
+    /// Runs a few queries by key in one snapshot: at once on the caller's thread if a connection is
+    /// free, because handing them to a queue costs more than they do; else like ``read(_:)``.
+    ///
+    /// - Throws: what `body` throws; ``SQLiteStorageError`` with `poisoned`, `closed`, `io`.
+    package func readBriefly<Result: Sendable>(
+        _ body: @escaping @Sendable (SQLConnection) throws -> Result
+    ) async throws -> Result {
+        try committer.requireOpen()
+        for reader in readers {
+            if let result = try reader.performIfFree({ try $0.snapshot(body) }) { return result }
+        }
+        return try await read(body)
+    }
+
     /// Runs `body` in one transaction, now, on the caller's thread: while a store is being opened.
     package func writeWhileOpening<Result: Sendable>(
         _ body: @Sendable (SQLConnection) throws -> Result

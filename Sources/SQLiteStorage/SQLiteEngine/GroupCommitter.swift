@@ -4,8 +4,8 @@ internal import Synchronization
 /// Many callers, one writer: everything that waits at once goes into one transaction, and a caller
 /// resumes when it is on disk.
 ///
-/// Each call runs in a savepoint of its own, so one that throws takes back only what it did itself.
-/// Calls run in the order in which they were made. An I/O error in the writer poisons the file: what
+/// Where several calls share a transaction, each runs in a savepoint of its own, so one that throws
+/// takes back only what it did itself. Calls run in the order in which they were made. An I/O error in the writer poisons the file: what
 /// is on disk is unknown after a failed fsync, so every later call throws `poisoned` until the file
 /// is opened again and SQLite has recovered its log.
 package final class GroupCommitter: Sendable {
@@ -160,23 +160,25 @@ package final class GroupCommitter: Sendable {
         outcomes.reserveCapacity(batch.count)
         do {
             try connection.run("BEGIN IMMEDIATE")
-            for call in batch {
-                try connection.run("SAVEPOINT call")
-                let outcome = call.run(connection)
-                outcomes.append(outcome)
-                if let failure = outcome.failure {
-                    // Some errors (I/O, disk full) make SQLite take back the whole transaction.
-                    guard connection.isInTransaction else { throw failure }
-                    if let failure = failure as? SQLiteStorageError, failure.code == .io {
-                        throw failure
-                    }
-                    try connection.run("ROLLBACK TO call")
+            // Nobody else writes this file: what one call read or set, the next need not read again.
+            connection.metaNumbers = [:]
+            if batch.count == 1 {
+                outcomes.append(batch[0].run(connection))
+                if let failure = outcomes[0].failure {
+                    try requireRecoverable(failure, on: connection)
+                    connection.metaNumbers = nil
+                    try connection.run("ROLLBACK")
+                    return outcomes[0].resume(nil)
                 }
-                try connection.run("RELEASE call")
+            } else {
+                for call in batch { outcomes.append(try runInSavepoint(call, on: connection)) }
             }
+            try connection.storeMetaNumbers()
+            connection.metaNumbers = nil
             try options.commitFault?()
             try connection.run("COMMIT")
         } catch {
+            connection.metaNumbers = nil
             if connection.isInTransaction { try? connection.run("ROLLBACK") }
             // First, so that a caller who tries again at once meets it.
             if (error as? SQLiteStorageError)?.code == .io { poison(error) }
@@ -193,6 +195,26 @@ package final class GroupCommitter: Sendable {
             // move it again.
             if (error as? SQLiteStorageError)?.code != .full { poison(error) }
         }
+    }
+
+    private func runInSavepoint(_ call: Call, on connection: SQLConnection) throws -> Outcome {
+        let numbers = connection.metaNumbers
+        try connection.run("SAVEPOINT call")
+        let outcome = call.run(connection)
+        if let failure = outcome.failure {
+            try requireRecoverable(failure, on: connection)
+            try connection.run("ROLLBACK TO call")
+            connection.metaNumbers = numbers
+        }
+        try connection.run("RELEASE call")
+        return outcome
+    }
+
+    /// - Throws: `failure`, if it ended the whole transaction. Some errors (I/O, disk full) make SQLite
+    ///   take it back.
+    private func requireRecoverable(_ failure: any Error, on connection: SQLConnection) throws {
+        guard connection.isInTransaction else { throw failure }
+        if let failure = failure as? SQLiteStorageError, failure.code == .io { throw failure }
     }
 }
 #endif

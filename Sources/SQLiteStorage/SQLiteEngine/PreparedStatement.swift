@@ -47,6 +47,7 @@ package final class PreparedStatement {
     }
 
     /// Binds all parameters, from the first on.
+    @inlinable
     package func bind<each Value: SQLBindable>(_ values: repeat each Value) throws {
         var index: Int32 = 0
         for value in repeat each values {
@@ -56,6 +57,7 @@ package final class PreparedStatement {
     }
 
     /// Binds all parameters and, as the last one, the checksum over them.
+    @inlinable
     package func bind<each Value: SQLBindable>(
         sealedFor table: StaticString,
         _ values: repeat each Value
@@ -131,16 +133,20 @@ package final class PreparedStatement {
     ///
     /// - Throws: ``SQLiteStorageError`` with code `corruptRow`, naming the table.
     package func verify(_ table: StaticString, from first: Int32 = 0, sum sumColumn: Int32) throws {
-        let sum = checksum(RowChecksum(table: table), of: first..<sumColumn)
-        guard sum == sqlite3_column_int64(handle, sumColumn) else {
+        guard matches(RowChecksum(table: table), from: first, sum: sumColumn) else {
             throw SQLiteStorageError.corruptRow(in: table)
         }
     }
 
-    /// The checksum over some columns of the present row.
-    func checksum(_ begun: RowChecksum, of columns: Range<Int32>) -> Int64 {
-        var sum = begun
-        for column in columns {
+    /// Whether the checksum in column `sumColumn` is that of the columns from `first` up to it.
+    ///
+    /// - Parameters:
+    ///   - seed: the sum of the table's name.
+    ///   - first: the first column that is summed.
+    ///   - sumColumn: where the stored sum is.
+    func matches(_ seed: RowChecksum, from first: Int32 = 0, sum sumColumn: Int32) -> Bool {
+        var sum = seed
+        for column in first..<sumColumn {
             switch sqlite3_column_type(handle, column) {
             case SQLITE_NULL: sum.addNull()
             case SQLITE_INTEGER: sum.add(sqlite3_column_int64(handle, column))
@@ -151,7 +157,7 @@ package final class PreparedStatement {
             default: withBytes(column) { sum.add(blob: $0) }
             }
         }
-        return sum.value
+        return sum.value == sqlite3_column_int64(handle, sumColumn)
     }
 }
 

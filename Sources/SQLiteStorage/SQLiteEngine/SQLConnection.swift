@@ -7,31 +7,37 @@ internal import GRDBSQLite
 /// ``GroupCommitter/write(_:)`` and must not leave them. Statements are compiled once and kept.
 package final class SQLConnection {
     let handle: OpaquePointer
-    private var statements: [String: PreparedStatement] = [:]
+    private var statements: [StatementText: PreparedStatement] = [:]
+    /// The numbers of the table `meta` during a group commit; `nil` outside of one.
+    var metaNumbers: [String: MetaNumber]?
 
     init(handle: OpaquePointer) { self.handle = handle }
 
     /// The compiled statement, ready to bind. Give it back with ``giveBack(_:)``.
     ///
     /// A statement that is in use further up the stack is compiled a second time.
-    private func take(_ sql: String) throws -> PreparedStatement {
-        if let known = statements[sql] {
+    @usableFromInline
+    package func take(_ sql: String) throws -> PreparedStatement {
+        let text = StatementText(sql: sql)
+        if let known = statements[text] {
             if known.isBusy { return try PreparedStatement(sql, on: handle) }
             known.isBusy = true
             return known
         }
         let statement = try PreparedStatement(sql, on: handle)
         statement.isBusy = true
-        statements[sql] = statement
+        statements[text] = statement
         return statement
     }
 
-    private func giveBack(_ statement: PreparedStatement) {
+    @usableFromInline
+    package func giveBack(_ statement: PreparedStatement) {
         statement.reset()
         statement.isBusy = false
     }
 
     /// Lends a compiled statement, for loops that bind and step many times.
+    @inlinable
     package func withStatement<Result>(
         _ sql: String,
         _ body: (PreparedStatement) throws -> Result
@@ -42,6 +48,7 @@ package final class SQLConnection {
     }
 
     /// Runs a statement to its end.
+    @inlinable
     package func run<each Value: SQLBindable>(
         _ sql: String,
         _ values: repeat each Value
@@ -53,6 +60,7 @@ package final class SQLConnection {
     }
 
     /// Runs a statement whose last parameter is the checksum over the others.
+    @inlinable
     package func run<each Value: SQLBindable>(
         sealedFor table: StaticString,
         _ sql: String,
@@ -65,6 +73,7 @@ package final class SQLConnection {
     }
 
     /// The rows of a query.
+    @inlinable
     package func rows<each Value: SQLBindable, Row>(
         _ sql: String,
         _ values: repeat each Value,
@@ -79,6 +88,7 @@ package final class SQLConnection {
     }
 
     /// The first row of a query, if there is one.
+    @inlinable
     package func row<each Value: SQLBindable, Row>(
         _ sql: String,
         _ values: repeat each Value,
@@ -108,18 +118,65 @@ package final class SQLConnection {
     func forgetStatements() { statements = [:] }
 }
 
+/// The key of a compiled statement. Texts of statements are long and differ in their middle and at
+/// their ends: a few words of them are hashed, the whole is compared.
+private struct StatementText: Hashable {
+    let sql: String
+
+    func hash(into hasher: inout Hasher) {
+        var sql = sql
+        sql.withUTF8 { bytes in
+            let count = bytes.count
+            hasher.combine(count)
+            let bytes = UnsafeRawBufferPointer(bytes)
+            for offset in [count / 4, count / 2, count - 8] where offset >= 0 && offset + 8 <= count
+            {
+                hasher.combine(bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
+            }
+        }
+    }
+}
+
 // MARK: - The meta table
+
+/// A number of the table `meta` as the present group commit has it.
+struct MetaNumber {
+    var number: Int64
+    /// Whether it is still to be stored.
+    var isChanged = false
+}
 
 extension SQLConnection {
     /// A number kept for the whole file; 0 before it is first set.
     package func metaNumber(_ name: String) throws -> Int64 {
-        try row("SELECT name, number, bytes, sum FROM meta WHERE name = ?", name) {
-            try $0.verify("meta", sum: 3)
-            return $0.int64(1)
-        } ?? 0
+        if let known = metaNumbers?[name] { return known.number }
+        let number: Int64 =
+            try row("SELECT name, number, bytes, sum FROM meta WHERE name = ?", name) {
+                try $0.verify("meta", sum: 3)
+                return $0.int64(1)
+            } ?? 0
+        metaNumbers?[name] = MetaNumber(number: number)
+        return number
     }
 
+    /// In a group commit the number is stored once, with the commit.
     package func setMetaNumber(_ name: String, _ number: Int64) throws {
+        guard metaNumbers == nil else {
+            metaNumbers?[name] = MetaNumber(number: number, isChanged: true)
+            return
+        }
+        try storeMetaNumber(name, number)
+    }
+
+    /// Stores the numbers that the calls of a group commit have set.
+    func storeMetaNumbers() throws {
+        for (name, known) in (metaNumbers ?? [:]).sorted(by: { $0.key < $1.key })
+        where known.isChanged {
+            try storeMetaNumber(name, known.number)
+        }
+    }
+
+    private func storeMetaNumber(_ name: String, _ number: Int64) throws {
         try run(
             sealedFor: "meta",
             "INSERT OR REPLACE INTO meta (name, number, bytes, sum) VALUES (?, ?, ?, ?)",

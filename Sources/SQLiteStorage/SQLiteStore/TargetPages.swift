@@ -127,6 +127,21 @@ extension SQLConnection {
         ) { try TargetPage($0) }
     }
 
+    /// Whether a device is among the named ones: by its `target` row, which stands while the activity
+    /// is live, else by the page that is kept for good.
+    func isTarget(_ device: DeviceRecord, of number: Int64) throws -> Bool {
+        let isLiveTarget = try row(
+            "SELECT device_idx, number, sum FROM target WHERE device_idx = ? AND number = ?",
+            device.idx,
+            number
+        ) {
+            try $0.verify("target", sum: 2)
+            return true
+        }
+        if isLiveTarget ?? false { return true }
+        return try targetPage(number, holding: device.row.id)?.devices.contains(device.idx) ?? false
+    }
+
     /// Takes a closed activity's devices out of open work.
     func forgetTargets(_ number: Int64) throws {
         var page = 0
