@@ -297,7 +297,8 @@ final class AncestorDefectsTests: XCTestCase {
                     DeviceID(rawValue: "device-\(index)")
                 )
             }
-            for count in [100_000, 1_000_000] {
+            // The driver in memory has no parameters to run out of; a million there only takes time.
+            for count in scene.driver == "embedded" ? [100_000, 1_000_000] : [100_000] {
                 let names = (0..<count).map { DeviceID(rawValue: "device-\($0)") }
                 let receipt = try await scene.enqueue(.devices(names))
                 XCTAssertEqual(receipt.addressed, count / 20_000, scene.driver)

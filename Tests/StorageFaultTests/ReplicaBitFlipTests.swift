@@ -123,7 +123,6 @@ final class ReplicaBitFlipTests: XCTestCase {
             }
             try await replica.close()
         }
-        print("flips of the replica (\(original.count) bytes, \(rows) rows): \(tally)")
         XCTAssertGreaterThan(tally.reported, 200)
         XCTAssertEqual(tally.silent, [])
     }
