@@ -51,8 +51,6 @@ struct JSONClient: Sendable {
         _ = try await call(.DELETE, path, body: nil)
     }
 
-    func delete(_ path: String) async throws { _ = try await call(.DELETE, path, body: nil) }
-
     /// A `POST` without a body.
     func post(_ path: String) async throws { _ = try await call(.POST, path, body: nil) }
 
