@@ -4,7 +4,7 @@ internal import Foundation
 internal import SQLiteStore
 
 /// Backup and restore of a manager that is not running.
-public enum StoppedManager {
+public enum StoppedManager: Sendable {
     /// A backup that was taken.
     public struct Backup: Hashable, Sendable {
         /// The file.

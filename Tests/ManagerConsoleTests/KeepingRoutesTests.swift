@@ -1,10 +1,12 @@
 #if Server
 import ClusterRole
+import ClusterTestKit
 import DeviceRegistry
 import Foundation
 import HTTPHandling
 import HTTPTestSupport
 import HTTPTypes
+import ManagerConsole
 import OperationQueue
 import XCTest
 
@@ -49,7 +51,7 @@ final class KeepingRoutesTests: XCTestCase {
         XCTAssertEqual(refused.code, "operations.quota-exceeded")
         XCTAssertEqual(refused.response.headerFields[.retryAfter], "60")
         XCTAssertEqual(refused.violations, [])
-        let shown = try await scene.admin.call(.get, "/admin/v1/quota")
+        let shown = try await scene.admin.send(.get, "/admin/v1/quota")
         XCTAssertEqual(shown.json?["quota"]?["openActivities"]?.integerValue, 1)
         XCTAssertEqual(shown.json?["devices"]?.integerValue, 1)
     }
@@ -58,15 +60,15 @@ final class KeepingRoutesTests: XCTestCase {
         let scene = try Scene()
         try await scene.enrol("tablet-17")
         let activity = try await scene.enqueue("tablet-17")
-        _ = try await scene.admin.call(.post, "/admin/v1/activities/\(activity)/cancel")
+        _ = try await scene.admin.send(.post, "/admin/v1/activities/\(activity)/cancel")
         scene.time.advance(by: .seconds(100 * 86_400))
         let dry = try await scene.admin.call(.post, "/admin/v1/purge", ["dryRun": true])
         XCTAssertEqual(dry.json?["activities"]?.integerValue, 1, dry.text)
-        let still = try await scene.admin.call(.get, "/admin/v1/activities/\(activity)")
+        let still = try await scene.admin.send(.get, "/admin/v1/activities/\(activity)")
         XCTAssertEqual(still.status, 200)
         let real = try await scene.admin.call(.post, "/admin/v1/purge", ["dryRun": false])
         XCTAssertEqual(real.json?["activities"]?.integerValue, 1, real.text)
-        let gone = try await scene.admin.call(.get, "/admin/v1/activities/\(activity)")
+        let gone = try await scene.admin.send(.get, "/admin/v1/activities/\(activity)")
         XCTAssertEqual(gone.status, 404)
     }
 }
