@@ -195,4 +195,46 @@ private final class BuggyOperationStorage: OperationStorage {
     ) async throws -> [Execution] {
         try await base.executions(of: activity, after: after, limit: limit, tenant: tenant)
     }
+
+    func activities(
+        matching filter: ActivityFilter,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> ActivityPage {
+        try await base.activities(matching: filter, before: before, limit: limit, tenant: tenant)
+    }
+
+    func executions(
+        on device: DeviceID,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> DeviceExecutionPage? {
+        try await base.executions(on: device, before: before, limit: limit, tenant: tenant)
+    }
+
+    func largeResult(
+        of activity: ActivityID,
+        on device: DeviceID,
+        tenant: TenantID
+    ) async throws -> LargeResult? {
+        try await base.largeResult(of: activity, on: device, tenant: tenant)
+    }
+
+    func chunk(
+        _ index: Int32,
+        of result: LargeResult,
+        tenant: TenantID
+    ) async throws -> [UInt8]? {
+        try await base.chunk(index, of: result, tenant: tenant)
+    }
+
+    func clearUploads(
+        begunBefore time: Timestamp,
+        limit: Int,
+        epoch: Epoch
+    ) async throws -> Int {
+        try await base.clearUploads(begunBefore: time, limit: limit, epoch: epoch)
+    }
 }
