@@ -128,6 +128,27 @@ final class TermsTests: XCTestCase {
         XCTAssertEqual(both.codes, ["later", "behind"])
     }
 
+    func test_strict_thatHasExpiredWhileItWaited_blocksNothing() async throws {
+        let house = House()
+        let device = try await house.enrol("d")
+        var ask = request("ask", to: device)
+        ask.order = .strict
+        ask.expiresAfter = .seconds(60)
+        _ = try await house.enqueuer.enqueue(ask)
+        _ = try await house.command("behind", to: device)
+        let first = try await house.poll(device, limit: 1)
+        let blocked = try await house.report(
+            first.operations[0],
+            .awaitingConfirmation,
+            by: device,
+            limit: 5
+        )
+        XCTAssertEqual(blocked.codes, [])
+        house.clock.advance(by: .seconds(60))
+        let free = try await house.poll(device)
+        XCTAssertEqual(free.codes, ["behind"])
+    }
+
     // MARK: Sequences
 
     func test_sequence_stepsFollowEachOtherInOneExchangeEach() async throws {

@@ -199,6 +199,10 @@ public struct OpenItem: Hashable, Sendable {
     ) -> Availability {
         let state = state
         let isOpen = activityState == .open
+        // Before what it may be waiting for: what has expired blocks nothing, even while its manager is away.
+        if let expiry = operation.expiresAt, expiry <= now, !state.isHeldByDevice, !state.isFinal {
+            return .ended(.expired)
+        }
         switch state {
         case .completed, .failed, .timedOut, .expired, .cancelled, .superseded:
             return .ended(state)
@@ -220,7 +224,6 @@ public struct OpenItem: Hashable, Sendable {
             }
         }
         guard isOpen else { return .ended(state) }
-        if let expiry = operation.expiresAt, expiry <= now { return .ended(.expired) }
         return gated(on: device, at: now) ?? .offered
     }
 
