@@ -105,9 +105,10 @@ extension SQLConnection {
         guard let operation = try operation(of: id, tenant: tenant),
             let record = try activity(operation.operation.number), !record.isLive
         else { return false }
-        for table in ["operation", "payload", "activity", "expansion"] {
+        for table in ["operation", "payload", "activity", "dependency"] {
             try run("DELETE FROM \(table) WHERE number = ?", record.number)
         }
+        try run("DELETE FROM expansion WHERE operation = ?", record.number)
         try run(
             sealedFor: "purge",
             "INSERT INTO purge (number, sum) VALUES (?, ?)",
@@ -126,8 +127,10 @@ extension SQLConnection {
                 return $0.int64(0)
             }
             guard let number = first else { break }
-            for (table, key) in [("execution", "device_idx"), ("target_page", "page")]
-            where left > 0 {
+            for (table, key) in [
+                ("execution", "device_idx"), ("target_page", "page"), ("timer", "device_idx"),
+                ("large_result_chunk", "idx"), ("large_result", "idx"),
+            ] where left > 0 {
                 try run(
                     """
                     DELETE FROM \(table) WHERE number = ? AND \(key) IN

@@ -60,11 +60,8 @@ extension SQLConnection {
         } else {
             let closed = try rows(
                 """
-                SELECT activity.number, activity.group_idx, activity.expires, activity.state,
-                    activity.closed, activity.addressed, activity.late, activity.counts,
-                    activity.live, activity.sum
-                FROM operation JOIN activity ON activity.number = operation.number
-                WHERE operation.tenant = ? AND activity.live = 0
+                SELECT \(ActivityRecord.columns) FROM activity
+                WHERE live = 0 AND number IN (SELECT number FROM operation WHERE tenant = ?)
                 """,
                 tenant.rawValue
             ) { try ActivityRecord($0).counts.total }
