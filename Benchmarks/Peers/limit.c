@@ -68,18 +68,22 @@ typedef struct {
     sqlite3 *db;
     int64_t revision;  // nobody else writes: the counter is read once
     sqlite3_stmt *begin, *begin_read, *commit, *device, *targets, *memberships, *group_work, *execution, *activity,
-        *operation, *operation_by_id, *payload, *contact, *wake, *put_contact, *put_execution, *put_activity, *put_log,
+        *operation, *operation_by_id, *payload, *contact, *wake, *silence, *put_contact, *put_execution, *put_activity, *put_log,
         *put_meta, *put_operation, *put_payload, *put_target, *put_page, *revision_of, *group;
     Activity touched[ACTIVITIES];
     int touched_count;
     Bytes bytes;
 } Store;
 
-#define EXECUTION "number, device_idx, state, version, attempt, until, redeliveries, updated, detail, late_answer, sum"
-#define ACTIVITY "number, group_idx, expires, state, closed, addressed, late, counts, live, sum"
+#define EXECUTION \
+    "number, device_idx, state, version, attempt, until, redeliveries, retries, deferrals, started, confirmed, " \
+    "updated, detail, late_answer, sum"
+#define ACTIVITY \
+    "number, group_idx, expires, state, closed, addressed, late, counts, live, gate, standing, rolling, control_key, " \
+    "dependents, sum"
 #define OPERATION \
     "number, id, activity, tenant, group_idx, group_name, code, type, priority, strictness, expires, lease, created, " \
-    "initiator, request_key, request_digest, unknown, sum"
+    "initiator, request_key, request_digest, unknown, terms, sum"
 
 static void open_store(Store *s) {
     memset(s, 0, sizeof *s);
@@ -90,7 +94,7 @@ static void open_store(Store *s) {
     s->device = prepare(db, "SELECT idx, tenant, id, incarnation, state, credential, polling, enrolled, removed, enrolment_key, current, sum FROM device WHERE tenant = ? AND id = ? AND current = 1");
     s->targets = prepare(db, "SELECT device_idx, number, sum FROM target WHERE device_idx = ? ORDER BY number");
     s->memberships = prepare(db, "SELECT group_idx, device_id, joined, ended, device_idx, sum FROM membership WHERE device_idx = ? ORDER BY group_idx, joined");
-    s->group_work = prepare(db, "SELECT number FROM activity WHERE live = 1 AND group_idx = ? AND number >= ? AND number < ?");
+    s->group_work = prepare(db, "SELECT number FROM activity WHERE live = 1 AND standing = 0 AND group_idx = ?1 AND number >= ?2 AND number < ?3 UNION ALL SELECT number FROM activity WHERE live = 1 AND standing > 0 AND group_idx = ?1");
     s->execution = prepare(db, "SELECT " EXECUTION " FROM execution WHERE number = ? AND device_idx = ?");
     s->activity = prepare(db, "SELECT " ACTIVITY " FROM activity WHERE number = ?");
     s->operation = prepare(db, "SELECT " OPERATION " FROM operation WHERE number = ?");
@@ -98,12 +102,13 @@ static void open_store(Store *s) {
     s->payload = prepare(db, "SELECT number, bytes, sum FROM payload WHERE number = ?");
     s->contact = prepare(db, "SELECT device_idx, seen, answered, sum FROM contact WHERE device_idx = ?");
     s->wake = prepare(db, "SELECT device_idx, generation, number, due, attempts, failure, sum FROM wake WHERE device_idx = ?");
+    s->silence = prepare(db, "SELECT device_idx, tenant, device_id, state, seen, sum FROM silence WHERE device_idx = ?");
     s->put_contact = prepare(db, "INSERT OR REPLACE INTO contact (device_idx, seen, answered, sum) VALUES (?, ?, ?, ?)");
-    s->put_execution = prepare(db, "INSERT OR REPLACE INTO execution (" EXECUTION ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-    s->put_activity = prepare(db, "INSERT OR REPLACE INTO activity (" ACTIVITY ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    s->put_execution = prepare(db, "INSERT OR REPLACE INTO execution (" EXECUTION ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    s->put_activity = prepare(db, "INSERT OR REPLACE INTO activity (" ACTIVITY ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     s->put_log = prepare(db, "INSERT INTO revision_log (number, keys, sum) VALUES (?, ?, ?)");
     s->put_meta = prepare(db, "INSERT OR REPLACE INTO meta (name, number, bytes, sum) VALUES (?, ?, ?, ?)");
-    s->put_operation = prepare(db, "INSERT INTO operation (" OPERATION ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+    s->put_operation = prepare(db, "INSERT INTO operation (" OPERATION ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
     s->put_payload = prepare(db, "INSERT INTO payload (number, bytes, sum) VALUES (?, ?, ?)");
     s->put_target = prepare(db, "INSERT INTO target (device_idx, number, sum) VALUES (?, ?, ?)");
     s->put_page = prepare(db, "INSERT INTO target_page (number, page, first, devices, sum) VALUES (?, ?, ?, ?, ?)");
@@ -174,7 +179,7 @@ static Activity *touch(Store *s, int64_t number) {
     memset(a, 0, sizeof *a);
     sqlite3_bind_int64(s->activity, 1, number);
     if (!next_row(s->activity)) FAIL(s->db, "activity");
-    verify(s->activity, "activity", 9);
+    verify(s->activity, "activity", 14);
     a->number = number;
     a->has_group = sqlite3_column_type(s->activity, 1) != SQLITE_NULL;
     a->group = sqlite3_column_int64(s->activity, 1);
@@ -210,6 +215,11 @@ static void store_activity(Store *s, const Activity *a, int state, int64_t close
     row_int(&r, a->late);
     row_blob(&r, s->bytes.at, s->bytes.count);
     row_int(&r, live);
+    row_blob(&r, 0, 0);  // handed out to everybody
+    row_int(&r, 0);
+    row_int(&r, 0);
+    row_null(&r);
+    row_int(&r, 0);
     row_store(&r);
 }
 
@@ -269,9 +279,11 @@ static void note_contact(Store *s, int64_t idx, int64_t now) {
     row_int(&r, seen);
     row_int(&r, answered);
     row_store(&r);
+    sqlite3_bind_int64(s->silence, 1, idx);
+    if (next_row(s->silence)) FAIL(s->db, "nobody is silent here");
 }
 
-typedef struct { int64_t number, device, updated, until; int state, version; const unsigned char *attempt; const char *detail; int detail_length; } Execution;
+typedef struct { int64_t number, device, started, updated, until; int state, version; const unsigned char *attempt; const char *detail; int detail_length; } Execution;
 
 static void store_execution(Store *s, const Execution *e) {
     static uint64_t table;
@@ -283,7 +295,9 @@ static void store_execution(Store *s, const Execution *e) {
     row_int(&r, e->version);
     if (e->attempt) row_blob(&r, e->attempt, 16); else row_null(&r);
     if (e->until) row_int(&r, e->until); else row_null(&r);
-    row_int(&r, 0);
+    for (int i = 0; i < 3; i++) row_int(&r, 0);
+    row_int(&r, e->started);
+    row_null(&r);
     row_int(&r, e->updated);
     row_blob(&r, e->detail, e->detail_length);
     row_null(&r);
@@ -303,7 +317,7 @@ static void fetch(Store *s, Call *call) {
         sqlite3_bind_int64(s->execution, 1, numbers[i]);
         sqlite3_bind_int64(s->execution, 2, idx);
         if (next_row(s->execution)) {
-            verify(s->execution, "execution", 10);
+            verify(s->execution, "execution", 14);
             int state = sqlite3_column_int64(s->execution, 2);
             sqlite3_reset(s->execution);
             if (state == COMPLETED) continue;
@@ -312,7 +326,7 @@ static void fetch(Store *s, Call *call) {
         Activity *a = touch(s, numbers[i]);
         sqlite3_bind_int64(s->operation, 1, numbers[i]);
         if (!next_row(s->operation)) FAIL(s->db, "operation");
-        verify(s->operation, "operation", 17);
+        verify(s->operation, "operation", 18);
         int64_t lease = sqlite3_column_int64(s->operation, 11);
         memcpy(call->operation, sqlite3_column_blob(s->operation, 1), 16);
         memcpy(a->id, call->operation, 16);
@@ -323,7 +337,7 @@ static void fetch(Store *s, Call *call) {
         sink += sqlite3_column_bytes(s->payload, 1);
         sqlite3_reset(s->payload);
         if (getrandom(call->attempt, 16, 0) != 16) FAIL(s->db, "getrandom");
-        store_execution(s, &(Execution){.number = numbers[i], .device = idx, .updated = now, .until = now + lease,
+        store_execution(s, &(Execution){.number = numbers[i], .device = idx, .started = now, .updated = now, .until = now + lease,
             .state = DELIVERED, .version = 1, .attempt = call->attempt, .detail = ""});
         a->counts[DELIVERED]++;
         a->changed = 1;
@@ -342,7 +356,7 @@ static void complete(Store *s, Call *call) {
     if (!number) {
         sqlite3_bind_blob(s->operation_by_id, 1, call->operation, 16, SQLITE_STATIC);
         if (!next_row(s->operation_by_id)) FAIL(s->db, "operation");
-        verify(s->operation_by_id, "operation", 17);
+        verify(s->operation_by_id, "operation", 18);
         number = sqlite3_column_int64(s->operation_by_id, 0);
         sqlite3_reset(s->operation_by_id);
     }
@@ -351,11 +365,12 @@ static void complete(Store *s, Call *call) {
     sqlite3_bind_int64(s->execution, 1, number);
     sqlite3_bind_int64(s->execution, 2, idx);
     if (!next_row(s->execution)) FAIL(s->db, "execution");
-    verify(s->execution, "execution", 10);
+    verify(s->execution, "execution", 14);
     int version = sqlite3_column_int64(s->execution, 3), state = sqlite3_column_int64(s->execution, 2);
+    int64_t started = sqlite3_column_int64(s->execution, 9);
     sqlite3_reset(s->execution);
     if (state != DELIVERED) FAIL(s->db, "state");
-    store_execution(s, &(Execution){.number = number, .device = idx, .updated = now, .state = COMPLETED,
+    store_execution(s, &(Execution){.number = number, .device = idx, .started = started, .updated = now, .state = COMPLETED,
         .version = version + 1, .attempt = call->attempt, .detail = DETAIL, .detail_length = sizeof DETAIL - 1});
     a->counts[DELIVERED]--;
     a->counts[COMPLETED]++;
@@ -369,7 +384,7 @@ static void complete(Store *s, Call *call) {
         sqlite3_bind_int64(s->execution, 1, numbers[i]);
         sqlite3_bind_int64(s->execution, 2, idx);
         if (!next_row(s->execution)) FAIL(s->db, "more is open");
-        verify(s->execution, "execution", 10);
+        verify(s->execution, "execution", 14);
         sqlite3_reset(s->execution);
     }
 }
@@ -494,6 +509,7 @@ static void store_operation(Store *s, int64_t number, int64_t group, const void 
     row_null(&r);
     row_blob(&r, digest, 16);
     row_int(&r, 0);
+    row_blob(&r, 0, 0);  // standard terms
     row_store(&r);
     r = row_of(s->put_payload, sum_table("payload"));
     row_int(&r, number);
@@ -665,7 +681,7 @@ static void fill(Store *s, long ops) {
         for (long i = 0; i < device_count; i++) {
             if (i % 256 == 0 && getrandom(attempt, 16, 0) != 16) FAIL(s->db, "getrandom");
             attempt[0] = i;
-            store_execution(s, &(Execution){.number = number, .device = by_idx[i].idx, .updated = now, .state = COMPLETED,
+            store_execution(s, &(Execution){.number = number, .device = by_idx[i].idx, .started = now, .updated = now, .state = COMPLETED,
                 .version = 2, .attempt = attempt, .detail = DETAIL, .detail_length = sizeof DETAIL - 1});
         }
         log_activity(s, number);

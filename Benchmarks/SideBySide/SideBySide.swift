@@ -44,7 +44,9 @@ struct Arguments: Sendable {
 
     func text(_ name: String, _ standard: String) -> String { values[name] ?? standard }
 
-    func number(_ name: String, _ standard: Int) -> Int { values[name].flatMap(Int.init) ?? standard }
+    func number(_ name: String, _ standard: Int) -> Int {
+        values[name].flatMap(Int.init) ?? standard
+    }
 }
 
 struct UsageError: Error {

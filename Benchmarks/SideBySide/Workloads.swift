@@ -80,8 +80,9 @@ enum Workloads {
             times.append((ContinuousClock.now - began) / .microseconds(1))
         }
         times.sort()
-        let note = String(format: "median %.0f us each", times[count / 2])
-        start.report("reeve", "W3 group", count, note: note)
+        let middle = times.isEmpty ? 0 : times[count / 2]
+        let note = String(format: "median %.0f us each", middle)
+        start.report("reeve", "W3 group", max(1, count), note: note)
         try await site.close()
     }
 

@@ -110,6 +110,7 @@ public final class InMemoryCluster: Sendable {
         exchange = DeviceExchange(
             reader: storage,
             inbox: InProcessInbox(storage: storage, capability: capability, clock: time),
+            signals: operations,
             settings: DeviceExchange.Settings(clock: time, random: random)
         )
         dispatcher = WakeDispatcher(
@@ -205,6 +206,8 @@ public final class InMemoryCluster: Sendable {
         store.tasks = tasks
         store.compliance = compliance
         store.leases = leases
+        store.retention = operations
+        store.quotas = devices
         store.capabilities = [.competingLeaseHolders]
         store.advanceLeaseClock = { time.advance(by: $0) }
         return store

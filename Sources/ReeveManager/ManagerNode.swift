@@ -67,6 +67,7 @@ public final class ManagerNode: Service {
     private let dispatcher: WakeDispatcher
     private let webhookDispatcher: WebhookDispatcher?
     private let contacts: ContactBatcher
+    private let retention: RetentionTask
 
     /// Opens the node's directory and everything in it. Nothing runs or listens yet.
     ///
@@ -110,7 +111,8 @@ public final class ManagerNode: Service {
             storage: store,
             capability: capability,
             clock: time,
-            random: random
+            random: random,
+            quotas: store
         )
         activities = ActivityBrowser(reader: store)
         let events = OperationEvents(reader: store, clock: time, hints: { store.hints() })
@@ -195,6 +197,18 @@ public final class ManagerNode: Service {
         let clusterMembers = ClusterMembers(registry: store)
         members = clusterMembers.writer(for: capability, clock: time)
 
+        var keeping = RetentionTask.Settings(clock: time)
+        keeping.interval = configuration.retentionInterval
+        retention = RetentionTask(
+            storage: store,
+            policy: configuration.retention,
+            archive: try configuration.archiveDirectory.map {
+                try DirectoryActivityArchive(directory: $0, clock: time)
+            },
+            capability: capability,
+            settings: keeping
+        )
+
         let tokens = InMemoryTokens(configuration.identities)
         let services = AdminServices(
             devices: AdminServices.Devices(directory: devices, administration: administration),
@@ -204,7 +218,8 @@ public final class ManagerNode: Service {
                 tasks: store,
                 events: events,
                 webhooks: webhooks,
-                policies: policies
+                policies: policies,
+                explainer: ExecutionExplainer(operations: store, devices: store, clock: time)
             ),
             cluster: AdminServices.Cluster(
                 node: configuration.node,
@@ -218,6 +233,7 @@ public final class ManagerNode: Service {
                 publisher: publisher,
                 roots: try PublishRoots(configuration.publishRoots)
             ),
+            keeping: try AdminServices.Keeping(configuration, store, retention, capability),
             time: time
         )
         adminAPI = try AdminEndpoint(services, authenticator: tokens)
@@ -324,6 +340,7 @@ public final class ManagerNode: Service {
             NodeComponent("wake-hints", roles: [.manager]) { [store, dispatcher] in
                 WakeHints(hints: store.hints(), dispatcher: dispatcher)
             },
+            NodeComponent("retention", roles: [.manager]) { [retention] in retention },
             NodeComponent("expiry", roles: [.manager]) { expiry },
             NodeComponent("activity-timers", roles: [.manager]) { timers },
             NodeComponent("liveness", roles: [.manager]) { liveness },
@@ -331,6 +348,16 @@ public final class ManagerNode: Service {
             NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
             NodeComponent("policies", roles: [.manager]) { [policies] in policies },
         ] + [telling].compactMap { $0 }
+    }
+
+    /// Writes a verified copy of the running store, beside its readers and writers.
+    ///
+    /// - Parameters:
+    ///   - path: of the copy, in a directory that only the manager's user can read.
+    ///   - replaces: whether a file there may be replaced.
+    /// - Throws: `SQLiteStorageError`: `exists`, `full`, `io`, `corruptRow`, `corruptFile`.
+    public func backup(to path: String, replaces: Bool = false) async throws -> StoredBackup {
+        try await store.storedBackup(to: path, replaces: replaces, at: configuration.time.now())
     }
 
     /// Ends the right to write and gives the file back. Harmless when repeated.

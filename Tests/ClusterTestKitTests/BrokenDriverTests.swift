@@ -75,6 +75,18 @@ final class BrokenDriverTests: XCTestCase {
         }
     }
 
+    func test_operations_thatChangeTheBytesOfLargeResults_areCaught() async {
+        let factory = store { store, _ in
+            store.operations = BrokenOperations(
+                base: store.operations,
+                onChunk: { bytes in bytes.map { $0.map { $0 &+ 1 } } }
+            )
+        }
+        await expectFailure(
+            at: "a large result is read back as it was sent, once all of it came"
+        ) { try await OperationStorageConformance(factory).run() }
+    }
+
     func test_operations_thatApplyEntriesTwice_areCaught() async {
         let factory = store { store, _ in
             store.operations = BrokenOperations(base: store.operations, isAppliedTwice: true)

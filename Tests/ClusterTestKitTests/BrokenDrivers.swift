@@ -19,6 +19,7 @@ struct BrokenOperations: OperationStorage {
     var onOpenWork: @Sendable (OpenWork?, DeviceID) async throws -> OpenWork? = { work, _ in work }
     var tenantOfQueries: TenantID?
     var onExecutions: @Sendable ([Execution]) -> [Execution] = { $0 }
+    var onChunk: @Sendable ([UInt8]?) -> [UInt8]? = { $0 }
 
     func enqueue(
         _ plan: EnqueuePlan,
@@ -166,6 +167,24 @@ struct BrokenOperations: OperationStorage {
         return try await onExecutions(
             base.executions(of: activity, after: after, limit: limit, tenant: tenant)
         )
+    }
+}
+
+extension BrokenOperations {
+    func largeResult(
+        of activity: ActivityID,
+        on device: DeviceID,
+        tenant: TenantID
+    ) async throws -> LargeResult? {
+        try await base.largeResult(of: activity, on: device, tenant: tenantOfQueries ?? tenant)
+    }
+
+    func chunk(_ index: Int32, of result: LargeResult, tenant: TenantID) async throws -> [UInt8]? {
+        onChunk(try await base.chunk(index, of: result, tenant: tenantOfQueries ?? tenant))
+    }
+
+    func clearUploads(begunBefore time: Timestamp, limit: Int, epoch: Epoch) async throws -> Int {
+        try await base.clearUploads(begunBefore: time, limit: limit, epoch: epoch)
     }
 }
 

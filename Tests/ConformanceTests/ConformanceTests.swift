@@ -69,6 +69,14 @@ final class ConformanceTests: XCTestCase {
         try await onEveryStore { try await ComplianceStorageConformance($0).run() }
     }
 
+    func test_retention_onEveryStore_keepsTheContract() async throws {
+        try await onEveryStore { try await RetentionStorageConformance($0).run() }
+    }
+
+    func test_quotas_onEveryStore_keepTheContract() async throws {
+        try await onEveryStore { try await QuotaStorageConformance($0).run() }
+    }
+
     func test_workers_ofEveryKind_keepTheContract() async throws {
         for worker in DriverTable.workers {
             do {

@@ -188,6 +188,8 @@ private final class EmbeddedFile: Sendable {
         subject.tasks = store
         subject.compliance = store
         subject.leases = store
+        subject.retention = store
+        subject.quotas = store
         subject.reopen = { [self] in
             try await store.close()
             return try await open()

@@ -38,6 +38,8 @@ final class Scene: Sendable {
     /// Calls as an administrator of the standard tenant.
     let admin: HandlerCaller
     let directory: TemporaryDirectory
+    /// Where backups may be written.
+    let backups: String
 
     static let roles: [String: Identity] = [
         "admin-token": Identity(name: "alice", permissions: Permission.everything),
@@ -59,6 +61,7 @@ final class Scene: Sendable {
         members = InMemoryMemberRegistry(ledger: ledger)
         releases = InMemoryReleaseStorage(ledger: ledger)
         directory = try TemporaryDirectory()
+        backups = try directory.make("backups")
         administration = DeviceAdministration(
             storage: devices,
             capability: capability,
@@ -77,6 +80,7 @@ final class Scene: Sendable {
             capability: capability,
             configuration: publishing
         )
+        let (ledger, time) = (ledger, time)
         let events = OperationEvents(reader: operations, clock: time)
         webhooks = InMemoryWebhookStorage(ledger: ledger)
         let tasks = InMemoryPeriodicTaskStorage(ledger: ledger, devices: devices)
@@ -85,6 +89,7 @@ final class Scene: Sendable {
             capability: capability,
             clock: time,
             random: random,
+            quotas: devices,
             logger: quiet
         )
         services = AdminServices(
@@ -115,6 +120,11 @@ final class Scene: Sendable {
                     enqueuer: enqueuer,
                     capability: capability,
                     settings: PolicyMonitor.Settings(clock: time)
+                ),
+                explainer: ExecutionExplainer(
+                    operations: operations,
+                    devices: devices,
+                    clock: time
                 )
             ),
             cluster: .init(
@@ -128,6 +138,26 @@ final class Scene: Sendable {
             releases: .init(
                 publisher: publisher,
                 roots: try PublishRoots([try directory.make("publish")])
+            ),
+            keeping: .init(
+                backup: { path, _ in
+                    StoredBackup(
+                        path: path,
+                        bytes: 0,
+                        revision: ledger.revision,
+                        takenAt: time.now(),
+                        rows: 0
+                    )
+                },
+                roots: try PublishRoots([backups]),
+                retention: RetentionTask(
+                    storage: operations,
+                    policy: RetentionPolicy(),
+                    capability: capability,
+                    settings: RetentionTask.Settings(clock: time)
+                ),
+                quotas: devices,
+                capability: capability
             ),
             time: time
         )
@@ -177,6 +207,21 @@ final class Scene: Sendable {
         try await inbox.accept([
             InboxEntry(identity: receipt.identity, receivedAt: time.now(), body: body)
         ])
+    }
+
+    /// Sends the large result of the device's newest operation.
+    func uploadResult(_ receipt: EnrolmentReceipt, _ bytes: [UInt8]) async throws {
+        let exchange = DeviceExchange(
+            reader: operations,
+            inbox: InProcessInbox(storage: operations, capability: capability, clock: time),
+            settings: .init(clock: time, random: random)
+        )
+        let offer = try await exchange.exchange(device: receipt.identity)
+        _ = try await exchange.accept(
+            LargeResultHead(execution: try XCTUnwrap(offer.operations.last).execution),
+            body: HandlerBody(bytes),
+            device: receipt.identity
+        )
     }
 
     /// Writes a tree under the publish root and returns its path.

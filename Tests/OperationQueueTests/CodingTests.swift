@@ -27,6 +27,19 @@ final class CodingTests: XCTestCase {
                 .progress(operation, attempt: nil, detail: [1, 2], stepEnd: time),
                 .superseded(operation),
                 .information(.location, body: Array("{\"a\":1}".utf8)),
+                .resultChunk(
+                    operation,
+                    chunk: ResultChunk(upload: UploadID(bits: 5), index: 0, bytes: [1, 2, 3])
+                ),
+                .resultChunk(
+                    operation,
+                    chunk: ResultChunk(
+                        upload: UploadID(bits: 5),
+                        index: 7,
+                        bytes: [],
+                        digest: Array(repeating: 8, count: 32)
+                    )
+                ),
             ]
             + outcomes.map { .result(operation, attempt: attempt, outcome: $0, detail: [9]) }
         return bodies.map { InboxEntry(identity: identity, receivedAt: time, body: $0) }
@@ -169,6 +182,8 @@ final class CodingTests: XCTestCase {
             ),
             .execution(.standard, number: 42, execution),
             .activityGone(.standard, number: 42),
+            .group(.standard, .everyone, pollingFrequency: .seconds(30)),
+            .group(.standard, .everyone, pollingFrequency: nil),
             .mark(
                 SpoolMark(
                     node: NodeID(rawValue: "w1"),

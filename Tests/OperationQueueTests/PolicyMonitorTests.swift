@@ -48,7 +48,7 @@ final class PolicyMonitorTests: XCTestCase {
         while true {
             let offered = try await cluster.exchange.exchange(device: device).operations
             if offered.isEmpty { return policies }
-            policies += offered.filter { $0.operation.type == .policy }.count
+            policies += offered.filter { $0.type == .policy }.count
             let results = offered.map {
                 ExecutionResult(execution: $0.execution, attempt: $0.attempt, outcome: .completed)
             }
@@ -150,9 +150,9 @@ final class PolicyMonitorTests: XCTestCase {
             try await report(true, by: busy, cluster)
             for device in [silent, busy] {
                 let offered = try await cluster.exchange.exchange(device: device).operations
-                for offer in offered where offer.operation.code == .complianceReport {
+                for offer in offered where offer.code == .complianceReport {
                     XCTAssertEqual(
-                        String(decoding: offer.operation.payload, as: UTF8.self),
+                        String(decoding: offer.payload, as: UTF8.self),
                         "{\"policy\":\"passcode\"}"
                     )
                     asked[device.device.rawValue, default: 0] += 1

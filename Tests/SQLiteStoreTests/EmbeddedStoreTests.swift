@@ -20,6 +20,8 @@ final class EmbeddedStoreTests: XCTestCase {
         6: -1_545_865_776_776_470_380,
         7: 8_295_743_750_003_249_779,
         8: -3_964_547_842_618_153_895,
+        9: -4_699_894_466_331_132_781,
+        10: 7_033_714_953_866_459_224,
     ]
 
     func test_theMigrations_areThoseThatLanded() {

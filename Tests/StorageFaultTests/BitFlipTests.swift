@@ -12,78 +12,8 @@ import SQLiteReplica
 import SQLiteStore
 import XCTest
 
-/// What the walk over a whole file told.
-private struct DamageFound: Error {
-    var summary: String
-}
-
 /// One flipped bit anywhere in a file: it is reported, or nothing that is returned differs.
 final class BitFlipTests: XCTestCase {
-    /// What became of the flips.
-    private struct Tally {
-        var reported = 0
-        var harmless = 0
-        /// Reads returned something else without a word; ``EmbeddedStore/verify()`` told.
-        var found = 0
-        /// Nobody told.
-        var silent: [Int] = []
-    }
-
-    private enum Answer { case same, different }
-
-    /// Flips one bit at a time and asks what is returned then.
-    ///
-    /// - Parameters:
-    ///   - answer: opens, reads everything and compares; throws what it is told.
-    ///   - verify: opens and looks through the whole file; throws what it is told.
-    private func flip(
-        _ original: [UInt8],
-        at path: String,
-        count: Int,
-        seed: UInt64,
-        answer: (String) async throws -> Answer,
-        verify: (String) async throws -> Void
-    ) async throws -> Tally {
-        // Bytes that hold something: most of a small file is unused space in pages.
-        let used = original.indices.filter { original[$0] != 0 }
-        let random = SeededRandomSource(seed: seed)
-        var tally = Tally()
-        for _ in 0..<count {
-            let at =
-                random.next() % 8 == 0
-                ? Int(random.next() % UInt64(original.count))
-                : used[Int(random.next() % UInt64(used.count))]
-            let bit = UInt8(1) << UInt8(random.next() % 8)
-            func damage() throws {
-                var bytes = original
-                bytes[at] ^= bit
-                for suffix in ["-wal", "-shm", "-journal"] {
-                    try? FileManager.default.removeItem(atPath: path + suffix)
-                }
-                try Data(bytes).write(to: URL(fileURLWithPath: path))
-            }
-            try damage()
-            do {
-                if try await answer(path) == .same {
-                    tally.harmless += 1
-                    continue
-                }
-                try damage()
-                do {
-                    try await verify(path)
-                    tally.silent.append(at)
-                } catch {
-                    tally.found += 1
-                }
-            } catch {
-                tally.reported += 1
-            }
-        }
-        return tally
-    }
-
-    // MARK: The store
-
     /// A store with rows in every table.
     private func fill(_ house: StoreHouse) async throws {
         let store = house.store
@@ -223,7 +153,7 @@ final class BitFlipTests: XCTestCase {
         let expected = try await Self.read(house.store, now)
         try await house.store.close()
         let original = Array(try Data(contentsOf: URL(fileURLWithPath: path)))
-        let tally = try await flip(original, at: path, count: 1_400, seed: 77) { path in
+        let tally = try await BitFlips.flip(original, at: path, count: 1_400, seed: 77) { path in
             let house = try await StoreHouse.open(path)
             do {
                 let found = try await Self.read(house.store, now)

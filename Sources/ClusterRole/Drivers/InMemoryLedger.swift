@@ -6,6 +6,8 @@ public enum ChangeKey: Hashable, Sendable {
     case device(tenant: TenantID, id: String)
     /// A device's membership of a group.
     case membership(tenant: TenantID, group: String, device: String)
+    /// What holds for a group as a whole, such as its polling frequency.
+    case group(tenant: TenantID, name: String)
     /// An activity: enqueued, closed, or its options changed. The number is its operation's.
     case activity(tenant: TenantID, number: Int64)
     /// One execution: its operation's number and its device.
@@ -54,6 +56,7 @@ public final class InMemoryLedger: Sendable {
     }
 
     private let state: Mutex<State>
+    private let observers = Mutex<[@Sendable ([ChangeKey]) -> Void]>([])
 
     /// - Parameter history: the history id; pass a fixed one where a test compares revisions.
     public init(history: HistoryID = HistoryID(bits: 1)) {
@@ -105,7 +108,7 @@ public final class InMemoryLedger: Sendable {
             keys: [ChangeKey], note: ChangeNote?, result: Result
         )
     ) throws -> (result: Result, revision: Revision) {
-        try state.withLock { state in
+        let (keys, result, revision) = try state.withLock { state in
             guard epoch == state.epoch else { throw ClusterRoleError.fenced(current: state.epoch) }
             let number = state.number + 1
             let (keys, note, result) = try body(number)
@@ -113,8 +116,18 @@ public final class InMemoryLedger: Sendable {
                 state.number = number
                 state.log.append(LedgerEntry(number: number, keys: keys, note: note))
             }
-            return (result, Revision(history: state.history, number: state.number))
+            return (keys, result, Revision(history: state.history, number: state.number))
         }
+        if !keys.isEmpty {
+            for observer in observers.withLock({ $0 }) { observer(keys) }
+        }
+        return (result, revision)
+    }
+
+    /// Calls `observer` with the keys of every write from now on, once reads show it and outside of the
+    /// ledger's lock.
+    package func observe(_ observer: @escaping @Sendable ([ChangeKey]) -> Void) {
+        observers.withLock { $0.append(observer) }
     }
 
     /// The keys changed after `number`, oldest first.

@@ -36,6 +36,8 @@ public struct StoreUnderTest: Sendable {
     public var tasks: (any PeriodicTaskStorage)?
     public var compliance: (any ComplianceStorage)?
     public var leases: (any LeaseStore)?
+    public var retention: (any RetentionStorage)?
+    public var quotas: (any QuotaStorage)?
 
     /// Begins a new epoch and returns it. All drivers of this store know it when this returns, stay
     /// usable, and refuse guarded writes of every older one.

@@ -176,6 +176,38 @@ public struct FailingOperationStorage: OperationStorage {
     }
 }
 
+extension FailingOperationStorage {
+    public func largeResult(
+        of activity: ActivityID,
+        on device: DeviceID,
+        tenant: TenantID
+    ) async throws -> LargeResult? {
+        try await script.around(.largeResult) {
+            try await base.largeResult(of: activity, on: device, tenant: tenant)
+        }
+    }
+
+    public func chunk(
+        _ index: Int32,
+        of result: LargeResult,
+        tenant: TenantID
+    ) async throws -> [UInt8]? {
+        try await script.around(.chunk) {
+            try await base.chunk(index, of: result, tenant: tenant)
+        }
+    }
+
+    public func clearUploads(
+        begunBefore time: Timestamp,
+        limit: Int,
+        epoch: Epoch
+    ) async throws -> Int {
+        try await script.around(.clearUploads) {
+            try await base.clearUploads(begunBefore: time, limit: limit, epoch: epoch)
+        }
+    }
+}
+
 /// A `DeviceStorage` whose calls fail as a ``FaultScript`` says.
 public struct FailingDeviceStorage: DeviceStorage {
     let base: any DeviceStorage

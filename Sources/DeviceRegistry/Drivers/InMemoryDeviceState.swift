@@ -34,6 +34,8 @@ struct InMemoryDeviceState: Sendable {
         var devices = InMemoryDeviceOrder()
         /// How many are in it now.
         var present = 0
+        /// How often its members poll by themselves.
+        var pollingFrequency: Duration?
     }
 
     /// A group that is defined by a query.
@@ -109,6 +111,8 @@ struct InMemoryDeviceState: Sendable {
         case .setPollingFrequency(let id, let frequency, let initiator):
             let key = InMemoryDeviceKey(tenant, id)
             return setPollingFrequency(key, frequency, by: initiator, number: number, at: now)
+        case .setGroupPollingFrequency(let group, let frequency):
+            return setPollingFrequency(InMemoryGroupKey(tenant, group), frequency)
         case .define(let group, let query):
             return try define(InMemoryGroupKey(tenant, group), as: query)
         case .evaluate(let group, let limit):
@@ -265,6 +269,19 @@ struct InMemoryDeviceState: Sendable {
         let keys =
             [deviceKey(key)] + reconsider(key, touching: [.polling], number: number)
         return Outcome(keys: keys, row: entries[key]?.device.row, changed: 1)
+    }
+
+    private mutating func setPollingFrequency(
+        _ key: InMemoryGroupKey,
+        _ frequency: Duration?
+    ) -> Outcome {
+        if key.group == .everyone, groups[key] == nil { groups[key] = Group() }
+        guard groups[key] != nil else { return Outcome(unknown: 1) }
+        groups[key]?.pollingFrequency = frequency
+        return Outcome(
+            keys: [.group(tenant: key.tenant, name: key.group.rawValue)],
+            changed: 1
+        )
     }
 
     mutating func makeGroup(_ key: InMemoryGroupKey) {

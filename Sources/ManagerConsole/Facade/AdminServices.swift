@@ -41,6 +41,10 @@ public struct AdminServices: Sendable {
         public var webhooks: WebhookAdministration?
         /// `nil` for a product without policies: the routes of policies are then not there.
         public var policies: PolicyMonitor?
+        /// Says why an execution stands where it stands; `nil` leaves that route out.
+        public var explainer: ExecutionExplainer?
+        /// Where the zones of maintenance windows are looked up.
+        public var zones: any TimeZoneSource
 
         public init(
             enqueuer: OperationEnqueuer,
@@ -48,7 +52,9 @@ public struct AdminServices: Sendable {
             tasks: any PeriodicTaskStorage,
             events: OperationEvents? = nil,
             webhooks: WebhookAdministration? = nil,
-            policies: PolicyMonitor? = nil
+            policies: PolicyMonitor? = nil,
+            explainer: ExecutionExplainer? = nil,
+            zones: any TimeZoneSource = SystemTimeZones()
         ) {
             self.enqueuer = enqueuer
             self.activities = activities
@@ -56,6 +62,8 @@ public struct AdminServices: Sendable {
             self.events = events
             self.webhooks = webhooks
             self.policies = policies
+            self.explainer = explainer
+            self.zones = zones
         }
     }
 
@@ -103,6 +111,8 @@ public struct AdminServices: Sendable {
     public var cluster: Cluster
     /// `nil` for a product that deploys by other means: the routes of channels are then not there.
     public var releases: Releases?
+    /// `nil` for a product that keeps its store by other means: the routes are then not there.
+    public var keeping: Keeping?
     public var time: any TimeSource
 
     public init(
@@ -110,12 +120,14 @@ public struct AdminServices: Sendable {
         operations: Operations,
         cluster: Cluster,
         releases: Releases? = nil,
+        keeping: Keeping? = nil,
         time: any TimeSource = SystemTimeSource()
     ) {
         self.devices = devices
         self.operations = operations
         self.cluster = cluster
         self.releases = releases
+        self.keeping = keeping
         self.time = time
     }
 }

@@ -8,6 +8,7 @@ internal import OperationQueue
 /// `/operations` and `/activities`.
 struct OperationRoutes: Sendable {
     let services: AdminServices.Operations
+    let time: any TimeSource
 
     func add(to table: inout RouteTable) throws {
         let read = RouteAccess.permission(.read)
@@ -43,6 +44,12 @@ struct OperationRoutes: Sendable {
             access: read,
             perform: listPending
         )
+        try table.get(
+            "/activities/{activity}/executions/{device}/result",
+            operationID: "getLargeResult",
+            access: read,
+            perform: largeResult
+        )
         try table.post(
             "/activities/{activity}/cancel",
             operationID: "cancelActivity",
@@ -56,6 +63,7 @@ struct OperationRoutes: Sendable {
         let identity = try request.requireIdentity()
         let body = try await request.decode(AdminMessages.OperationRequest.self)
         var wished = try body.request()
+        try body.addTerms(to: &wished, at: time.now(), zones: services.zones)
         wished.idempotencyKey = key
         wished.initiator = identity.name
         let receipt = try await services.enqueuer.enqueue(wished, tenant: identity.tenant)
@@ -187,6 +195,25 @@ struct OperationRoutes: Sendable {
         )
     }
 
+    /// The bytes as the device sent them, a chunk at a time. A chunk that cannot be read breaks the
+    /// connection off: the head has promised all of them already.
+    @Sendable private func largeResult(_ request: HandlerRequest) async throws -> HandlerResponse {
+        let content = try await services.activities.largeResult(
+            of: request.parameters.require("activity", as: ActivityID.self),
+            on: request.parameters.require("device", as: DeviceID.self),
+            tenant: request.tenant
+        )
+        return HandlerResponse(
+            headerFields: [
+                .contentType: MediaType.bytes,
+                .cacheControl: "no-store",
+                .contentDisposition: "attachment",
+                .representationDigest: digestField(content.result.digest),
+            ],
+            body: .stream(content.chunks, length: content.result.bytes)
+        )
+    }
+
     @Sendable private func cancel(_ request: HandlerRequest) async throws -> HandlerResponse {
         let id = try request.parameters.require("activity", as: ActivityID.self)
         let activity = try await services.enqueuer.cancel(id, tenant: request.tenant)
@@ -221,6 +248,10 @@ extension HandlerRequest {
         filter.idempotencyKey = query["idempotencyKey"]
         return filter
     }
+}
+
+extension HTTPField.Name {
+    fileprivate static let representationDigest = HTTPField.Name("Repr-Digest")!
 }
 
 extension AdminMessages.OperationRequest {

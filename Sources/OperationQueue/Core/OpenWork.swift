@@ -8,6 +8,12 @@ public struct OpenWork: Hashable, Sendable {
     public var device: DeviceRow
     /// In order: priority descending, then number.
     public private(set) var items: [OpenItem]
+    /// The shortest polling frequency of the device's groups; `nil` if none has one.
+    public var groupPollingFrequency: Duration?
+
+    /// How often the device polls by itself: its own frequency, else that of its groups, else `nil` for
+    /// the product's default.
+    public var pollingFrequency: Duration? { device.pollingFrequency ?? groupPollingFrequency }
 
     public init(revision: Revision, device: DeviceRow, items: [OpenItem]) {
         self.revision = revision

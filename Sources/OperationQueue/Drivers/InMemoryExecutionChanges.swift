@@ -31,21 +31,22 @@ extension InMemoryOperationState {
     ) {
         var waiting = [(change, number)]
         while let (change, number) = waiting.popLast() {
-            guard change.changedRow, let after = change.after, let known = activities[number] else {
-                continue
-            }
-            let device = after.id.device
-            write.draft.log(after, from: change.before?.state, of: known.activity)
-            if change.before == nil { activities[number]?.rowOrder.append(device) }
-            activities[number]?.rows[device] = after
+            // Only the activity: while a copy of the entry lives, storing a row copies all its rows.
+            guard change.changedRow, let after = change.after,
+                let before = activities[number]?.activity
+            else { continue }
+            let target = InMemoryActivity.Target(after.id)
+            write.draft.log(after, from: change.before?.state, of: before)
+            if change.before == nil { activities[number]?.rowOrder.append(target) }
+            activities[number]?.rows[target] = after
             setTimer(
-                after.attention(under: known.activity.operation.terms),
-                InMemoryTimer.Key(number: number, device: device)
+                after.attention(under: before.operation.terms),
+                InMemoryTimer.Key(number: number, target: target)
             )
-            var activity = known.activity
+            var activity = before
             activity.recount(from: change.before?.state, to: after.state, at: write.now)
             if change.wasLate { activity.answeredLate += 1 }
-            store(activity, before: known.activity, in: &write)
+            store(activity, before: before, in: &write)
             if after.state.isFinal, after.state != .completed,
                 !(change.before?.state.isFinal ?? false)
             {
@@ -70,7 +71,7 @@ extension InMemoryOperationState {
             else { return nil }
             let change = ExecutionRules.apply(
                 .requestCancel,
-                to: entry.rows[id.device],
+                to: entry.row(id.device, id.incarnation),
                 ExecutionID(
                     operation: entry.activity.operation.id,
                     incarnation: id.incarnation,
@@ -93,7 +94,7 @@ extension InMemoryOperationState {
         } else if activity.isLive != before.isLive || activity.gate != before.gate {
             write.log(.activity(tenant: activity.tenant, number: number))
         }
-        setTimer(activityTimer(activity), InMemoryTimer.Key(number: number, device: nil))
+        setTimer(activityTimer(activity), InMemoryTimer.Key(number: number, target: nil))
         if before.state == .open && activity.state != .open {
             releaseDependencies(of: activity, in: &write)
         }
@@ -102,7 +103,7 @@ extension InMemoryOperationState {
 
     private func activityTimer(_ activity: Activity) -> Timestamp? {
         activity.state == .open
-            ? timers[InMemoryTimer.Key(number: activity.operation.number, device: nil)]
+            ? timers[InMemoryTimer.Key(number: activity.operation.number, target: nil)]
             : activity.cancellationDeadline
     }
 
@@ -152,9 +153,7 @@ extension InMemoryOperationState {
                 guard let entry = activities[number], entry.activity.state == .open,
                     entry.activity.operation.terms.scope.isStanding
                 else { continue }
-                let row = entry.rows[membership.device].flatMap {
-                    $0.id.incarnation == membership.incarnation ? $0 : nil
-                }
+                let row = entry.row(membership.device, membership.incarnation)
                 if membership.left == nil {
                     if row == nil { activities[number]?.activity.addressed += 1 }
                 } else if let row {
@@ -196,16 +195,16 @@ extension InMemoryOperationState {
     ) {
         timers[key] = nil
         guard let entry = activities[key.number] else { return }
-        guard let device = key.device else {
+        guard let target = key.target else {
             return fireActivity(entry, devices: devices, in: &write)
         }
-        guard let row = entry.rows[device] else { return }
+        guard let row = entry.rows[target] else { return }
         let terms = entry.activity.operation.terms
         switch row.dueAttention(under: terms, at: write.now) {
         case nil: setTimer(row.attention(under: terms), key)
         case .wake?:
             guard entry.activity.state == .open, terms.wake == .push else { return }
-            let key = InMemoryWakeTable.Key(tenant: entry.activity.tenant, device: device)
+            let key = InMemoryWakeTable.Key(tenant: entry.activity.tenant, device: target.device)
             write.wakes.append((key, write.now))
         case .apply(let event)?:
             let change = ExecutionRules.apply(
@@ -229,8 +228,8 @@ extension InMemoryOperationState {
             wake(entry, 0..<entry.activity.gate.ceiling, due: write.now, in: &write)
             return
         }
-        for device in entry.rowOrder {
-            guard let row = entry.rows[device], row.state.isHeldByDevice else { continue }
+        for target in entry.rowOrder {
+            guard let row = entry.rows[target], row.state.isHeldByDevice else { continue }
             let change = ExecutionRules.apply(
                 .timeOut,
                 to: row,
@@ -255,7 +254,7 @@ extension InMemoryOperationState {
         guard activity.operation.terms.wake == .push, activity.addressed > 0 else { return }
         let offered = activity.offerTime(at: write.now)
         guard offered <= write.now else {
-            setTimer(offered, InMemoryTimer.Key(number: entry.number, device: nil))
+            setTimer(offered, InMemoryTimer.Key(number: entry.number, target: nil))
             return
         }
         if let group = activity.group {
@@ -280,15 +279,15 @@ extension InMemoryOperationState {
 
 /// Names in the in-memory driver's table of timers.
 enum InMemoryTimer {
-    /// An execution's, or, without a device, the activity's own.
+    /// An execution's, or, without a target, the activity's own.
     struct Key: Hashable, Comparable, Sendable {
         var number: Int64
-        var device: DeviceID?
+        var target: InMemoryActivity.Target?
 
         static func < (left: Key, right: Key) -> Bool {
             left.number != right.number
                 ? left.number < right.number
-                : (left.device?.rawValue ?? "") < (right.device?.rawValue ?? "")
+                : (left.target?.device.rawValue ?? "") < (right.target?.device.rawValue ?? "")
         }
     }
 }

@@ -124,6 +124,8 @@ extension InMemoryOperationState {
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
             .result(let operation, _, _, _), .superseded(let operation):
             return change(operation, by: entry, devices: devices, to: &outcome)
+        case .resultChunk(let operation, let chunk):
+            return take(chunk, of: operation, by: entry, devices: devices)
         }
     }
 
@@ -138,9 +140,9 @@ extension InMemoryOperationState {
         guard let number = number(of: operation), let activity = activities[number]?.activity,
             activity.tenant == identity.tenant
         else { return "unknown operation" }
-        let row = activities[number]?.rows[identity.device]
+        let row = activities[number]?.row(identity.device, identity.incarnation)
         guard
-            row?.id.incarnation == identity.incarnation
+            row != nil
                 || activities[number].map({
                     addresses($0, identity.device, identity.incarnation, devices: devices)
                 }) ?? false

@@ -133,6 +133,12 @@ extension InMemoryOperationStorage {
             position = last.device
             for membership in page where entry.asks(membership) {
                 guard result.count < limit else { break }
+                // Who left and came back is listed once.
+                if let last = result.last?.id, last.device == membership.device,
+                    last.incarnation == membership.incarnation
+                {
+                    continue
+                }
                 result.append(
                     entry.execution(
                         of: membership.device,
@@ -148,7 +154,7 @@ extension InMemoryOperationStorage {
 extension InMemoryActivity {
     /// Whether this enrolment has a row of it or is addressed by it.
     fileprivate func concerns(_ device: DeviceRow, memberships: [Membership]) -> Bool {
-        if let row = rows[device.id], row.id.incarnation == device.incarnation { return true }
+        if row(device.id, device.incarnation) != nil { return true }
         guard let group = activity.group else {
             return isTarget(device.id, device.incarnation)
         }
@@ -160,15 +166,12 @@ extension InMemoryActivity {
     fileprivate func asks(_ membership: Membership) -> Bool {
         let scope = activity.operation.terms.scope
         if scope.addresses(number, joined: membership.joined, left: membership.left) { return true }
-        guard scope.isStanding, let row = rows[membership.device],
-            row.id.incarnation == membership.incarnation
-        else { return false }
-        return true
+        return scope.isStanding && row(membership.device, membership.incarnation) != nil
     }
 
     /// The row of a device that is addressed, or what the activity says of it.
     func execution(of device: DeviceID, incarnation: IncarnationID) -> Execution {
-        if var row = rows[device], row.id.incarnation == incarnation {
+        if var row = row(device, incarnation) {
             row.state = activity.state.effective(row.state)
             return row
         }

@@ -7,13 +7,14 @@ internal import Synchronization
 ///
 /// It is a store (``OperationStorage``) and serves replicas (``ReplicaSource``), so that the whole
 /// path of an operation runs in a test without a file or a socket.
-public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
+public final class InMemoryOperationStorage: OperationStorage, ReplicaSource, WorkSignals {
     let ledger: InMemoryLedger
     let devices: InMemoryDeviceStorage
     let wakes: InMemoryWakeTable
     /// Taken inside the ledger's lock by writes, alone by reads; the devices' and the wake table's
     /// locks are taken inside it.
     let state = Mutex(InMemoryOperationState())
+    private let signals = WorkSignalHub()
 
     /// - Parameters:
     ///   - ledger: the ledger that all in-memory drivers of one store share.
@@ -27,9 +28,28 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         self.ledger = ledger
         self.devices = devices
         self.wakes = wakes
+        ledger.observe { [weak self] in self?.signal($0) }
         devices.observeMemberships { [weak self] changes, number, now in
             self?.membershipsChanged(changes, number: number, at: now) ?? ([], nil)
         }
+    }
+
+    public func observeWork(_ observer: @escaping @Sendable (WorkConcern) -> Void) {
+        signals.observeWork(observer)
+    }
+
+    /// Every write of the ledger comes by here, those of other drivers too.
+    private func signal(_ keys: [ChangeKey]) {
+        signals.send(
+            WorkConcern(keys) { tenant, number in
+                state.withLock { state in
+                    guard let entry = state.activities[number], entry.activity.group == nil else {
+                        return nil
+                    }
+                    return entry.targets.map { ConcernedDevice(tenant: tenant, device: $0.device) }
+                }
+            }
+        )
     }
 
     /// Does what follows from devices joining and leaving groups, inside their guarded write.
@@ -167,7 +187,10 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
             let memberships = devices.memberships(of: device, tenant: tenant)
             return (row, state.withLock { $0.openItems(of: row, memberships: memberships) })
         }
-        return found.map { OpenWork(revision: revision, device: $0.row, items: $0.items) }
+        guard let found else { return nil }
+        var work = OpenWork(revision: revision, device: found.row, items: found.items)
+        work.groupPollingFrequency = devices.groupPollingFrequency(of: device, tenant: tenant)
+        return work
     }
 
     /// Reads several tables as of one revision, without holding up writers: if a write went on

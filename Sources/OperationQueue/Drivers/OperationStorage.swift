@@ -20,7 +20,7 @@ public protocol DeviceInbox: Sendable {
 }
 
 /// Reads activities and executions: what administrators see.
-public protocol ActivityReader: Sendable {
+public protocol ActivityReader: LargeResultReader {
     func activity(_ id: ActivityID, tenant: TenantID) async throws -> Activity?
 
     /// Activities by number, newest first, below `before`.
@@ -72,7 +72,7 @@ public protocol ActivityReader: Sendable {
 ///
 /// Every guarded write compares `epoch` inside its own transaction, is durable when it returns, and
 /// writes status, result, counters, wake-ups and log keys together or not at all.
-public protocol OperationStorage: PendingWorkReader, ActivityReader {
+public protocol OperationStorage: PendingWorkReader, ActivityReader, LargeResultStorage {
     /// Commits one operation: one activity row; for named devices a target row each, for a group
     /// nothing more; and the wake-ups the plan asks for.
     ///

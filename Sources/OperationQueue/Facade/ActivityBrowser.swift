@@ -3,7 +3,7 @@ public import DeviceRegistry
 
 /// Looks activities and executions up: the reader's façade.
 public struct ActivityBrowser: Sendable {
-    private let reader: any ActivityReader & PendingWorkReader
+    let reader: any ActivityReader & PendingWorkReader
 
     /// - Parameter reader: the manager's store.
     public init(reader: any ActivityReader & PendingWorkReader) { self.reader = reader }

@@ -22,8 +22,9 @@ public struct PeriodicTaskRunner: Service {
     /// What a runner is made with; the defaults work.
     public struct Settings: Sendable {
         public var clock: any TimeSource = SystemTimeSource()
-        /// How often it looks.
-        public var interval = Duration.seconds(1)
+        /// How often it looks. Each look makes an operation for each task that is due for somebody: ten
+        /// seconds keep a day of a large fleet at some thousand, and no task needs them more exact.
+        public var interval = Duration.seconds(10)
         /// Whether devices are woken. They need not be: the next poll is soon enough for a task that
         /// comes again.
         public var wake = WakePolicy.none

@@ -30,6 +30,20 @@ public struct OperationQueueError: CodedError {
         /// The log of revisions no longer reaches back to the position asked for, or the position is of
         /// another history; ``OperationQueueError/floor`` says from where on events can be read.
         public static let eventsGone = Code(rawValue: "operations.events-gone")
+        /// The tenant has, or does as often, what its quota allows: wait and repeat, or have it raised.
+        public static let quotaExceeded = Code(rawValue: "operations.quota-exceeded")
+        /// The body of a large result ended before it was whole, or was not as long as was said.
+        public static let uploadInterrupted = Code(rawValue: "operations.upload-interrupted")
+        /// The body of a large result is not what its digest says.
+        public static let digestMismatch = Code(rawValue: "operations.digest-mismatch")
+        /// The execution has no large result, or not all of it has come yet.
+        public static let noLargeResult = Code(rawValue: "operations.no-large-result")
+        /// The device comes more often than it may: wait and repeat.
+        public static let tooManyExchanges = Code(rawValue: "operations.too-many-exchanges")
+        /// As many large results as this node takes at once are under way: wait and repeat.
+        public static let tooManyUploads = Code(rawValue: "operations.too-many-uploads")
+        /// The caller went away while the call waited.
+        public static let cancelled = Code(rawValue: "operations.cancelled")
         /// The driver failed; the cause says how.
         public static let storage = Code(rawValue: "operations.storage")
     }
@@ -73,12 +87,14 @@ public struct OperationQueueError: CodedError {
 
     public var category: ErrorCategory {
         switch code {
-        case .unknownActivity, .unknownPolicy, .unknownGroup, .unknownDevice, .unknownExecution:
+        case .unknownActivity, .unknownPolicy, .unknownGroup, .unknownDevice, .unknownExecution,
+            .noLargeResult:
             .notFound
+        case .quotaExceeded, .tooManyExchanges, .tooManyUploads: .overloaded
         case .keyConflict, .versionConflict, .notPossible, .eventsGone: .conflict
         case .tooLarge: .tooLarge
         case .foreignExecution: .forbidden
-        case .spoolFull: .unavailable
+        case .spoolFull, .cancelled: .unavailable
         case .storage: (cause as? any CodedError)?.category ?? .internalFailure
         default: .invalid
         }

@@ -129,7 +129,8 @@ private struct StatementText: Hashable {
             let count = bytes.count
             hasher.combine(count)
             let bytes = UnsafeRawBufferPointer(bytes)
-            for offset in [count / 4, count / 2, count - 8] where offset >= 0 && offset + 8 <= count {
+            for offset in [count / 4, count / 2, count - 8] where offset >= 0 && offset + 8 <= count
+            {
                 hasher.combine(bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
             }
         }

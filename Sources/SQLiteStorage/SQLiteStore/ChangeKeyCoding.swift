@@ -47,6 +47,10 @@ enum ChangeKeyCoding {
         case .member(let node):
             writer.write(UInt8(7))
             writer.write(node.rawValue)
+        case .group(let tenant, let name):
+            writer.write(UInt8(8))
+            writer.write(tenant.rawValue)
+            writer.write(name)
         }
     }
 
@@ -104,6 +108,7 @@ enum ChangeKeyCoding {
         case 5: return .channel(tenant: try tenant(&reader), name: try reader.readString())
         case 6: return .spoolMark(node: NodeID(rawValue: try reader.readString()))
         case 7: return .member(NodeID(rawValue: try reader.readString()))
+        case 8: return .group(tenant: try tenant(&reader), name: try reader.readString())
         default:
             throw ClusterRoleError(
                 .malformed,

@@ -14,6 +14,8 @@ public struct BackupReport: Hashable, Sendable {
     /// What the check of every row found; `nil` if it was not asked for. A backup with damage is never
     /// reported: it throws.
     public var verification: FileVerification?
+    /// Rows whose checksum was verified in the copy.
+    public var rows: Int { verification?.rows ?? 0 }
 }
 
 /// How a backup is taken.

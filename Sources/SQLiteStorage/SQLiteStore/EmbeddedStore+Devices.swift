@@ -2,6 +2,7 @@
 public import ClusterRole
 public import DeviceRegistry
 internal import SQLiteEngine
+internal import Synchronization
 
 extension EmbeddedStore: DeviceStorage {
     public func commit(
@@ -10,13 +11,20 @@ extension EmbeddedStore: DeviceStorage {
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> DeviceChangeReceipt {
-        let (receipt, revision) = try await guarded(epoch: epoch) { connection, number, draft in
+        let (receipt, revision) = try await guarded(epoch: epoch) {
+            [self]
+            connection,
+            number,
+            draft in
             var changes = DeviceChanges(
                 connection: connection,
                 tenant: tenant,
                 number: number,
                 now: now
             )
+            if case .enrol = change, hasQuotas.load(ordering: .acquiring) {
+                changes.maximumDevices = try connection.quota(of: tenant).devices
+            }
             try changes.apply(change)
             draft = changes.draft
             return changes.receipt
@@ -104,7 +112,8 @@ extension EmbeddedStore: DeviceStorage {
                     group: record.group,
                     members: record.members,
                     query: definition?.query,
-                    isSettled: definition?.isSettled ?? true
+                    isSettled: definition?.isSettled ?? true,
+                    pollingFrequency: try connection.pollingFrequency(ofGroupAt: record.idx)
                 )
             }
         }

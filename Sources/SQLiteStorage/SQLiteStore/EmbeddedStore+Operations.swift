@@ -3,6 +3,7 @@ public import ClusterRole
 public import DeviceRegistry
 public import OperationQueue
 internal import SQLiteEngine
+internal import Synchronization
 
 extension EmbeddedStore: OperationStorage {
     public func enqueue(
@@ -10,12 +11,17 @@ extension EmbeddedStore: OperationStorage {
         tenant: TenantID,
         epoch: Epoch
     ) async throws -> EnqueueReceipt {
-        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number, draft in
+        let (outcome, revision) = try await guarded(epoch: epoch) {
+            [self]
+            connection,
+            number,
+            draft in
             var enqueue = OperationEnqueue(
                 connection,
                 tenant: tenant,
                 number: number,
-                now: plan.operation.createdAt
+                now: plan.operation.createdAt,
+                isLimited: hasQuotas.load(ordering: .acquiring)
             )
             let outcome = try enqueue.enqueue(plan)
             draft = enqueue.draft
@@ -104,11 +110,15 @@ extension EmbeddedStore: OperationStorage {
             guard let record = try connection.device(device, tenant: tenant), record.isEnrolled
             else { return nil }
             let number = try connection.revisionNumber()
-            return OpenWork(
+            var work = OpenWork(
                 revision: Revision(history: history, number: number),
                 device: record.row,
                 items: try connection.openItems(of: record)
             )
+            work.groupPollingFrequency = try connection.groupPollingFrequency(
+                ofDeviceAt: record.idx
+            )
+            return work
         }
     }
 }

@@ -30,6 +30,9 @@ public final class EmbeddedStore: Sendable {
     let keptRevisions: Int64
     let lease: Mutex<EmbeddedLease>
     let hintReaders = HintReaders()
+    /// Whether some tenant is bounded: without quotas nothing is looked up or counted for them.
+    let hasQuotas: Atomic<Bool>
+    let signals = WorkSignalHub()
 
     /// Opens the store at `path`, making it if there is none, and begins a new epoch.
     ///
@@ -71,19 +74,22 @@ public final class EmbeddedStore: Sendable {
         keptRevisions: Int64
     ) throws {
         let drawn = [random.next(), random.next()]
-        let (history, epoch) = try file.writeWhileOpening { connection in
+        let (history, epoch, isLimited) = try file.writeWhileOpening { connection in
             if try connection.metaBytes(MetaName.history) == nil {
                 try connection.setMetaBytes(
                     MetaName.history,
                     drawn.flatMap { word in withUnsafeBytes(of: word.bigEndian) { Array($0) } }
                 )
             }
-            return (try connection.history(), try connection.raiseEpoch())
+            return (
+                try connection.history(), try connection.raiseEpoch(), try connection.hasQuotas()
+            )
         }
         self.file = file
         self.node = node
         self.secrets = secrets
         self.history = history
+        hasQuotas = Atomic(isLimited)
         self.keptRevisions = keptRevisions
         lease = Mutex(EmbeddedLease(epoch: epoch))
     }
@@ -100,8 +106,10 @@ public final class EmbeddedStore: Sendable {
 
     /// Runs one guarded write: compares the epoch, gives the write its number, logs its keys.
     ///
-    /// - Parameter body: gets the number this write will have; returns the keys it changed and its
-    ///   result. No keys means that nothing a replica holds was changed, and no revision is taken.
+    /// - Parameters:
+    ///   - epoch: the writer's.
+    ///   - body: gets the number this write will have; returns the keys it changed and its result. No
+    ///     keys means that nothing a replica holds was changed, and no revision is taken.
     /// - Returns: the result and the revision after the write.
     func guarded<Result: Sendable>(
         epoch: Epoch,
@@ -130,7 +138,7 @@ public final class EmbeddedStore: Sendable {
     ) async throws -> (result: Result, revision: Revision) {
         let history = history
         let keptRevisions = keptRevisions
-        let (result, revision, isNew) = try await file.write { connection in
+        let (result, revision, concern) = try await file.write { connection in
             let current = Epoch(rawValue: try connection.metaNumber(MetaName.epoch))
             guard epoch == current else { throw ClusterRoleError.fenced(current: current) }
             let before = try connection.metaNumber(MetaName.revision)
@@ -141,9 +149,13 @@ public final class EmbeddedStore: Sendable {
             if !draft.isEmpty {
                 try connection.log(draft, as: number, keeping: keptRevisions)
             }
-            return (result, Revision(history: history, number: number), !draft.isEmpty)
+            let told = draft.isEmpty ? nil : try connection.concern(of: draft.keys)
+            return (result, Revision(history: history, number: number), told)
         }
-        if isNew { hintReaders.send(revision) }
+        if let concern {
+            hintReaders.send(revision)
+            signals.send(concern)
+        }
         return (result, revision)
     }
 }

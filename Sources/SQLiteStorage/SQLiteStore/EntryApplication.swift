@@ -115,6 +115,8 @@ struct EntryApplication {
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
             .result(let operation, _, _, _), .superseded(let operation):
             return try change(operation, on: device, by: entry)
+        case .resultChunk(let operation, let chunk):
+            return try take(chunk, of: operation, on: device, receivedAt: entry.receivedAt)
         case .contact, .registration, .information:
             if !device.isEnrolled { return "no longer enrolled" }
         }
@@ -139,7 +141,7 @@ struct EntryApplication {
             try connection.noteCompliance(information, of: device)
             try memberships.reconsider(device, touching: changed)
             try writer.note(memberships.takeStays())
-        case .claim, .progress, .result, .superseded: break
+        case .claim, .progress, .result, .superseded, .resultChunk: break
         }
         return nil
     }
@@ -196,17 +198,41 @@ struct EntryApplication {
         try writer.store(change, of: known.number, on: device)
         return nil
     }
+
+    private mutating func take(
+        _ chunk: ResultChunk,
+        of operation: OperationID,
+        on device: DeviceRecord,
+        receivedAt time: Timestamp
+    ) throws -> String? {
+        guard let known = try writer.touch(operation), known.operation.tenant == device.row.tenant
+        else {
+            return "unknown operation"
+        }
+        guard try writer.addresses(known, device) else { return "not addressed" }
+        return try writer.connection.take(
+            chunk,
+            receivedAt: time,
+            number: known.number,
+            deviceIdx: device.idx
+        )
+    }
 }
 
 extension InboxEntry {
-    /// What is kept of a rejected entry: all but a push registration, which is a secret, and what a
-    /// device told, which may have been erased.
+    /// What is kept of a rejected entry: all but a push registration, which is a secret, what a device
+    /// told, which may have been erased, and the bytes of a large result, which would fill the table.
     fileprivate var evidence: [UInt8] {
         switch body {
         case .registration: return []
         case .information(let kind, _):
             var bare = self
             bare.body = .information(kind, body: [])
+            return bare.encoded()
+        case .resultChunk(let operation, var chunk):
+            chunk.bytes = []
+            var bare = self
+            bare.body = .resultChunk(operation, chunk: chunk)
             return bare.encoded()
         default: return encoded()
         }

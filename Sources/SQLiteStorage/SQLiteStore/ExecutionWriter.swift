@@ -18,6 +18,8 @@ struct ExecutionWriter {
         /// Without the operation's payload.
         var activity: Activity
         var isChanged = false
+        /// Made in this transaction.
+        var isNew = false
 
         var number: Int64 { record.number }
     }
@@ -26,6 +28,8 @@ struct ExecutionWriter {
     /// The number this write has if it logs keys.
     let revision: Int64
     let now: Timestamp
+    /// Whether quotas are set, so that open activities are counted.
+    var isLimited = false
     /// The entry of the log: keys, and each transition as it is made.
     private(set) var draft: ChangeDraft
     private var touched: [Int64: Touched] = [:]
@@ -47,6 +51,12 @@ struct ExecutionWriter {
             var record = change.record
             record.take(change.activity)
             try record.store(connection)
+            let tenant = change.operation.tenant
+            if !change.isNew {
+                try connection.noteChanged(record, from: change.record, of: tenant)
+            } else if isLimited || !record.isLive {
+                try connection.noteStored(record, of: tenant)
+            }
         }
         try wakes?.finish()
     }
@@ -96,7 +106,8 @@ struct ExecutionWriter {
             operation: operation,
             record: record,
             activity: activity,
-            isChanged: true
+            isChanged: true,
+            isNew: true
         )
         draft.log(activity, from: nil, at: activity.operation.createdAt)
     }

@@ -19,6 +19,8 @@ enum Schema {
         Migration(6, "device-facts", deviceFacts),
         Migration(7, "task-times-and-policies", taskTimes + policies),
         Migration(8, "events-and-queries", eventsAndQueries),
+        Migration(9, "keeping", keeping),
+        Migration(10, "large-results", largeResults),
     ]
 
     /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column
