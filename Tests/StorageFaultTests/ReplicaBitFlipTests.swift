@@ -4,6 +4,7 @@ import ClusterTestKit
 import DeviceRegistry
 import Foundation
 import OperationQueue
+import SQLiteEngine
 import SQLiteReplica
 import XCTest
 
