@@ -252,6 +252,15 @@ let testTargets: [Target] = [
     tests("ConformanceTests", core + ["SQLiteStore", "SQLiteReplica"]),
     tests("SQLiteStoreTests", core + ["SQLiteEngine", "SQLiteStore"]),
     tests("SQLiteReplicaTests", core + ["SQLiteEngine", "SQLiteReplica"]),
+    .target(
+        name: "CrashImageSupport",
+        dependencies: [sqlite3],
+        path: "Tests/CrashImageSupport"
+    ),
+    tests(
+        "StorageFaultTests",
+        core + ["SQLiteEngine", "SQLiteStore", "SQLiteReplica", "CrashImageSupport"]
+    ),
     tests(
         "HTTPHandlingTests",
         [

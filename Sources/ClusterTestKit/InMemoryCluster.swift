@@ -34,7 +34,9 @@ public final class InMemoryCluster: Sendable {
     /// Operations and executions; serves replicas as well.
     public let operations: InMemoryOperationStorage
     public let wakes: InMemoryWakeStorage
+    public let webhooks: InMemoryWebhookStorage
     public let tasks: InMemoryPeriodicTaskStorage
+    public let compliance: InMemoryComplianceStorage
     public let log: InMemoryRevisionLog
     public let leases: InMemoryLeaseStore
     public let members: InMemoryMemberRegistry
@@ -49,9 +51,12 @@ public final class InMemoryCluster: Sendable {
     public let administration: DeviceAdministration
     public let enqueuer: OperationEnqueuer
     public let browser: ActivityBrowser
+    /// What happened; looks each second of ``time``, and at each of ``hints``.
+    public let events: OperationEvents
     public let exchange: DeviceExchange
     public let dispatcher: WakeDispatcher
     public let periodicTasks: PeriodicTaskRunner
+    public let policies: PolicyMonitor
     public let expiry: ExpiryTask
     public let timers: ActivityTimers
 
@@ -73,7 +78,9 @@ public final class InMemoryCluster: Sendable {
         devices = InMemoryDeviceStorage(ledger: ledger)
         operations = InMemoryOperationStorage(ledger: ledger, devices: devices, wakes: table)
         wakes = InMemoryWakeStorage(wakes: table, devices: devices, ledger: ledger)
-        tasks = InMemoryPeriodicTaskStorage(ledger: ledger)
+        webhooks = InMemoryWebhookStorage(ledger: ledger)
+        tasks = InMemoryPeriodicTaskStorage(ledger: ledger, devices: devices)
+        compliance = InMemoryComplianceStorage(ledger: ledger, devices: devices, tasks: tasks)
         log = InMemoryRevisionLog(ledger: ledger)
         leases = InMemoryLeaseStore(ledger: ledger, clock: time)
         members = InMemoryMemberRegistry(ledger: ledger)
@@ -95,9 +102,15 @@ public final class InMemoryCluster: Sendable {
             random: random
         )
         browser = ActivityBrowser(reader: storage)
+        events = OperationEvents(
+            reader: FailingEventReader(operations, faults),
+            clock: time,
+            hints: { [hints] in hints.hints() }
+        )
         exchange = DeviceExchange(
             reader: storage,
             inbox: InProcessInbox(storage: storage, capability: capability, clock: time),
+            signals: operations,
             settings: DeviceExchange.Settings(clock: time, random: random)
         )
         dispatcher = WakeDispatcher(
@@ -108,10 +121,17 @@ public final class InMemoryCluster: Sendable {
             random: random
         )
         periodicTasks = PeriodicTaskRunner(
-            tasks: tasks,
+            tasks: FailingPeriodicTaskStorage(tasks, faults),
             enqueuer: enqueuer,
             capability: capability,
             settings: PeriodicTaskRunner.Settings(clock: time)
+        )
+        policies = PolicyMonitor(
+            storage: FailingComplianceStorage(compliance, faults),
+            tasks: FailingPeriodicTaskStorage(tasks, faults),
+            enqueuer: enqueuer,
+            capability: capability,
+            settings: PolicyMonitor.Settings(clock: time)
         )
         expiry = ExpiryTask(storage: storage, capability: capability, clock: time)
         timers = ActivityTimers(storage: storage, capability: capability, clock: time)
@@ -140,9 +160,10 @@ public final class InMemoryCluster: Sendable {
         return receipt.identity
     }
 
-    /// Does what is due now: periodic tasks, expiry, timers and rollouts, wake-ups.
+    /// Does what is due now: periodic tasks, policies, expiry, timers and rollouts, wake-ups.
     public func settle() async throws {
         try await periodicTasks.tick(at: time.now())
+        try await policies.tick(at: time.now())
         try await expiry.tick(at: time.now())
         try await timers.tick(at: time.now())
         try await dispatcher.step()
@@ -164,8 +185,8 @@ public final class InMemoryCluster: Sendable {
 
     private func nextDue() async throws -> Timestamp? {
         let wake = try await wakes.nextDue()
-        let task = try await tasks.due(at: .distantFuture, limit: 1).first?.task.due
-        return [wake, task, operations.nextTimer].compactMap { $0 }.min()
+        return [wake, tasks.nextDue, compliance.nextDue, operations.nextTimer].compactMap { $0 }
+            .min()
     }
 
     /// The drivers as the conformance suites take them.
@@ -176,12 +197,17 @@ public final class InMemoryCluster: Sendable {
             operations: operations,
             newEpoch: { ledger.raiseEpoch() }
         )
+        store.events = operations
         store.replicas = operations
         store.wakes = wakes
+        store.webhooks = webhooks
         store.log = log
         store.members = members
         store.tasks = tasks
+        store.compliance = compliance
         store.leases = leases
+        store.retention = operations
+        store.quotas = devices
         store.capabilities = [.competingLeaseHolders]
         store.advanceLeaseClock = { time.advance(by: $0) }
         return store

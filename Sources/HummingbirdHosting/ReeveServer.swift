@@ -97,6 +97,7 @@ public final class ReeveServer: Service {
     private func application() -> some Service {
         let address = configuration.address
         let channel = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [PeerPresenceHandler()],
             idleTimeout: .nanoseconds(configuration.idleTimeout.milliseconds * 1_000_000),
             httpDecoderConfiguration: .init(
                 maxHeaderFieldSize: configuration.limits.maximumHeaderBytes,
@@ -137,14 +138,14 @@ private struct HandlerResponder: HTTPResponder {
     let stalledWriteTimeout: Duration
 
     func respond(to request: Request, context: ConnectionContext) async throws -> Response {
-        let response = await handler.answer(
-            HandlerRequest(
-                request,
-                remoteAddress: context.remoteAddress,
-                limits: limits,
-                logger: context.logger
-            )
+        var handlerRequest = HandlerRequest(
+            request,
+            remoteAddress: context.remoteAddress,
+            limits: limits,
+            logger: context.logger
         )
+        handlerRequest.untilCallerIsGone = context.untilPeerIsGone
+        let response = await handler.answer(handlerRequest)
         let connection = WatchedConnection(
             time: time,
             timeout: stalledWriteTimeout,
@@ -161,6 +162,7 @@ private struct ConnectionContext: RequestContext {
     let remoteAddress: String?
     let roundTrip: @Sendable () async throws -> Void
     let close: @Sendable () -> Void
+    let untilPeerIsGone: @Sendable () async -> Void
 
     init(source: ApplicationRequestContextSource) {
         coreContext = .init(source: source)
@@ -168,6 +170,7 @@ private struct ConnectionContext: RequestContext {
         remoteAddress = channel.remoteAddress?.ipAddress
         roundTrip = { try await channel.eventLoop.submit {}.get() }
         close = { channel.close(promise: nil) }
+        untilPeerIsGone = { await channel.untilPeerIsGone() }
     }
 }
 #endif

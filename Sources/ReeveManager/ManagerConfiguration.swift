@@ -7,6 +7,7 @@ public import HTTPHandling
 public import HummingbirdHosting
 public import Logging
 public import NotificationDispatch
+public import OperationQueue
 
 /// What a ``ManagerNode`` needs to know; everything but the node's name and directory has a default.
 public struct ManagerConfiguration: Sendable {
@@ -28,8 +29,18 @@ public struct ManagerConfiguration: Sendable {
     public var pollingFrequency = Duration.seconds(60)
     /// Directories below which the admin API may publish.
     public var publishRoots: [String] = []
+    /// Directories below which the admin API may write backups.
+    public var backupRoots: [String] = []
+    /// How long history is kept.
+    public var retention = RetentionPolicy()
+    /// How often history is looked at.
+    public var retentionInterval = Duration.seconds(300)
+    /// An absolute path of a directory that gets what is purged, as JSON lines; `nil` for none.
+    public var archiveDirectory: String?
     /// How devices are woken, by the name in their registration.
     public var transports = TransportTable()
+    /// How webhooks are called; without it there are none.
+    public var webhooks: (any WebhookTransport)?
     /// How often devices are asked for their information; `nil` for never.
     public var informationFrequency: Duration?
     /// What the node starts: `Profile.manager`, or one of the product's own.
@@ -57,6 +68,11 @@ public struct ManagerConfiguration: Sendable {
     /// | `enrolment.secret` | what devices present to enrol |
     /// | `polling.frequency` | seconds, default 60 |
     /// | `publish.roots` | directories below which the admin API may publish |
+    /// | `backup.roots` | directories below which the admin API may write backups |
+    /// | `retention.days` | how long closed activities are kept, default 90; 0 for ever |
+    /// | `retention.activities` | the most closed activities a tenant keeps; no bound by default |
+    /// | `retention.interval` | seconds between two looks, default 300 |
+    /// | `retention.archive` | a directory that gets activities before they are purged |
     /// | `tasks.information.frequency` | seconds; without it devices are not asked |
     ///
     /// - Throws: `ClusterRoleError` with `invalidName`, ``ManagerConfigurationError``, or what the
@@ -94,6 +110,12 @@ public struct ManagerConfiguration: Sendable {
         enrolmentSecret = config.string(forKey: "enrolment.secret", isSecret: true)
         pollingFrequency = .seconds(config.double(forKey: "polling.frequency", default: 60))
         publishRoots = config.stringArray(forKey: "publish.roots") ?? []
+        backupRoots = config.stringArray(forKey: "backup.roots") ?? []
+        let days = config.double(forKey: "retention.days", default: 90)
+        retention.keepFor = days == 0 ? nil : .seconds(days * 86_400)
+        retention.keepAtMost = config.int(forKey: "retention.activities")
+        retentionInterval = .seconds(config.double(forKey: "retention.interval", default: 300))
+        archiveDirectory = config.string(forKey: "retention.archive")
         informationFrequency = config.double(forKey: "tasks.information.frequency")
             .map { .seconds($0) }
     }
@@ -108,6 +130,16 @@ public struct ManagerConfiguration: Sendable {
         }
         guard pollingFrequency >= .milliseconds(100) else {
             throw ManagerConfigurationError("polling.frequency is at least 0.1 seconds.")
+        }
+        guard retention.keepFor ?? .zero >= .zero, retention.keepAtMost ?? 0 >= 0,
+            retentionInterval >= .seconds(1)
+        else {
+            throw ManagerConfigurationError(
+                "retention.days and retention.activities are not negative, retention.interval is at least 1."
+            )
+        }
+        guard archiveDirectory?.hasPrefix("/") ?? true else {
+            throw ManagerConfigurationError("retention.archive is an absolute path.")
         }
         for token in identities.keys where token.utf8.count < 16 {
             throw ManagerConfigurationError(

@@ -9,7 +9,7 @@ public import HTTPHandling
 internal import HummingbirdHosting
 internal import Logging
 public import ManagerConsole
-internal import NotificationDispatch
+public import NotificationDispatch
 public import OperationQueue
 internal import SQLiteStore
 public import ServiceLifecycle
@@ -35,6 +35,10 @@ public final class ManagerNode: Service {
     public let operations: OperationEnqueuer
     /// Reads activities and executions.
     public let activities: ActivityBrowser
+    /// Reads what happened to activities and executions.
+    public let events: OperationEvents
+    /// Subscribes URLs to events; `nil` without ``ManagerConfiguration/webhooks``.
+    public let webhooks: WebhookAdministration?
     /// Reads devices and groups.
     public let devices: DeviceDirectory
     /// Changes devices and groups.
@@ -48,6 +52,8 @@ public final class ManagerNode: Service {
     public let exchange: DeviceExchange
     /// Keeps periodic tasks.
     public let tasks: PeriodicTaskRunner
+    /// Hands out policies and keeps devices to them.
+    public let policies: PolicyMonitor
     /// The admin API; mount it at `/admin/v1`.
     public let adminAPI: AdminEndpoint
     /// The status page; mount it at `/`.
@@ -59,7 +65,9 @@ public final class ManagerNode: Service {
     private let capability: WriteCapability
     private let members: ClusterMembersWriter
     private let dispatcher: WakeDispatcher
+    private let webhookDispatcher: WebhookDispatcher?
     private let contacts: ContactBatcher
+    private let retention: RetentionTask
 
     /// Opens the node's directory and everything in it. Nothing runs or listens yet.
     ///
@@ -103,9 +111,32 @@ public final class ManagerNode: Service {
             storage: store,
             capability: capability,
             clock: time,
-            random: random
+            random: random,
+            quotas: store
         )
         activities = ActivityBrowser(reader: store)
+        let events = OperationEvents(reader: store, clock: time, hints: { store.hints() })
+        self.events = events
+        webhooks = configuration.webhooks.map { [capability] transport in
+            WebhookAdministration(
+                storage: store,
+                events: events,
+                transport: transport,
+                capability: capability,
+                clock: time,
+                random: random
+            )
+        }
+        webhookDispatcher = configuration.webhooks.map { [capability] transport in
+            WebhookDispatcher(
+                storage: store,
+                events: events,
+                transport: transport,
+                capability: capability,
+                clock: time,
+                random: random
+            )
+        }
         let inbox = InProcessInbox(storage: store, capability: capability, clock: time)
         contacts = ContactBatcher(inbox: inbox, clock: time)
         exchange = DeviceExchange(
@@ -149,6 +180,13 @@ public final class ManagerNode: Service {
             capability: capability,
             settings: PeriodicTaskRunner.Settings(clock: time)
         )
+        policies = PolicyMonitor(
+            storage: store,
+            tasks: store,
+            enqueuer: operations,
+            capability: capability,
+            settings: PolicyMonitor.Settings(clock: time)
+        )
         dispatcher = WakeDispatcher(
             storage: store,
             transports: configuration.transports,
@@ -159,13 +197,29 @@ public final class ManagerNode: Service {
         let clusterMembers = ClusterMembers(registry: store)
         members = clusterMembers.writer(for: capability, clock: time)
 
+        var keeping = RetentionTask.Settings(clock: time)
+        keeping.interval = configuration.retentionInterval
+        retention = RetentionTask(
+            storage: store,
+            policy: configuration.retention,
+            archive: try configuration.archiveDirectory.map {
+                try DirectoryActivityArchive(directory: $0, clock: time)
+            },
+            capability: capability,
+            settings: keeping
+        )
+
         let tokens = InMemoryTokens(configuration.identities)
         let services = AdminServices(
             devices: AdminServices.Devices(directory: devices, administration: administration),
             operations: AdminServices.Operations(
                 enqueuer: operations,
                 activities: activities,
-                tasks: store
+                tasks: store,
+                events: events,
+                webhooks: webhooks,
+                policies: policies,
+                explainer: ExecutionExplainer(operations: store, devices: store, clock: time)
             ),
             cluster: AdminServices.Cluster(
                 node: configuration.node,
@@ -179,6 +233,7 @@ public final class ManagerNode: Service {
                 publisher: publisher,
                 roots: try PublishRoots(configuration.publishRoots)
             ),
+            keeping: try AdminServices.Keeping(configuration, store, retention, capability),
             time: time
         )
         adminAPI = try AdminEndpoint(services, authenticator: tokens)
@@ -260,6 +315,9 @@ public final class ManagerNode: Service {
             capability: capability,
             clock: configuration.time
         )
+        let telling = webhookDispatcher.map { dispatcher in
+            NodeComponent("webhooks", roles: [.manager]) { dispatcher }
+        }
         let timers = ActivityTimers(
             storage: store,
             capability: capability,
@@ -282,12 +340,24 @@ public final class ManagerNode: Service {
             NodeComponent("wake-hints", roles: [.manager]) { [store, dispatcher] in
                 WakeHints(hints: store.hints(), dispatcher: dispatcher)
             },
+            NodeComponent("retention", roles: [.manager]) { [retention] in retention },
             NodeComponent("expiry", roles: [.manager]) { expiry },
             NodeComponent("activity-timers", roles: [.manager]) { timers },
             NodeComponent("liveness", roles: [.manager]) { liveness },
             NodeComponent("dynamic-groups", roles: [.manager]) { groups },
             NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
-        ]
+            NodeComponent("policies", roles: [.manager]) { [policies] in policies },
+        ] + [telling].compactMap { $0 }
+    }
+
+    /// Writes a verified copy of the running store, beside its readers and writers.
+    ///
+    /// - Parameters:
+    ///   - path: of the copy, in a directory that only the manager's user can read.
+    ///   - replaces: whether a file there may be replaced.
+    /// - Throws: `SQLiteStorageError`: `exists`, `full`, `io`, `corruptRow`, `corruptFile`.
+    public func backup(to path: String, replaces: Bool = false) async throws -> StoredBackup {
+        try await store.storedBackup(to: path, replaces: replaces, at: configuration.time.now())
     }
 
     /// Ends the right to write and gives the file back. Harmless when repeated.
@@ -321,7 +391,8 @@ public final class ManagerNode: Service {
             PeriodicTask(
                 id: PeriodicTaskID(rawValue: "device-information"),
                 frequency: frequency,
-                due: configuration.time.now()
+                satisfiedBy: .properties,
+                begins: configuration.time.now()
             ),
             tenant: configuration.tenant
         )

@@ -25,6 +25,13 @@ public struct WorkerConfiguration: Sendable {
     public var trusted = TrustedKeys()
     /// How often devices poll unless their row says otherwise.
     public var pollingFrequency = Duration.seconds(60)
+    /// How often a device may exchange, in a minute; `nil` for as often as it likes. 600: ten times what
+    /// the shortest polling asks for.
+    public var exchangesPerMinute: Int? = 600
+    /// The most devices that wait in a long poll at once; each takes a connection.
+    public var waitingDevices = 1_024
+    /// The most bytes of a result that a device streams.
+    public var largeResultBytes = 16 << 20
     /// The most bytes the spool may hold before it refuses reports.
     public var spoolBytes = 256 * 1_024 * 1_024
     /// What the node starts: `Profile.worker`, or one of the product's own.
@@ -53,6 +60,9 @@ public struct WorkerConfiguration: Sendable {
     /// | `channels` | channels of plain files to keep at `channels/<name>/current` |
     /// | `trust.keys` | public keys of publishers, 64 hexadecimal digits each |
     /// | `polling.frequency` | seconds, default 60 |
+    /// | `exchange.perMinute` | how often a device may come, default 600; 0 for no limit |
+    /// | `exchange.waiting` | devices that may wait for work at once, default 1024 |
+    /// | `results.largestBytes` | of one streamed result, default 16777216 |
     ///
     /// Deployers of your own are added to ``channels`` afterwards.
     public init(reading config: ConfigReader) throws {
@@ -76,6 +86,10 @@ public struct WorkerConfiguration: Sendable {
             }
         )
         pollingFrequency = .seconds(config.double(forKey: "polling.frequency", default: 60))
+        let perMinute = config.int(forKey: "exchange.perMinute", default: 600)
+        exchangesPerMinute = perMinute > 0 ? perMinute : nil
+        waitingDevices = config.int(forKey: "exchange.waiting", default: 1_024)
+        largeResultBytes = config.int(forKey: "results.largestBytes", default: 16 << 20)
     }
 
     func validate() throws {

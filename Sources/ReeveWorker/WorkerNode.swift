@@ -82,18 +82,22 @@ public final class WorkerNode: Service {
         self.replica = replica
         authenticator = replica
         contacts = ContactBatcher(inbox: replica, clock: time)
+        var exchanging = DeviceExchange.Settings(
+            clock: time,
+            random: random,
+            schedule: PollingSchedule(
+                defaultFrequency: configuration.pollingFrequency,
+                minimum: min(.seconds(1), configuration.pollingFrequency)
+            )
+        )
+        exchanging.limits.exchangesPerMinute = configuration.exchangesPerMinute
+        exchanging.limits.waiters = max(0, configuration.waitingDevices)
+        exchanging.limits.largeResultBytes = max(0, configuration.largeResultBytes)
         exchange = DeviceExchange(
             reader: replica,
             inbox: replica,
             contacts: contacts,
-            settings: DeviceExchange.Settings(
-                clock: time,
-                random: random,
-                schedule: PollingSchedule(
-                    defaultFrequency: configuration.pollingFrequency,
-                    minimum: min(.seconds(1), configuration.pollingFrequency)
-                )
-            )
+            settings: exchanging
         )
         var gateway = DeviceGatewayConfiguration()
         gateway.tenant = configuration.tenant
@@ -199,8 +203,11 @@ public final class WorkerNode: Service {
     /// Runs the whole node until graceful shutdown; requests under way finish, the spool is handed on
     /// for a while, and what is left of it waits on disk. It runs once.
     public func run() async throws {
+        var serving = ReeveServerConfiguration(address: configuration.address)
+        // A poll that waits is a request under way: those that do not wait keep their places.
+        serving.limits.maximumConcurrentRequests += max(0, configuration.waitingDevices)
         let server = try ReeveServer(
-            configuration: ReeveServerConfiguration(address: configuration.address),
+            configuration: serving,
             mounts: try mounts(),
             time: configuration.time,
             logger: configuration.logger

@@ -1,6 +1,7 @@
 #if Server && SQLite && Push
 import ArgumentParser
 import AsyncHTTPClient
+import ClusterRole
 import Foundation
 import HTTPHandling
 
@@ -12,7 +13,9 @@ struct ManagerOptions: ParsableArguments {
     @Option(help: "An admin token; better given as REEVE_TOKEN, which other users cannot see.")
     var token: String?
 
-    func client() throws -> JSONClient {
+    func client() throws -> JSONClient { try Self.client(manager: manager, token: token) }
+
+    static func client(manager: String?, token: String?) throws -> JSONClient {
         let environment = ProcessInfo.processInfo.environment
         guard let token = token ?? environment["REEVE_TOKEN"], !token.isEmpty else {
             throw ValidationError("Give an admin token in REEVE_TOKEN or with --token.")
@@ -35,6 +38,9 @@ func reporting(_ body: () async throws -> Void) async throws {
         try await body()
     } catch let refusal as JSONClient.Refusal {
         FileHandle.standardError.write(Data("error: \(refusal)\n".utf8))
+        throw ExitCode(1)
+    } catch let error as any CodedError {
+        FileHandle.standardError.write(Data("error: \(error.codeName): \(error.message)\n".utf8))
         throw ExitCode(1)
     }
 }
@@ -82,6 +88,25 @@ struct EnqueueCommand: AsyncParsableCommand {
     @Option(help: "A device addressed; may be repeated.") var device: [String] = []
     @Option(help: "The payload, as JSON.") var payload: String?
     @Option(help: "A key that makes repeating this command harmless.") var idempotencyKey: String?
+    @Option(help: "Higher is offered first.") var priority: Int32?
+    @Option(help: "Seconds after which it is handed out to nobody any more.")
+    var expiresAfter: Double?
+    @Option(help: "Before this time, in milliseconds since 1970, it is handed out to nobody.")
+    var notBefore: Int64?
+    @Option(help: "How often a failed execution is repeated.") var retries: Int32?
+    @Option(help: "An activity that must have completed on a device first; may be repeated.")
+    var after: [String] = []
+    @Option(help: "The key by which it replaces older operations.") var supersede: String?
+    @Flag(help: "One with the same code at a time.") var noRepeat = false
+    @Flag(help: "The device asks its user first.") var confirmation = false
+    @Flag(help: "An administrator must approve first.") var approval = false
+    @Flag(help: "While it waits, nothing behind it is offered.") var strict = false
+    @Flag(help: "Wake nobody; devices find it by polling.") var noWake = false
+    @Option(
+        help:
+            "Further members of the request as a JSON object, such as window, timeouts or rollout."
+    )
+    var terms: String?
 
     func validate() throws {
         guard (group == nil) != device.isEmpty else {
@@ -96,6 +121,13 @@ struct EnqueueCommand: AsyncParsableCommand {
                 ?? .object(["devices": .array(device.map { .string($0) })])
             var body: [String: JSONValue] = ["target": target, "code": .string(code)]
             if let payload { body["payload"] = try JSONValue(parsing: Array(payload.utf8)) }
+            addOptions(to: &body)
+            if let terms {
+                guard case .object(let more) = try JSONValue(parsing: Array(terms.utf8)) else {
+                    throw ValidationError("--terms is a JSON object.")
+                }
+                body.merge(more) { _, new in new }
+            }
             try printJSON(
                 await options.client().post(
                     "/admin/v1/operations",
@@ -104,6 +136,23 @@ struct EnqueueCommand: AsyncParsableCommand {
                 )
             )
         }
+    }
+}
+
+extension EnqueueCommand {
+    /// Puts what was given into the body of the request.
+    private func addOptions(to body: inout [String: JSONValue]) {
+        if let priority { body["priority"] = .integer(Int64(priority)) }
+        if let expiresAfter { body["expiresAfter"] = .number(expiresAfter) }
+        if let notBefore { body["notBefore"] = .integer(notBefore) }
+        if let retries { body["retry"] = ["count": .integer(Int64(retries))] }
+        if !after.isEmpty { body["after"] = .array(after.map { ["activity": .string($0)] }) }
+        if let supersede { body["supersede"] = .string(supersede) }
+        if noRepeat { body["noRepeat"] = true }
+        if confirmation { body["confirmation"] = "required" }
+        if approval { body["approval"] = "required" }
+        if strict { body["order"] = "strict" }
+        if noWake { body["wake"] = "none" }
     }
 }
 

@@ -51,6 +51,15 @@ struct JSONClient: Sendable {
         _ = try await call(.DELETE, path, body: nil)
     }
 
+    /// A `POST` without a body.
+    func post(_ path: String) async throws { _ = try await call(.POST, path, body: nil) }
+
+    /// The items of a query that have a value, percent-encoded.
+    static func query(_ items: [(String, String?)]) -> String {
+        let sent = items.compactMap { name, value in value.map { "\(name)=\(segment($0))" } }
+        return sent.isEmpty ? "" : "?" + sent.joined(separator: "&")
+    }
+
     /// Percent-encodes one path segment.
     static func segment(_ text: String) -> String {
         text.addingPercentEncoding(withAllowedCharacters: .alphanumerics) ?? text

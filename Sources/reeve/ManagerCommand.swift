@@ -20,7 +20,12 @@ struct ManagerCommand: AsyncParsableCommand {
         var configuration = try ManagerConfiguration(reading: try await options.reader())
         let push = HTTPPushTransport()
         configuration.transports = ["http": push]
-        configuration.components = [NodeComponent("http-push", roles: [.manager]) { push }]
+        let webhooks = HTTPWebhookTransport()
+        configuration.webhooks = webhooks
+        configuration.components = [
+            NodeComponent("http-push", roles: [.manager]) { push },
+            NodeComponent("http-webhooks", roles: [.manager]) { webhooks },
+        ]
         try await options.run { [configuration] in try await ManagerNode.open(configuration) }
     }
 }

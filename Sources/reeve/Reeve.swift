@@ -10,8 +10,9 @@ struct Reeve: AsyncParsableCommand {
         abstract: "Managers publish and command; workers serve.",
         subcommands: [
             DemoCommand.self, ManagerCommand.self, WorkerCommand.self, PublishCommand.self,
-            EnqueueCommand.self, StatusCommand.self, DevicesCommand.self, GroupsCommand.self,
-            FleetCommand.self,
+            EnqueueCommand.self, StatusCommand.self, ActivitiesCommand.self, EventsCommand.self,
+            WebhooksCommand.self, DevicesCommand.self, GroupsCommand.self, FleetCommand.self,
+            BackupCommand.self, RestoreCommand.self, PurgeCommand.self,
         ]
     )
 }

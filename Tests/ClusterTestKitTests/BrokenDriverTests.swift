@@ -8,7 +8,7 @@ import XCTest
 
 /// The suites fail on drivers that are broken on purpose: a suite that passes them proves nothing.
 final class BrokenDriverTests: XCTestCase {
-    private func expectFailure(
+    func expectFailure(
         at step: String,
         file: StaticString = #filePath,
         line: UInt = #line,
@@ -24,7 +24,7 @@ final class BrokenDriverTests: XCTestCase {
         }
     }
 
-    private func store(
+    func store(
         _ change: @escaping @Sendable (inout StoreUnderTest, InMemoryCluster) -> Void
     ) -> StoreFactory {
         {
@@ -73,6 +73,18 @@ final class BrokenDriverTests: XCTestCase {
         await expectFailure(at: "entries applied with an old epoch leave nothing anywhere") {
             try await AtomicityConformance(factory).run()
         }
+    }
+
+    func test_operations_thatChangeTheBytesOfLargeResults_areCaught() async {
+        let factory = store { store, _ in
+            store.operations = BrokenOperations(
+                base: store.operations,
+                onChunk: { bytes in bytes.map { $0.map { $0 &+ 1 } } }
+            )
+        }
+        await expectFailure(
+            at: "a large result is read back as it was sent, once all of it came"
+        ) { try await OperationStorageConformance(factory).run() }
     }
 
     func test_operations_thatApplyEntriesTwice_areCaught() async {
@@ -311,7 +323,7 @@ final class BrokenDriverTests: XCTestCase {
 
     func test_tasks_thatForgetTheirDueTime_areCaught() async {
         let factory = store { store, _ in store.tasks = store.tasks.map(BrokenTasks.init) }
-        await expectFailure(at: "a new definition keeps the due time") {
+        await expectFailure(at: "a new definition that keeps time keeps the due times") {
             try await PeriodicTaskStorageConformance(factory).run()
         }
     }

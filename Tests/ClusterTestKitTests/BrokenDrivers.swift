@@ -19,6 +19,7 @@ struct BrokenOperations: OperationStorage {
     var onOpenWork: @Sendable (OpenWork?, DeviceID) async throws -> OpenWork? = { work, _ in work }
     var tenantOfQueries: TenantID?
     var onExecutions: @Sendable ([Execution]) -> [Execution] = { $0 }
+    var onChunk: @Sendable ([UInt8]?) -> [UInt8]? = { $0 }
 
     func enqueue(
         _ plan: EnqueuePlan,
@@ -128,6 +129,34 @@ struct BrokenOperations: OperationStorage {
         try await base.activities(before: before, limit: limit, tenant: tenantOfQueries ?? tenant)
     }
 
+    func activities(
+        matching filter: ActivityFilter,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> ActivityPage {
+        try await base.activities(
+            matching: filter,
+            before: before,
+            limit: limit,
+            tenant: tenantOfQueries ?? tenant
+        )
+    }
+
+    func executions(
+        on device: DeviceID,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> DeviceExecutionPage? {
+        try await base.executions(
+            on: device,
+            before: before,
+            limit: limit,
+            tenant: tenantOfQueries ?? tenant
+        )
+    }
+
     func executions(
         of activity: ActivityID,
         after: DeviceID?,
@@ -138,6 +167,24 @@ struct BrokenOperations: OperationStorage {
         return try await onExecutions(
             base.executions(of: activity, after: after, limit: limit, tenant: tenant)
         )
+    }
+}
+
+extension BrokenOperations {
+    func largeResult(
+        of activity: ActivityID,
+        on device: DeviceID,
+        tenant: TenantID
+    ) async throws -> LargeResult? {
+        try await base.largeResult(of: activity, on: device, tenant: tenantOfQueries ?? tenant)
+    }
+
+    func chunk(_ index: Int32, of result: LargeResult, tenant: TenantID) async throws -> [UInt8]? {
+        onChunk(try await base.chunk(index, of: result, tenant: tenantOfQueries ?? tenant))
+    }
+
+    func clearUploads(begunBefore time: Timestamp, limit: Int, epoch: Epoch) async throws -> Int {
+        try await base.clearUploads(begunBefore: time, limit: limit, epoch: epoch)
     }
 }
 
@@ -267,7 +314,7 @@ struct BrokenLeases: LeaseStore {
 struct BrokenTasks: PeriodicTaskStorage {
     let base: any PeriodicTaskStorage
 
-    /// Forgets the due time of a task that exists.
+    /// Forgets the devices' due times.
     func put(_ task: PeriodicTask, tenant: TenantID, epoch: Epoch) async throws {
         try await base.remove(task.id, tenant: tenant, epoch: epoch)
         try await base.put(task, tenant: tenant, epoch: epoch)
@@ -277,25 +324,29 @@ struct BrokenTasks: PeriodicTaskStorage {
         try await base.remove(task, tenant: tenant, epoch: epoch)
     }
 
-    func due(
-        at now: Timestamp,
-        limit: Int
-    ) async throws -> [(tenant: TenantID, task: PeriodicTask)] {
-        try await base.due(at: now, limit: limit)
-    }
-
-    func advance(
-        _ task: PeriodicTaskID,
-        from due: Timestamp,
-        to next: Timestamp,
-        tenant: TenantID,
-        epoch: Epoch
-    ) async throws {
-        try await base.advance(task, from: due, to: next, tenant: tenant, epoch: epoch)
-    }
-
     func tasks(tenant: TenantID) async throws -> [PeriodicTask] {
         try await base.tasks(tenant: tenant)
+    }
+
+    func dueTimes(of device: DeviceID, tenant: TenantID) async throws -> [TaskDueTime] {
+        try await base.dueTimes(of: device, tenant: tenant)
+    }
+
+    func spread(limit: Int, epoch: Epoch, at now: Timestamp) async throws -> Bool {
+        try await base.spread(limit: limit, epoch: epoch, at: now)
+    }
+
+    func claim(
+        limit: Int,
+        in partition: TaskPartition,
+        epoch: Epoch,
+        at now: Timestamp
+    ) async throws -> [TaskStep] {
+        try await base.claim(limit: limit, in: partition, epoch: epoch, at: now)
+    }
+
+    func finish(_ step: TaskStep, epoch: Epoch) async throws {
+        try await base.finish(step, epoch: epoch)
     }
 }
 

@@ -59,7 +59,7 @@ final class InMemoryClusterTests: XCTestCase {
         let task = PeriodicTask(
             id: try PeriodicTaskID(validating: "information"),
             frequency: .seconds(600),
-            due: cluster.time.now() + .seconds(600)
+            begins: cluster.time.now()
         )
         try await cluster.periodicTasks.schedule(task, tenant: .standard)
         try await cluster.advance(by: .seconds(3_600))

@@ -5,6 +5,7 @@ import ClusterRole
 import ClusterTransport
 import DeviceRegistry
 import Foundation
+import HTTPHandling
 import HummingbirdHosting
 import OperationQueue
 import SQLiteReplica
@@ -70,6 +71,79 @@ final class LinkEndToEndTests: XCTestCase {
             // A graceful end says good-bye.
             let member = try await manager.members.members().first
             XCTAssertEqual(member?.state, .left)
+            try await worker.replica.close()
+        }
+    }
+
+    func test_largeResult_throughSpoolAndLink_isWholeAtTheManager() async throws {
+        let manager = try ManagerScene()
+        try await withServer(manager) { address in
+            let worker = try WorkerScene(addresses: ["http://\(address)"])
+            defer { worker.remove() }
+            try await worker.running {
+                let identity = try await worker.client.enrol(self.enrolment("d")).identity
+                let operation = try await manager.enqueue(.devices([identity.device]))
+                var offer: OfferedOperation?
+                try await eventually("the operation is offered") {
+                    guard worker.replica.revision != nil else { return false }
+                    let answer = try? await worker.exchange.exchange(device: identity)
+                    offer = answer?.operations.first
+                    return offer != nil
+                }
+                let sent = (0..<1_500_000).map { UInt8(truncatingIfNeeded: $0 &* 11 >> 3) }
+                let taken = try await worker.exchange.accept(
+                    LargeResultHead(execution: try XCTUnwrap(offer).execution),
+                    body: HandlerBody(sent),
+                    device: identity
+                )
+                XCTAssertEqual(taken.bytes, sent.count)
+                // Sent again before the manager knows it: the worker has the answer already.
+                let again = try await worker.exchange.accept(
+                    LargeResultHead(execution: try XCTUnwrap(offer).execution),
+                    body: HandlerBody([1, 2, 3]),
+                    device: identity
+                )
+                XCTAssertLessThanOrEqual(again.bytes, 3)
+                try await eventually("the result is at the manager") {
+                    try await manager.completed(operation) == 1
+                }
+                let content = try await ActivityBrowser(reader: manager.operations).largeResult(
+                    of: operation.activity,
+                    on: identity.device
+                )
+                XCTAssertEqual(content.result.digest, taken.digest)
+                var kept: [UInt8] = []
+                for try await chunk in content.chunks { kept += chunk }
+                XCTAssertEqual(kept, sent)
+                try await eventually("the replica has its mark") {
+                    worker.replica.pendingCount == 0
+                }
+            }
+            try await worker.replica.close()
+        }
+    }
+
+    func test_longPoll_atAWorker_isEndedByWhatTheLinkBrings() async throws {
+        let manager = try ManagerScene()
+        try await withServer(manager) { address in
+            let worker = try WorkerScene(addresses: ["http://\(address)"])
+            defer { worker.remove() }
+            try await worker.running {
+                let identity = try await worker.client.enrol(self.enrolment("d")).identity
+                try await eventually("the device is known") {
+                    guard worker.replica.revision != nil else { return false }
+                    return (try? await worker.exchange.exchange(device: identity)) != nil
+                }
+                let exchange = worker.exchange
+                async let answer = exchange.exchange(
+                    device: identity,
+                    report: ExchangeReport(wait: .seconds(60))
+                )
+                try await eventually("the device waits") { worker.exchange.waitingCount == 1 }
+                let operation = try await manager.enqueue(.devices([identity.device]))
+                let given = try await answer
+                XCTAssertEqual(given.operations.map(\.execution.operation), [operation.id])
+            }
             try await worker.replica.close()
         }
     }

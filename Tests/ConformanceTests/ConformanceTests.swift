@@ -29,12 +29,20 @@ final class ConformanceTests: XCTestCase {
         try await onEveryStore { try await OperationStorageConformance($0).run() }
     }
 
+    func test_events_onEveryStore_keepTheContract() async throws {
+        try await onEveryStore { try await EventReaderConformance($0).run() }
+    }
+
     func test_replicaSources_onEveryStore_keepTheContract() async throws {
         try await onEveryStore { try await ReplicaSourceConformance($0).run() }
     }
 
     func test_wakeUps_onEveryStore_keepTheContract() async throws {
         try await onEveryStore { try await WakeStorageConformance($0).run() }
+    }
+
+    func test_webhooks_onEveryStore_keepTheContract() async throws {
+        try await onEveryStore { try await WebhookStorageConformance($0).run() }
     }
 
     func test_protocolsOfOneStore_onEveryStore_areAtomicTogether() async throws {
@@ -55,6 +63,18 @@ final class ConformanceTests: XCTestCase {
 
     func test_periodicTasks_onEveryStore_keepTheContract() async throws {
         try await onEveryStore { try await PeriodicTaskStorageConformance($0).run() }
+    }
+
+    func test_compliance_onEveryStore_keepsTheContract() async throws {
+        try await onEveryStore { try await ComplianceStorageConformance($0).run() }
+    }
+
+    func test_retention_onEveryStore_keepsTheContract() async throws {
+        try await onEveryStore { try await RetentionStorageConformance($0).run() }
+    }
+
+    func test_quotas_onEveryStore_keepTheContract() async throws {
+        try await onEveryStore { try await QuotaStorageConformance($0).run() }
     }
 
     func test_workers_ofEveryKind_keepTheContract() async throws {

@@ -137,7 +137,7 @@ extension DriverTable {
 }
 
 /// A directory of its own for each step.
-private final class TemporaryDirectory: Sendable {
+final class TemporaryDirectory: Sendable {
     let path: String
 
     init() throws {
@@ -179,12 +179,17 @@ private final class EmbeddedFile: Sendable {
                 try await store.acquire(holder: node, duration: .seconds(30)).epoch
             }
         )
+        subject.events = store
         subject.replicas = store
         subject.wakes = store
+        subject.webhooks = store
         subject.log = store
         subject.members = store
         subject.tasks = store
+        subject.compliance = store
         subject.leases = store
+        subject.retention = store
+        subject.quotas = store
         subject.reopen = { [self] in
             try await store.close()
             return try await open()

@@ -26,7 +26,7 @@ final class DocumentTests: XCTestCase {
             routes.map { "\($0.method.rawValue) \($0.path) \($0.operationID)" }.sorted(),
             document.operations.map { "\($0.method) \($0.path) \($0.id)" }.sorted()
         )
-        XCTAssertEqual(routes.count, 6)
+        XCTAssertEqual(routes.count, 7)
     }
 
     func test_document_examplesFitTheirSchemas() throws {

@@ -1,4 +1,5 @@
 #if Server
+import ClusterRole
 import DeviceGateway
 import Foundation
 #if canImport(FoundationNetworking)
@@ -6,6 +7,7 @@ import FoundationNetworking
 #endif
 import HTTPHandling
 import HummingbirdHosting
+import OperationQueue
 import ServiceLifecycle
 import XCTest
 
@@ -13,6 +15,14 @@ import XCTest
 final class HostedTests: XCTestCase {
     func test_deviceAPI_overHummingbird_enrolsExchangesAndRefuses() async throws {
         let scene = try Scene()
+        try await hosting(scene) { base in try await calls(to: base, scene) }
+    }
+
+    /// Serves the scene's endpoint for the length of `body`, then stops gracefully.
+    private func hosting(
+        _ scene: Scene,
+        _ body: (String) async throws -> Void
+    ) async throws {
         let server = try ReeveServer(
             mounts: [HandlerMount(DeviceEndpoint.prefix, scene.endpoint)],
             logger: quiet
@@ -24,7 +34,7 @@ final class HostedTests: XCTestCase {
             tasks.addTask { try await group.run() }
             let base = "http://\(try await server.boundAddress)/device/v1"
             do {
-                try await calls(to: base, scene)
+                try await body(base)
             } catch {
                 await group.triggerGracefulShutdown()
                 throw error
@@ -59,6 +69,111 @@ final class HostedTests: XCTestCase {
         }
     }
 
+    private func enrolled(_ base: String) async throws -> String? {
+        let answer = try await post(
+            base + "/enrolments",
+            #"{"device":"tablet-17","secret":"\#(Scene.secret)"}"#
+        )
+        return answer.json?["credential"]?.stringValue
+    }
+
+    private func eventually(_ what: String, _ condition: () -> Bool) async throws {
+        let end = ContinuousClock.now + .seconds(60)
+        while !condition() {
+            guard ContinuousClock.now < end else { return XCTFail("It never happened: \(what)") }
+            try await ContinuousClock().sleep(for: .milliseconds(5))
+        }
+    }
+
+    func test_largeResult_streamedOverASocket_isKeptAsItCame() async throws {
+        let scene = try Scene()
+        try await hosting(scene) { base in
+            let token = try await enrolled(base)
+            let receipt = try await scene.enqueue("logs")
+            let offer = try await post(base + "/exchange", "{}", token: token)
+            let execution = try XCTUnwrap(offer.json?["operations"]?[0]?["execution"]?.stringValue)
+            let sent = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 7 >> 2) }
+            var request = URLRequest(
+                url: try XCTUnwrap(URL(string: base + "/results/" + execution))
+            )
+            request.httpMethod = "PUT"
+            request.setValue("application/octet-stream", forHTTPHeaderField: "Content-Type")
+            request.setValue("Bearer \(token ?? "")", forHTTPHeaderField: "Authorization")
+            request.httpBody = Data(sent)
+            let (_, response) = try await URLSession.shared.data(for: request)
+            XCTAssertEqual((response as? HTTPURLResponse)?.statusCode, 204)
+            let content = try await ActivityBrowser(reader: scene.operations).largeResult(
+                of: receipt.activity,
+                on: "tablet-17"
+            )
+            var kept: [UInt8] = []
+            for try await chunk in content.chunks { kept += chunk }
+            XCTAssertEqual(kept, sent)
+            XCTAssertEqual(content.result.chunks, 12)
+        }
+    }
+
+    func test_longPoll_overASocket_isAnsweredByWorkThatArrives() async throws {
+        let scene = try Scene(exchangeClock: SystemTimeSource())
+        try await hosting(scene) { base in
+            let token = try await enrolled(base)
+            async let answer = post(base + "/exchange", #"{"wait":55}"#, token: token)
+            try await eventually("the device waits") { scene.exchange.waitingCount == 1 }
+            try await scene.enqueue("lock")
+            let offer = try await answer
+            XCTAssertEqual(offer.status, 200)
+            XCTAssertEqual(offer.json?["operations"]?[0]?["code"], "lock")
+            XCTAssertEqual(offer.json?["operations"]?[0]?["redelivery"], 0)
+            XCTAssertEqual(offer.json?["open"], 1)
+        }
+    }
+
+    func test_longPoll_whoseCallerGoesAway_freesItsPlace() async throws {
+        let scene = try Scene(exchangeClock: SystemTimeSource())
+        try await hosting(scene) { base in
+            let token = try await enrolled(base)
+            let session = URLSession(configuration: .ephemeral)
+            var request = URLRequest(url: try XCTUnwrap(URL(string: base + "/exchange")))
+            request.httpMethod = "POST"
+            request.setValue("application/json", forHTTPHeaderField: "Content-Type")
+            request.setValue("Bearer \(token ?? "")", forHTTPHeaderField: "Authorization")
+            request.httpBody = Data(#"{"wait":55}"#.utf8)
+            let call = session.dataTask(with: request) { _, _, _ in }
+            call.resume()
+            try await eventually("the device waits") { scene.exchange.waitingCount == 1 }
+            call.cancel()
+            session.invalidateAndCancel()
+            try await eventually("its place is free") { scene.exchange.waitingCount == 0 }
+        }
+    }
+
+    func test_longPoll_serverShutsDown_isAnsweredAtOnce() async throws {
+        let scene = try Scene(exchangeClock: SystemTimeSource())
+        var token: String?
+        let began = ContinuousClock.now
+        let waiting = Waiting()
+        try await hosting(scene) { base in
+            token = try await enrolled(base)
+            let url = base + "/exchange"
+            let bearer = token
+            waiting.task = Task { try await Self.poll(url, bearer) }
+            try await eventually("the device waits") { scene.exchange.waitingCount == 1 }
+        }
+        let status = try await waiting.task?.value
+        XCTAssertEqual(status, 200)
+        XCTAssertLessThan(ContinuousClock.now - began, .seconds(50), "it did not wait to the end")
+    }
+
+    private static func poll(_ url: String, _ token: String?) async throws -> Int? {
+        var request = URLRequest(url: try XCTUnwrap(URL(string: url)))
+        request.httpMethod = "POST"
+        request.setValue("application/json", forHTTPHeaderField: "Content-Type")
+        request.setValue("Bearer \(token ?? "")", forHTTPHeaderField: "Authorization")
+        request.httpBody = Data(#"{"wait":55}"#.utf8)
+        let (_, response) = try await URLSession.shared.data(for: request)
+        return (response as? HTTPURLResponse)?.statusCode
+    }
+
     private func post(
         _ url: String,
         _ body: String,
@@ -73,5 +188,10 @@ final class HostedTests: XCTestCase {
         let status = try XCTUnwrap(response as? HTTPURLResponse).statusCode
         return (status, try? JSONValue(parsing: Array(data)))
     }
+}
+
+/// A call that goes on beside a test.
+private final class Waiting {
+    var task: Task<Int?, any Error>?
 }
 #endif

@@ -25,13 +25,16 @@ struct Scene {
     let administration: DeviceAdministration
     let enqueuer: OperationEnqueuer
     let authenticator: SeverableAuthenticator
+    let exchange: DeviceExchange
     let endpoint: DeviceEndpoint
     let caller: HandlerCaller
 
     init(
         limits: HandlerLimits? = nil,
         age: Duration? = nil,
-        reader: (any PendingWorkReader)? = nil
+        reader: (any PendingWorkReader)? = nil,
+        exchangeLimits: ExchangeLimits = ExchangeLimits(),
+        exchangeClock: (any TimeSource)? = nil
     ) throws {
         let capability = WriteCapability(epoch: ledger.raiseEpoch())
         devices = InMemoryDeviceStorage(ledger: ledger)
@@ -53,15 +56,11 @@ struct Scene {
         authenticator = SeverableAuthenticator(CredentialAuthenticator(reader: devices))
         let inbox = InProcessInbox(storage: operations, capability: capability, clock: time)
         let groups: Set = [GroupID(rawValue: "shop-3"), GroupID(rawValue: "zürich")]
+        var settings = DeviceExchange.Settings(clock: exchangeClock ?? time, random: random)
+        settings.limits = exchangeLimits
+        exchange = DeviceExchange(reader: reader ?? operations, inbox: inbox, settings: settings)
         endpoint = try DeviceEndpoint(
-            exchange: DeviceExchange(
-                reader: reader ?? operations,
-                inbox: inbox,
-                settings: .init(
-                    clock: time,
-                    random: random
-                )
-            ),
+            exchange: exchange,
             authenticator: authenticator,
             enrolment: EnrolmentDesk(
                 administration: administration,

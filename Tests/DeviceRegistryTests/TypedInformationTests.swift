@@ -47,6 +47,19 @@ final class TypedInformationTests: XCTestCase {
         XCTAssertNil(try typed(InformationKind(rawValue: "other"), "{"))
     }
 
+    func test_applications_eachOnce_inOrder() throws {
+        XCTAssertEqual(
+            try typed(
+                .applications,
+                #"[{"id":"b","version":"1"},{"identifier":"a","name":"A"},{"identifier":"b"}]"#
+            ),
+            .applications([
+                InstalledApplication(identifier: "a", name: "A"),
+                InstalledApplication(identifier: "b"),
+            ])
+        )
+    }
+
     func test_documents_ofAnotherShape_areRefusedWithTheirCode() {
         let long = String(repeating: "x", count: 1_025)
         let many = (0...256).map { "\"p\($0)\":1" }.joined(separator: ",")

@@ -126,6 +126,7 @@ package struct OpenAPIDocument: Sendable {
         guard response.headerFields[.contentType] == content.0 else {
             return ["\(operation.id): \(status) is not \(content.0)"]
         }
+        guard content.0.hasSuffix("json") else { return [] }
         guard let value = try? JSONValue(parsing: body) else {
             return ["\(operation.id): \(status) is no JSON"]
         }

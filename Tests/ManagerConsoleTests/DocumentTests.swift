@@ -28,7 +28,7 @@ final class DocumentTests: XCTestCase {
                 "\($0.method) \($0.path) \($0.id) permission:\($0.permission ?? "-")"
             }.sorted()
         )
-        XCTAssertEqual(table.routes.count, 26)
+        XCTAssertEqual(table.routes.count, 54)
     }
 
     func test_document_examplesFitTheirSchemas() throws {
@@ -68,11 +68,16 @@ final class DocumentTests: XCTestCase {
             ("GET", "devices/nobody", nil, "devices.unknown-device"),
             ("DELETE", "devices/nobody", nil, "devices.unknown-device"),
             ("PUT", "devices/nobody/polling", ["frequency": .null], "devices.unknown-device"),
+            ("PUT", "groups/nobody/polling", ["frequency": 5], "devices.unknown-group"),
             ("GET", "devices/nobody/information", nil, "devices.unknown-device"),
             ("GET", "devices/nobody/locations", nil, "devices.unknown-device"),
             ("GET", "devices/nobody/history", nil, "devices.unknown-device"),
             ("DELETE", "groups/shop-3/query", nil, "devices.unknown-group"),
             ("GET", "activities/\(unknown)", nil, "operations.unknown-activity"),
+            (
+                "GET", "activities/\(unknown)/executions/nobody/result", nil,
+                "operations.no-large-result"
+            ),
             ("GET", "activities/\(unknown)/executions", nil, "operations.unknown-activity"),
             ("POST", "activities/\(unknown)/cancel", nil, "operations.unknown-activity"),
             (
@@ -84,6 +89,9 @@ final class DocumentTests: XCTestCase {
             ("POST", "channels/web%2Fsite/rollback", ["to": 9], "artifacts.not-found"),
             ("GET", "tasks/nothing", nil, "console.unknown-task"),
             ("DELETE", "tasks/nothing", nil, "console.unknown-task"),
+            ("GET", "policies/nothing", nil, "operations.unknown-policy"),
+            ("DELETE", "policies/nothing", nil, "operations.unknown-policy"),
+            ("GET", "policies/nothing/devices", nil, "operations.unknown-policy"),
         ]
         for (method, path, body, code) in rows {
             let answer = try await scene.admin.send(
@@ -105,6 +113,7 @@ final class DocumentTests: XCTestCase {
         for operation in scene.admin.document.operations {
             guard case .object(var body) = operation.example else { continue }
             if operation.id == "publishRelease" { body["directory"] = .string(tree) }
+            if operation.id == "takeBackup" { body["path"] = .string(scene.backups + "/copy") }
             body["unknown"] = ["deep": [1, .null]]
             var path = operation.path
             for (name, value) in names {

@@ -73,6 +73,56 @@ final class OperationRoutesTests: XCTestCase {
         XCTAssertEqual(shown.json?["counts"], ["pending": 1])
     }
 
+    func test_largeResult_isStreamedAsTheDeviceSentIt() async throws {
+        let scene = try Scene()
+        let receipt = try await scene.enrol("tablet-17")
+        let activity = try await scene.enqueue("tablet-17")
+        let path = "/admin/v1/activities/\(activity)/executions/tablet-17/result"
+        let none = try await scene.admin.send(.get, path)
+        XCTAssertEqual(none.status, 404)
+        XCTAssertEqual(none.code, "operations.no-large-result")
+        let sent = (0..<600_000).map { UInt8(truncatingIfNeeded: $0 >> 4) }
+        try await scene.uploadResult(receipt, sent)
+        let answer = try await scene.admin.send(.get, path)
+        XCTAssertEqual(answer.status, 200, answer.text)
+        XCTAssertEqual(answer.violations, [])
+        XCTAssertEqual(answer.body, sent)
+        XCTAssertEqual(answer.response.body.length, 600_000)
+        let digest = answer.response.headerFields[HTTPField.Name("Repr-Digest")!]
+        XCTAssertTrue(digest?.hasPrefix("sha-256=:") ?? false, digest ?? "-")
+        let list = try await scene.admin.send(
+            .get,
+            "/admin/v1/activities/\(activity)/executions"
+        )
+        let detail = list.json?["executions"]?[0]?["detail"]
+        XCTAssertEqual(detail?["largeResult"]?["bytes"], 600_000, list.text)
+        let stranger = scene.admin.with(token: "other-token")
+        let refused = try await stranger.send(.get, path)
+        XCTAssertEqual(refused.status, 404)
+    }
+
+    func test_groupPolling_isSetShownAndReset() async throws {
+        let scene = try Scene()
+        try await scene.enrol("tablet-17", groups: ["shop-3"])
+        for (frequency, shown): (JSONValue, JSONValue?) in [(900.5, 900.5), (.null, nil)] {
+            let put = try await scene.admin.call(
+                .put,
+                "/admin/v1/groups/shop-3/polling",
+                ["frequency": frequency]
+            )
+            XCTAssertEqual(put.status, 204, put.text)
+            let list = try await scene.admin.send(.get, "/admin/v1/groups")
+            XCTAssertEqual(list.violations, [])
+            XCTAssertEqual(list.json?["groups"]?[1]?["pollingFrequency"], shown, list.text)
+        }
+        let short = try await scene.admin.call(
+            .put,
+            "/admin/v1/groups/shop-3/polling",
+            ["frequency": 0.5]
+        )
+        XCTAssertEqual(short.status, 400)
+    }
+
     func test_operation_repeatedUnderItsKey_isEnqueuedOnce_andAnotherRequestConflicts() async throws
     {
         let scene = try Scene()
@@ -205,7 +255,7 @@ final class OperationRoutesTests: XCTestCase {
         }
     }
 
-    func test_tasks_arePutShownAndRemoved_andKeepTheirDueTime() async throws {
+    func test_tasks_arePutShownAndRemoved_andKeepTheirBeginning() async throws {
         let scene = try Scene()
         let path = "/admin/v1/tasks/ask.everyone"
         let put = try await scene.admin.call(.put, path, ["frequency": 60])
@@ -213,22 +263,32 @@ final class OperationRoutesTests: XCTestCase {
         XCTAssertEqual(put.violations, [])
         XCTAssertEqual(put.json?["group"], "everyone")
         XCTAssertEqual(put.json?["code"], "device-information")
-        let due = try XCTUnwrap(put.json?["due"])
+        let begins = try XCTUnwrap(put.json?["begins"])
         scene.time.advance(by: .seconds(7))
         let changed = try await scene.admin.call(
             .put,
             path,
-            ["frequency": 90, "group": "shop", "code": "ask", "payload": ["x": 1]]
+            ["frequency": 60, "code": "ask", "payload": ["x": 1]]
         )
-        XCTAssertEqual(changed.json?["due"], due)
+        XCTAssertEqual(changed.json?["begins"], begins)
         XCTAssertEqual(changed.json?["payload"], ["x": 1])
+        let another = try await scene.admin.call(
+            .put,
+            path,
+            ["frequency": 90, "group": "shop", "satisfiedBy": "battery", "freshness": 45]
+        )
+        XCTAssertEqual(another.violations, [])
+        XCTAssertNotEqual(another.json?["begins"], begins)
+        XCTAssertEqual(another.json?["satisfiedBy"], "battery")
+        XCTAssertEqual(another.json?["freshness"], 45)
         let list = try await scene.admin.send(.get, "/admin/v1/tasks")
         XCTAssertEqual(list.violations, [])
         XCTAssertEqual(list.json?["tasks"]?[0]?["frequency"], 90)
         for bad: JSONValue in [
             ["frequency": 0.5], ["frequency": 0], ["frequency": 1e15], ["frequency": -60],
             ["frequency": 60, "group": "a b"], ["frequency": 60, "code": ""],
-            ["frequency": 60, "payloadBase64": "="],
+            ["frequency": 60, "payloadBase64": "="], ["frequency": 60, "satisfiedBy": "a b"],
+            ["frequency": 60, "freshness": 0],
         ] {
             let answer = try await scene.admin.call(.put, path, bad)
             XCTAssertEqual(answer.status, 400, "\(bad): \(answer.text)")

@@ -28,6 +28,8 @@ final class Scene: Sendable {
     let operations: InMemoryOperationStorage
     let members: InMemoryMemberRegistry
     let releases: InMemoryReleaseStorage
+    let webhooks: InMemoryWebhookStorage
+    let webhookTransport = RecordingWebhookTransport()
     let administration: DeviceAdministration
     let services: AdminServices
     let endpoint: AdminEndpoint
@@ -36,6 +38,8 @@ final class Scene: Sendable {
     /// Calls as an administrator of the standard tenant.
     let admin: HandlerCaller
     let directory: TemporaryDirectory
+    /// Where backups may be written.
+    let backups: String
 
     static let roles: [String: Identity] = [
         "admin-token": Identity(name: "alice", permissions: Permission.everything),
@@ -57,6 +61,7 @@ final class Scene: Sendable {
         members = InMemoryMemberRegistry(ledger: ledger)
         releases = InMemoryReleaseStorage(ledger: ledger)
         directory = try TemporaryDirectory()
+        backups = try directory.make("backups")
         administration = DeviceAdministration(
             storage: devices,
             capability: capability,
@@ -75,21 +80,52 @@ final class Scene: Sendable {
             capability: capability,
             configuration: publishing
         )
+        let (ledger, time) = (ledger, time)
+        let events = OperationEvents(reader: operations, clock: time)
+        webhooks = InMemoryWebhookStorage(ledger: ledger)
+        let tasks = InMemoryPeriodicTaskStorage(ledger: ledger, devices: devices)
+        let enqueuer = OperationEnqueuer(
+            storage: operations,
+            capability: capability,
+            clock: time,
+            random: random,
+            quotas: devices,
+            logger: quiet
+        )
         services = AdminServices(
             devices: .init(
                 directory: DeviceDirectory(reader: devices),
                 administration: administration
             ),
             operations: .init(
-                enqueuer: OperationEnqueuer(
-                    storage: operations,
+                enqueuer: enqueuer,
+                activities: ActivityBrowser(reader: operations),
+                tasks: tasks,
+                events: events,
+                webhooks: WebhookAdministration(
+                    storage: webhooks,
+                    events: events,
+                    transport: webhookTransport,
                     capability: capability,
                     clock: time,
-                    random: random,
-                    logger: quiet
+                    random: random
                 ),
-                activities: ActivityBrowser(reader: operations),
-                tasks: InMemoryPeriodicTaskStorage(ledger: ledger)
+                policies: PolicyMonitor(
+                    storage: InMemoryComplianceStorage(
+                        ledger: ledger,
+                        devices: devices,
+                        tasks: tasks
+                    ),
+                    tasks: tasks,
+                    enqueuer: enqueuer,
+                    capability: capability,
+                    settings: PolicyMonitor.Settings(clock: time)
+                ),
+                explainer: ExecutionExplainer(
+                    operations: operations,
+                    devices: devices,
+                    clock: time
+                )
             ),
             cluster: .init(
                 node: NodeID(rawValue: "manager-1"),
@@ -102,6 +138,26 @@ final class Scene: Sendable {
             releases: .init(
                 publisher: publisher,
                 roots: try PublishRoots([try directory.make("publish")])
+            ),
+            keeping: .init(
+                backup: { path, _ in
+                    StoredBackup(
+                        path: path,
+                        bytes: 0,
+                        revision: ledger.revision,
+                        takenAt: time.now(),
+                        rows: 0
+                    )
+                },
+                roots: try PublishRoots([backups]),
+                retention: RetentionTask(
+                    storage: operations,
+                    policy: RetentionPolicy(),
+                    capability: capability,
+                    settings: RetentionTask.Settings(clock: time)
+                ),
+                quotas: devices,
+                capability: capability
             ),
             time: time
         )
@@ -153,6 +209,21 @@ final class Scene: Sendable {
         ])
     }
 
+    /// Sends the large result of the device's newest operation.
+    func uploadResult(_ receipt: EnrolmentReceipt, _ bytes: [UInt8]) async throws {
+        let exchange = DeviceExchange(
+            reader: operations,
+            inbox: InProcessInbox(storage: operations, capability: capability, clock: time),
+            settings: .init(clock: time, random: random)
+        )
+        let offer = try await exchange.exchange(device: receipt.identity)
+        _ = try await exchange.accept(
+            LargeResultHead(execution: try XCTUnwrap(offer.operations.last).execution),
+            body: HandlerBody(bytes),
+            device: receipt.identity
+        )
+    }
+
     /// Writes a tree under the publish root and returns its path.
     func tree(_ name: String, _ files: [String: String]) throws -> String {
         let root = try directory.make("publish/\(name)")
@@ -176,9 +247,22 @@ final class Scene: Sendable {
         XCTAssertEqual(published.status, 201, published.text)
         let task = try await admin.call(.put, "/admin/v1/tasks/hourly", ["frequency": 3_600])
         XCTAssertEqual(task.status, 200, task.text)
+        let hook = try await admin.call(
+            .post,
+            "/admin/v1/webhooks",
+            ["url": "https://hooks.example/reeve"]
+        )
+        XCTAssertEqual(hook.status, 201, hook.text)
+        let policy = try await admin.call(
+            .put,
+            "/admin/v1/policies/passcode",
+            ["version": "1", "payload": ["length": 6]]
+        )
+        XCTAssertEqual(policy.status, 200, policy.text)
         return [
             "device": "tablet-17", "group": "shop-3", "activity": activity,
-            "channel": "web%2Fsite", "task": "hourly",
+            "channel": "web%2Fsite", "task": "hourly", "policy": "passcode", "letter": "1",
+            "webhook": try XCTUnwrap(hook.json?["webhook"]?["webhook"]?.stringValue, hook.text),
         ]
     }
 }

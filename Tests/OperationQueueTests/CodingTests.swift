@@ -27,6 +27,19 @@ final class CodingTests: XCTestCase {
                 .progress(operation, attempt: nil, detail: [1, 2], stepEnd: time),
                 .superseded(operation),
                 .information(.location, body: Array("{\"a\":1}".utf8)),
+                .resultChunk(
+                    operation,
+                    chunk: ResultChunk(upload: UploadID(bits: 5), index: 0, bytes: [1, 2, 3])
+                ),
+                .resultChunk(
+                    operation,
+                    chunk: ResultChunk(
+                        upload: UploadID(bits: 5),
+                        index: 7,
+                        bytes: [],
+                        digest: Array(repeating: 8, count: 32)
+                    )
+                ),
             ]
             + outcomes.map { .result(operation, attempt: attempt, outcome: $0, detail: [9]) }
         return bodies.map { InboxEntry(identity: identity, receivedAt: time, body: $0) }
@@ -169,6 +182,8 @@ final class CodingTests: XCTestCase {
             ),
             .execution(.standard, number: 42, execution),
             .activityGone(.standard, number: 42),
+            .group(.standard, .everyone, pollingFrequency: .seconds(30)),
+            .group(.standard, .everyone, pollingFrequency: nil),
             .mark(
                 SpoolMark(
                     node: NodeID(rawValue: "w1"),
@@ -228,5 +243,51 @@ final class CodingTests: XCTestCase {
                 image.apply(page)
             }
         }
+    }
+
+    func test_transitions_encodedAndDecoded_areTheSame() throws {
+        func transition(
+            _ number: Int64,
+            _ change: OperationEvent.Change
+        ) -> OperationTransition {
+            OperationTransition(
+                tenant: number == 1 ? .standard : "other",
+                activity: ActivityID(bits: UInt128(number) << 90),
+                number: number,
+                code: "lock",
+                at: time - .seconds(number),
+                change: change
+            )
+        }
+        let device = identity.device
+        let transitions = [
+            transition(1, .activity(from: nil, to: .open)),
+            transition(2, .execution(device: device, from: nil, to: .delivered, version: 1)),
+            transition(
+                1,
+                .execution(device: device, from: .delivered, to: .superseded, version: .max)
+            ),
+            transition(2, .activity(from: .open, to: .superseded)),
+        ]
+        let note = TransitionCoding.encode(transitions, at: time)
+        XCTAssertEqual(try TransitionCoding.decode(note), transitions)
+        XCTAssertEqual(try TransitionCoding.time(of: note), time)
+        for length in 0..<note.bytes.count {
+            let cut = ChangeNote(bytes: Array(note.bytes[..<length]))
+            XCTAssertThrowsError(try TransitionCoding.decode(cut), "cut to \(length) bytes")
+        }
+    }
+
+    func test_oneAnswer_takesFewBytesInTheLog() {
+        let transition = OperationTransition(
+            tenant: .standard,
+            activity: ActivityID(bits: .max),
+            number: 4_000_000,
+            code: "lock",
+            at: time,
+            change: .execution(device: identity.device, from: nil, to: .completed, version: 1)
+        )
+        let note = TransitionCoding.encode([transition], at: time)
+        XCTAssertLessThanOrEqual(note.bytes.count, 64)
     }
 }

@@ -244,7 +244,7 @@ final class ExchangeTests: XCTestCase {
             clock: house.clock
         ).run()
         try await PeriodicTaskRunner(
-            tasks: InMemoryPeriodicTaskStorage(ledger: house.ledger),
+            tasks: InMemoryPeriodicTaskStorage(ledger: house.ledger, devices: house.devices),
             enqueuer: house.enqueuer,
             capability: house.capability,
             settings: .init(clock: house.clock)

@@ -93,6 +93,8 @@ final class TermsTests: XCTestCase {
     func test_window_isOfferedOnlyWhileItIsOpen() async throws {
         let house = House()
         let device = try await house.enrol("d")
+        // To 00:16:40 of a day in 2023.
+        house.clock.advance(by: .seconds(1_699_920_000))
         var nightly = request("update", to: device)
         nightly.window = try MaintenanceWindow.resolve(
             days: Set(Weekday.allCases),
@@ -104,7 +106,6 @@ final class TermsTests: XCTestCase {
             using: FixedTimeZones(["Etc/UTC": [ZoneOffset(from: .distantPast, seconds: 0)]])
         )
         _ = try await house.enqueuer.enqueue(nightly)
-        // The clock begins at 00:16:40; the window opens at 01:00.
         let early = try await house.poll(device)
         XCTAssertEqual(early.codes, [])
         house.clock.advance(by: .seconds(2_600))
@@ -125,6 +126,27 @@ final class TermsTests: XCTestCase {
         house.clock.advance(by: .seconds(20))
         let both = try await house.poll(device)
         XCTAssertEqual(both.codes, ["later", "behind"])
+    }
+
+    func test_strict_thatHasExpiredWhileItWaited_blocksNothing() async throws {
+        let house = House()
+        let device = try await house.enrol("d")
+        var ask = request("ask", to: device)
+        ask.order = .strict
+        ask.expiresAfter = .seconds(60)
+        _ = try await house.enqueuer.enqueue(ask)
+        _ = try await house.command("behind", to: device)
+        let first = try await house.poll(device, limit: 1)
+        let blocked = try await house.report(
+            first.operations[0],
+            .awaitingConfirmation,
+            by: device,
+            limit: 5
+        )
+        XCTAssertEqual(blocked.codes, [])
+        house.clock.advance(by: .seconds(60))
+        let free = try await house.poll(device)
+        XCTAssertEqual(free.codes, ["behind"])
     }
 
     // MARK: Sequences
@@ -220,6 +242,133 @@ final class TermsTests: XCTestCase {
         XCTAssertEqual(waits[0], .zero, "the first time as the device wishes")
         for (before, after) in zip(waits, waits.dropFirst()) { XCTAssertGreaterThan(after, before) }
         XCTAssertLessThanOrEqual(waits[4], .seconds(3_960))
+    }
+
+    // MARK: Joiners, timeouts, commands
+
+    func test_joiners_firstOperationsAtEnrolment_reachEachEnrolmentOnce() async throws {
+        let house = House()
+        let old = try await house.enrol("old")
+        var welcome = EnqueueRequest("welcome", to: .group(.everyone))
+        welcome.scope = .joinersOnly
+        let receipt = try await house.enqueuer.enqueue(welcome)
+        let nothing = try await house.poll(old)
+        XCTAssertEqual(nothing.codes, [])
+        let new = try await house.enrol("new")
+        let first = try await house.poll(new)
+        XCTAssertEqual(first.codes, ["welcome"])
+        let next = try await house.report(first.operations[0], .completed, by: new, limit: 5)
+        XCTAssertEqual(next.codes, [])
+        let again = try await house.enrol("new")
+        let anew = try await house.poll(again)
+        XCTAssertEqual(anew.codes, ["welcome"], "a new enrolment begins anew")
+        let activity = try await house.browser.activity(receipt.activity)
+        XCTAssertEqual(activity.state, .open, "it waits for the next one")
+    }
+
+    func test_groupAndJoiners_whoJoinsLaterGetsIt_whoLeavesDoesNot() async throws {
+        let house = House()
+        let first = try await house.enrol("first", groups: ["fleet"])
+        let second = try await house.enrol("second")
+        var policy = EnqueueRequest("policy", to: .group("fleet"))
+        policy.scope = .membersAndJoiners
+        _ = try await house.enqueuer.enqueue(policy)
+        try await house.administration.join("fleet", [second.device])
+        try await house.administration.leave("fleet", [first.device])
+        let left = try await house.poll(first)
+        XCTAssertEqual(left.codes, [])
+        let joined = try await house.poll(second)
+        XCTAssertEqual(joined.codes, ["policy"])
+    }
+
+    func test_query_aDeviceThatComesToMatch_getsTheStandingOperation() async throws {
+        let house = House()
+        let device = try await house.enrol("d")
+        try await house.administration.define(
+            "old-systems",
+            as: try DeviceQuery(parsing: "os < 17")
+        )
+        var update = EnqueueRequest("update", to: .group("old-systems"))
+        update.scope = .membersAndJoiners
+        _ = try await house.enqueuer.enqueue(update)
+        let before = try await house.poll(device)
+        XCTAssertEqual(before.codes, [])
+        try await house.exchange.record(
+            .properties,
+            body: Array("{\"os\":16}".utf8),
+            device: device
+        )
+        let matching = try await house.poll(device)
+        XCTAssertEqual(matching.codes, ["update"])
+        try await house.exchange.record(
+            .properties,
+            body: Array("{\"os\":17}".utf8),
+            device: device
+        )
+        let updated = try await house.poll(device)
+        XCTAssertEqual(updated.cancel.count, 1, "what it had in hand is asked back")
+    }
+
+    func test_timeouts_wholeAndStep_endTheExecution_andALateAnswerIsEvidence() async throws {
+        let house = House()
+        let devices = [try await house.enrol("a"), try await house.enrol("b")]
+        var update = request("update", to: devices[0], devices[1])
+        update.timeouts = ExecutionTimeouts(whole: .seconds(600), step: .seconds(60))
+        let receipt = try await house.enqueuer.enqueue(update)
+        let offer = try await house.poll(devices[0]).operations[0]
+        let other = try await house.poll(devices[1]).operations[0]
+        _ = try await house.exchange.exchange(
+            device: devices[1],
+            report: ExchangeReport(
+                progress: [ExecutionProgress(execution: other.execution)],
+                limit: 0
+            )
+        )
+        house.clock.advance(by: .seconds(60))
+        try await house.timers.tick(at: house.clock.now())
+        let half = try await states(of: [receipt], in: house)
+        XCTAssertEqual(half, [.delivered, .timedOut])
+        house.clock.advance(by: .seconds(540))
+        try await house.timers.tick(at: house.clock.now())
+        let states = try await states(of: [receipt], in: house)
+        XCTAssertEqual(states, [.timedOut, .timedOut])
+        _ = try await house.report(offer, .completed, by: devices[0], detail: "late")
+        let row = try await house.browser.executions(of: receipt.activity).executions[0]
+        XCTAssertEqual(row.state, .timedOut)
+        XCTAssertEqual(row.lateAnswer, Array("late".utf8))
+        let activity = try await house.browser.activity(receipt.activity)
+        XCTAssertEqual(activity.answeredLate, 1)
+    }
+
+    func test_cancelAll_ofADevice_endsWhatIsPendingAndAsksBackWhatIsInHand() async throws {
+        let house = House()
+        let device = try await house.enrol("a")
+        let receipts = [
+            try await house.command("one", to: device), try await house.command("two", to: device),
+        ]
+        _ = try await house.poll(device, limit: 1)
+        let count = try await house.enqueuer.cancelAll(of: device.device)
+        XCTAssertEqual(count, 2)
+        let states = try await states(of: receipts, in: house)
+        XCTAssertEqual(states, [.cancelRequested, .cancelled])
+        let answer = try await house.poll(device)
+        XCTAssertEqual(answer.codes, [])
+        XCTAssertEqual(answer.cancel.count, 1)
+    }
+
+    func test_perform_onAnOldVersion_isAConflictAndChangesNothing() async throws {
+        let house = House()
+        let device = try await house.enrol("a")
+        let receipt = try await house.command("one", to: device)
+        let read = try await house.browser.executions(of: receipt.activity).executions[0]
+        _ = try await house.poll(device)
+        await assertThrows(.versionConflict) {
+            try await house.enqueuer.perform(.cancel, on: read.id, ifVersion: read.version)
+        }
+        let states = try await states(of: [receipt], in: house)
+        XCTAssertEqual(states, [.delivered])
+        let row = try await house.enqueuer.perform(.cancel, on: read.id, ifVersion: 1)
+        XCTAssertEqual(row.state, .cancelRequested)
     }
 
     private func states(

@@ -38,7 +38,8 @@ final class DeviceFactsTests: XCTestCase {
         )
     }
 
-    func test_aPropertyOfOneDeviceInAHundredThousand_costsWhatItsGroupsCost() async throws {
+    func test_aPropertyOfOneDeviceInAHundredThousand_readsAndWritesWhatItsGroupsCost() async throws
+    {
         let scene = try await EmbeddedScene.open()
         let size = 100_000
         let ids = try await scene.enrolFleet(size, group: "fleet")
@@ -71,6 +72,19 @@ final class DeviceFactsTests: XCTestCase {
         for index in 0..<100 {
             let query: DeviceQuery = index < 50 ? .exists("p-\(index)") : .installed("a", nil)
             _ = try await commit(scene, .define(GroupID(rawValue: "other-\(index)"), as: query))
+        }
+        // Whatever is read of other devices and of groups that look elsewhere would be found damaged.
+        try await scene.store.file.write { connection in
+            let idx = try connection.device(device.id, tenant: scene.tenant)?.idx ?? 0
+            try connection.run("UPDATE device SET sum = sum + 1 WHERE idx != ?", idx)
+            try connection.run("UPDATE membership SET sum = sum + 1 WHERE device_idx != ?", idx)
+            try connection.run(
+                """
+                UPDATE group_query SET sum = sum + 1 WHERE group_idx IN
+                    (SELECT idx FROM device_group WHERE name LIKE 'other-%')
+                """
+            )
+            try connection.run("UPDATE device_group SET sum = sum + 1 WHERE name LIKE 'other-%'")
         }
         let (rows, commits) = (try await rowsChanged(scene), scene.store.commits)
         let revision = try await scene.store.current()

@@ -78,6 +78,83 @@ final class IntegrityTests: XCTestCase {
         XCTAssertEqual(log?.code, .corruptRow)
     }
 
+    func test_aChangedChunkOfALargeResult_isReportedAndNotReturned() async throws {
+        for statement in [
+            "UPDATE large_result_chunk SET bytes = x'ff' WHERE place = 1",
+            "UPDATE large_result SET bytes = bytes + 1",
+            "UPDATE group_polling SET frequency = frequency + 1",
+        ] {
+            let scene = try await EmbeddedScene.open()
+            let row = try await scene.enrol("d-1")
+            _ = try await scene.store.commit(
+                .setGroupPollingFrequency(.everyone, .seconds(30)),
+                tenant: scene.tenant,
+                epoch: scene.epoch,
+                at: scene.now
+            )
+            let receipt = try await scene.enqueue(scene.plan(.devices([row.id])))
+            let work = try await scene.store.openWork(for: row.id, tenant: scene.tenant)
+            let operation = try XCTUnwrap(work?.items.first).operation.id
+            let upload = UploadID(from: scene.random)
+            let digest = [UInt8](repeating: 1, count: ResultChunk.digestBytes)
+            _ = try await scene.apply(
+                row,
+                .resultChunk(
+                    operation,
+                    chunk: ResultChunk(upload: upload, index: 0, bytes: [1, 2])
+                ),
+                .resultChunk(
+                    operation,
+                    chunk: ResultChunk(upload: upload, index: 1, bytes: [3], digest: digest)
+                )
+            )
+            try await scene.store.close()
+            try await withRawConnection(scene.file.path) { try $0.script(statement) }
+            let again = try await EmbeddedScene.open(scene.file)
+            var read: [UInt8] = []
+            let error = await storageError {
+                _ = try await again.store.openWork(for: row.id, tenant: scene.tenant)
+                let found = try await again.store.largeResult(
+                    of: receipt.activity,
+                    on: row.id,
+                    tenant: scene.tenant
+                )
+                let result = try XCTUnwrap(found)
+                for index in 0..<result.chunks {
+                    read +=
+                        try await again.store.chunk(
+                            index,
+                            of: result,
+                            tenant: scene.tenant
+                        ) ?? []
+                }
+            }
+            XCTAssertEqual(error?.code, .corruptRow, statement)
+            XCTAssertLessThan(read.count, 3)
+            try await again.store.close()
+        }
+    }
+
+    func test_aRejectedChunk_isKeptWithoutItsBytes() async throws {
+        let scene = try await EmbeddedScene.open()
+        let row = try await scene.enrol("d-1")
+        let chunk = ResultChunk(
+            upload: UploadID(from: scene.random),
+            index: 0,
+            bytes: Array(repeating: 7, count: ResultChunk.maximumBytes)
+        )
+        let receipt = try await scene.apply(
+            row,
+            .resultChunk(OperationID(from: scene.random), chunk: chunk)
+        )
+        XCTAssertEqual(receipt.rejected, 1)
+        let bytes = try await scene.store.file.read { connection in
+            try connection.row("SELECT max(length(entry)) FROM rejection") { $0.int(0) }
+        }
+        XCTAssertLessThan(try XCTUnwrap(bytes), 1_000)
+        try await scene.store.close()
+    }
+
     func test_aPushRegistration_isNotReadableInTheFile() async throws {
         let scene = try await EmbeddedScene.open()
         let row = try await scene.enrol("d-1")

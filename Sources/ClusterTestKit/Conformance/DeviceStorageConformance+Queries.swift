@@ -163,6 +163,10 @@ extension DeviceStorageConformance {
             (.join(fleet, [id]), [memberKey]),
             (.leave(fleet, [id]), [memberKey]),
             (.setPollingFrequency(id, .seconds(7)), [deviceKey]),
+            (
+                .setGroupPollingFrequency(fleet, .seconds(7)),
+                [.group(tenant: scene.tenant, name: "fleet")]
+            ),
             (.remove(id), [deviceKey, everyoneKey]),
         ]
         for (change, keys) in changes {
@@ -195,6 +199,7 @@ extension DeviceStorageConformance {
             .join(fleet, [row.id]),
             .leave(.everyone, [row.id]),
             .setPollingFrequency(row.id, .seconds(3)),
+            .setGroupPollingFrequency(.everyone, .seconds(3)),
             .remove(row.id),
         ]
         for change in changes {

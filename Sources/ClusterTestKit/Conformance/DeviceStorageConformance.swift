@@ -1,6 +1,7 @@
 internal import ClusterMembership
 internal import ClusterRole
 internal import DeviceRegistry
+internal import OperationQueue
 
 /// The contract of `DeviceStorage`, step by step.
 public struct DeviceStorageConformance: Sendable {
@@ -37,6 +38,7 @@ public struct DeviceStorageConformance: Sendable {
         .init("joining adds enrolled devices once and counts the unknown", joins),
         .init("leaving takes out members and skips others", leaves),
         .init("a polling frequency is set and reset", setsFrequency),
+        .init("a group's polling frequency is set and reset", setsGroupFrequency),
         .init("devices are paged in order of id", pages),
         .init("groups are listed by name with their present members", listsGroups),
         .init("one call takes ten thousand names", joinsManyAtOnce),
@@ -54,6 +56,7 @@ public struct DeviceStorageConformance: Sendable {
             "information that changes no membership takes no revision",
             takesNoRevisionForNothing
         ),
+        .init("a settled group is what its query finds, whatever happened", keepsGroupsTrue),
         .init("definitions do not nest and are limited", refusesNesting),
         .init("a definition goes on after a restart", goesOnAfterReopening),
         .init("each change takes a revision and logs its keys", logsKeys),
@@ -243,6 +246,51 @@ extension DeviceStorageConformance {
         try scene.check.equal(try await scene.ids(in: fleet), ["d-2"], "the group")
         try await scene.change(.join(fleet, [rows[0].id]))
         try scene.check.equal(try await scene.ids(in: fleet), ["d-1", "d-2"], "after coming back")
+    }
+
+    static func setsGroupFrequency(_ scene: StoreScene) async throws {
+        let fleet = GroupID(rawValue: "fleet")
+        let row = try await scene.enrol("d-1", groups: [fleet])
+        func frequencies() async throws -> [Duration?] {
+            try await scene.devices.groups(tenant: scene.tenant).map(\.pollingFrequency)
+        }
+        func open() async throws -> Duration? {
+            try await scene.openWork(for: row).pollingFrequency
+        }
+        for (group, frequency) in [(GroupID.everyone, 90), (fleet, 30)] {
+            let receipt = try await scene.change(
+                .setGroupPollingFrequency(group, .seconds(frequency))
+            )
+            try scene.check.equal(receipt.changed, 1, "groups changed")
+        }
+        try scene.check.equal(
+            try await frequencies(),
+            [.seconds(90), .seconds(30)],
+            "of everyone and fleet"
+        )
+        try scene.check.equal(try await open(), .seconds(30), "the shortest of its groups")
+        try scene.check.equal(
+            try await scene.device(row.id).row,
+            row,
+            "the device's own row"
+        )
+        try await scene.change(.setPollingFrequency(row.id, .seconds(600)))
+        try scene.check.equal(try await open(), .seconds(600), "its own wins")
+        try await scene.change(.setPollingFrequency(row.id, nil))
+        try await scene.change(.leave(fleet, [row.id]))
+        try scene.check.equal(try await open(), .seconds(90), "after leaving the shorter one")
+        try await scene.change(.setGroupPollingFrequency(.everyone, nil))
+        try scene.check.equal(try await open(), nil, "after the reset")
+        try scene.check.equal(try await frequencies(), [nil, .seconds(30)], "of the groups, then")
+        let none = try await scene.change(
+            .setGroupPollingFrequency(GroupID(rawValue: "nobody"), .seconds(1))
+        )
+        try scene.check.equal(none.changed, 0, "groups changed for an unknown one")
+        let other = try await scene.devices.groups(tenant: scene.otherTenant)
+        try scene.check.isTrue(
+            other.allSatisfy { $0.pollingFrequency == nil },
+            "no frequency in another tenant"
+        )
     }
 
     static func setsFrequency(_ scene: StoreScene) async throws {

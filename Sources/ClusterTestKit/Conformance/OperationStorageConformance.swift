@@ -63,9 +63,20 @@ public struct OperationStorageConformance: Sendable {
         .init("a new spool begins its numbers anew", knowsSpoolIncarnations),
         .init("an entry that cannot be applied is rejected and the mark passes it", passesRejected),
         .init("entries of another enrolment of the device change nothing", refusesForeignEnrolment),
+        // Large results.
+        .init("a large result is read back as it was sent, once all of it came", keepsLargeResults),
+        .init("chunks that are out of order or nobody's are rejected", refusesWrongChunks),
+        .init("the first upload that is complete counts, in any mixture", keepsUploadsApart),
+        .init("unfinished uploads are forgotten after their time", forgetsOldUploads),
         // Queries.
         .init("executions are rows and virtual rows, paged by device", unitesExecutions),
         .init("activities are listed newest first, paged by number", listsActivities),
+        .init(
+            "activities are found by code, type, state, initiator, group, time and key",
+            filtersActivities
+        ),
+        .init("a device's work over all activities, newest first", listsADevicesWork),
+        .init("a query looks at a bounded number of operations a call", boundsQueries),
         .init("tenants never cross", keepsTenantsApart),
         // Guards.
         .init("an old epoch changes nothing", refusesOldEpoch),

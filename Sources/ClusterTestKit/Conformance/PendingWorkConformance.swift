@@ -109,6 +109,11 @@ public struct PendingWorkConformance: Sendable {
                 ConformanceStep("NotNow is applied on the next read", Self.appliesNotNow),
                 ConformanceStep("what was completed is never offered again", Self.neverOffersAgain),
                 ConformanceStep(
+                    "a group's polling frequency reaches its members",
+                    Self.pollsAsGroups
+                ),
+                ConformanceStep("changes are signalled to whom they concern", Self.signals),
+                ConformanceStep(
                     "a report for another enrolment changes nothing",
                     Self.ignoresForeign
                 ),

@@ -9,6 +9,11 @@ struct ReplicaContent: Sendable {
         var device: DeviceID
     }
 
+    struct GroupKey: Hashable {
+        var tenant: TenantID
+        var group: GroupID
+    }
+
     struct MembershipKey: Hashable {
         var tenant: TenantID
         var group: GroupID
@@ -33,6 +38,7 @@ struct ReplicaContent: Sendable {
     private(set) var activities: [ActivityKey: ReplicaActivity] = [:]
     private(set) var targets: Set<ExecutionKey> = []
     private(set) var executions: [ExecutionKey: Execution] = [:]
+    private(set) var groups: [GroupKey: Duration] = [:]
     private(set) var marks: [NodeID: SpoolMark] = [:]
 
     mutating func take(_ page: ReplicaPage) {
@@ -73,6 +79,8 @@ struct ReplicaContent: Sendable {
             activities[gone] = nil
             targets = targets.filter { $0.activity != gone }
             executions = executions.filter { $0.key.activity != gone }
+        case .group(let tenant, let group, let frequency):
+            groups[GroupKey(tenant: tenant, group: group)] = frequency
         case .mark(let mark):
             marks[mark.node] = mark
         }
@@ -100,6 +108,7 @@ struct ReplicaContent: Sendable {
                 isPresent($0.key.activity.tenant, $0.key.device, $0.key.incarnation)
                     && activities[$0.key.activity] != nil
             },
+            groups: groups,
             marks: marks
         )
     }
@@ -110,6 +119,7 @@ struct ReplicaContent: Sendable {
         var activities: [ActivityKey: ReplicaActivity]
         var targets: Set<ExecutionKey>
         var executions: [ExecutionKey: Execution]
+        var groups: [GroupKey: Duration]
         var marks: [NodeID: SpoolMark]
 
         /// Where two differ, in words.
@@ -126,6 +136,7 @@ struct ReplicaContent: Sendable {
             if executions != other.executions {
                 parts.append("executions \(executions.values) / \(other.executions.values)")
             }
+            if groups != other.groups { parts.append("groups \(groups) / \(other.groups)") }
             if marks != other.marks { parts.append("marks \(marks) / \(other.marks)") }
             return parts.isEmpty ? nil : parts.joined(separator: "; ")
         }
@@ -180,7 +191,11 @@ struct ReplicaContent: Sendable {
             }
             return item
         }
-        return OpenWork(revision: revision, device: row, items: items)
+        var work = OpenWork(revision: revision, device: row, items: items)
+        work.groupPollingFrequency = memberships.values.filter {
+            $0.device == device && $0.incarnation == row.incarnation && $0.left == nil
+        }.compactMap { groups[GroupKey(tenant: tenant, group: $0.group)] }.min()
+        return work
     }
 
     private func isAsked(

@@ -65,6 +65,11 @@ extension ReplicaSourceConformance {
         } brings: {
             if case .device(let row) = $0 { row.pollingFrequency == .seconds(5) } else { false }
         }
+        try await expect("a group's polling frequency", scene) {
+            try await scene.change(.setGroupPollingFrequency(.everyone, .seconds(6)))
+        } brings: {
+            $0 == .group(scene.tenant, .everyone, pollingFrequency: .seconds(6))
+        }
         let plan = scene.plan(for: .devices([row.id]), code: "named")
         try await expect("an operation", scene) {
             _ = try await scene.enqueue(plan)
@@ -212,6 +217,11 @@ extension ReplicaSourceConformance {
         try scene.check.equal(here == nil, there == nil, "whether \(what) is enrolled")
         guard let here, let there else { return }
         try scene.check.equal(here.device, there.device, "the row of \(what)")
+        try scene.check.equal(
+            here.pollingFrequency,
+            there.pollingFrequency,
+            "how often \(what) polls"
+        )
         try scene.check.equal(here.cancellations, there.cancellations, "cancellations for \(what)")
         for seconds in [0, 61] {
             let time = scene.now + .seconds(seconds)

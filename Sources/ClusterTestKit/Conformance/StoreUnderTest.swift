@@ -27,12 +27,17 @@ public import OperationQueue
 public struct StoreUnderTest: Sendable {
     public var devices: any DeviceStorage
     public var operations: any OperationStorage
+    public var events: (any EventReader)?
     public var replicas: (any ReplicaSource)?
     public var wakes: (any WakeStorage)?
+    public var webhooks: (any WebhookStorage)?
     public var log: (any RevisionLog)?
     public var members: (any MemberRegistry)?
     public var tasks: (any PeriodicTaskStorage)?
+    public var compliance: (any ComplianceStorage)?
     public var leases: (any LeaseStore)?
+    public var retention: (any RetentionStorage)?
+    public var quotas: (any QuotaStorage)?
 
     /// Begins a new epoch and returns it. All drivers of this store know it when this returns, stay
     /// usable, and refuse guarded writes of every older one.

@@ -137,6 +137,33 @@ public struct FailingOperationStorage: OperationStorage {
         }
     }
 
+    public func activities(
+        matching filter: ActivityFilter,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> ActivityPage {
+        try await script.around(.activities) {
+            try await base.activities(
+                matching: filter,
+                before: before,
+                limit: limit,
+                tenant: tenant
+            )
+        }
+    }
+
+    public func executions(
+        on device: DeviceID,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> DeviceExecutionPage? {
+        try await script.around(.executions) {
+            try await base.executions(on: device, before: before, limit: limit, tenant: tenant)
+        }
+    }
+
     public func executions(
         of activity: ActivityID,
         after: DeviceID?,
@@ -145,6 +172,38 @@ public struct FailingOperationStorage: OperationStorage {
     ) async throws -> [Execution] {
         try await script.around(.executions) {
             try await base.executions(of: activity, after: after, limit: limit, tenant: tenant)
+        }
+    }
+}
+
+extension FailingOperationStorage {
+    public func largeResult(
+        of activity: ActivityID,
+        on device: DeviceID,
+        tenant: TenantID
+    ) async throws -> LargeResult? {
+        try await script.around(.largeResult) {
+            try await base.largeResult(of: activity, on: device, tenant: tenant)
+        }
+    }
+
+    public func chunk(
+        _ index: Int32,
+        of result: LargeResult,
+        tenant: TenantID
+    ) async throws -> [UInt8]? {
+        try await script.around(.chunk) {
+            try await base.chunk(index, of: result, tenant: tenant)
+        }
+    }
+
+    public func clearUploads(
+        begunBefore time: Timestamp,
+        limit: Int,
+        epoch: Epoch
+    ) async throws -> Int {
+        try await script.around(.clearUploads) {
+            try await base.clearUploads(begunBefore: time, limit: limit, epoch: epoch)
         }
     }
 }
@@ -296,5 +355,34 @@ public struct FailingReplicaSource: ReplicaSource {
         try await script.around(.page) {
             try await base.page(after: after, cursor: cursor, limit: limit, for: node)
         }
+    }
+}
+
+/// An `EventReader` whose calls fail as a ``FaultScript`` says.
+public struct FailingEventReader: EventReader {
+    private let base: any EventReader
+    private let script: FaultScript
+
+    public init(_ base: any EventReader, _ script: FaultScript) {
+        self.base = base
+        self.script = script
+    }
+
+    public func currentRevision() async throws -> Revision {
+        try await script.around(.currentRevision) { try await base.currentRevision() }
+    }
+
+    public func events(
+        after revision: Revision,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> EventPage {
+        try await script.around(.events) {
+            try await base.events(after: revision, limit: limit, tenant: tenant)
+        }
+    }
+
+    public func revision(before time: Timestamp) async throws -> Revision {
+        try await script.around(.events) { try await base.revision(before: time) }
     }
 }

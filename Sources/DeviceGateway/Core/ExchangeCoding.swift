@@ -6,6 +6,9 @@ internal import HTTPHandling
 internal import OperationQueue
 
 extension DeviceMessages.ExchangeRequest {
+    /// A day. The exchange shortens what is longer than it allows; this only keeps time from overflowing.
+    private static let longestWait = 86_400.0
+
     /// The report of this body.
     ///
     /// - Parameter defaultDeferral: what `notNow` without `retryAfter` means.
@@ -18,6 +21,15 @@ extension DeviceMessages.ExchangeRequest {
                 throw DeviceGatewayError(.invalidField, "The field limit is not negative.")
             }
             report.limit = limit
+        }
+        if let wait {
+            guard wait >= 0, wait <= Self.longestWait else {
+                throw DeviceGatewayError(
+                    .invalidField,
+                    "The field wait is a number of seconds from 0 to \(Self.longestWait)."
+                )
+            }
+            report.wait = .milliseconds(Int64((wait * 1_000).rounded(.up)))
         }
         report.results = try (results ?? []).map { result in
             ExecutionResult(
@@ -49,7 +61,7 @@ extension DeviceMessages.ResultReport {
     ) throws -> ResultOutcome {
         switch status {
         case .completed: return .completed
-        case .failed: return .failed
+        case .failed: return error.map { .failedBecause($0) } ?? .failed
         case .awaitingConfirmation: return .awaitingConfirmation
         case .confirmed: return .confirmed
         case .cancelled: return .cancelled
@@ -87,6 +99,7 @@ func encodedAnswer(_ answer: ExchangeAnswer, age: Duration?) throws -> [UInt8] {
         cancel: answer.cancel.map(\.description),
         pollAfter: answer.pollAfter.inSeconds,
         revision: answer.revision.description,
+        open: answer.open,
         age: age?.inSeconds
     )
     text += try JSONEncoder().encode(rest).dropFirst()
@@ -98,6 +111,7 @@ private struct AnswerRest: Encodable {
     let cancel: [String]
     let pollAfter: Double
     let revision: String
+    let open: Int
     let age: Double?
 }
 
@@ -110,6 +124,10 @@ private func encodedOperation(_ operation: OfferedOperation) throws -> [UInt8] {
         code: operation.code.rawValue,
         type: operation.type.rawValue,
         priority: operation.priority,
+        redelivery: operation.redelivery,
+        retries: operation.retries,
+        confirmation: operation.confirmation == .notAsked
+            ? nil : operation.confirmation.rawValue,
         payload: nil,
         payloadBase64: payload.isEmpty || isJSON ? nil : Data(payload).base64EncodedString()
     )

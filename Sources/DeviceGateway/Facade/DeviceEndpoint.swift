@@ -59,6 +59,8 @@ public struct DeviceEndpoint: HTTPHandler, RouteListing {
 }
 
 extension HTTPField.Name {
+    static let contentDigest = HTTPField.Name("Content-Digest")!
+    static let representationDigest = HTTPField.Name("Repr-Digest")!
     static let idempotencyKey = HTTPField.Name("Idempotency-Key")!
     static let revision = HTTPField.Name("Reeve-Revision")!
 }
@@ -89,6 +91,13 @@ private struct DeviceRoutes: Sendable {
             operationID: "exchange",
             access: .open,
             perform: known(exchange)
+        )
+        try table.put(
+            "/results/{execution}",
+            operationID: "putLargeResult",
+            access: .open,
+            maximumBodyBytes: exchange.limits.largeResultBytes,
+            perform: known(putLargeResult)
         )
         try table.put(
             "/push-registration",
@@ -169,8 +178,8 @@ private struct DeviceRoutes: Sendable {
             defaultDeferral: configuration.defaultDeferral,
             at: configuration.time.now()
         )
-        let answer = try await lagTold { () async throws(OperationQueueError) in
-            try await exchange.exchange(device: device, report: report)
+        let answer = try await lagTold {
+            try await exchange(device, report, of: request)
         }
         return .bytes(
             try encodedAnswer(answer, age: configuration.ageWhileCutOff),
@@ -179,12 +188,60 @@ private struct DeviceRoutes: Sendable {
         )
     }
 
+    private func exchange(
+        _ device: DeviceIdentity,
+        _ report: ExchangeReport,
+        of request: HandlerRequest
+    ) async throws -> ExchangeAnswer {
+        guard report.wait > .zero else {
+            return try await exchange.exchange(device: device, report: report)
+        }
+        return try await request.whileCallerIsThere { [exchange] in
+            try await exchange.exchange(device: device, report: report)
+        }
+    }
+
+    @Sendable private func putLargeResult(
+        _ request: HandlerRequest,
+        _ device: DeviceIdentity
+    ) async throws -> HandlerResponse {
+        let head = LargeResultHead(
+            execution: try ExecutionID(parsing: request.parameters.require("execution")),
+            attempt: try request.query["attempt"].map { try AttemptID(parsing: $0) },
+            outcome: try largeResultOutcome(request.query["status"], request.query["error"]),
+            declaredBytes: request.body.declaredLength,
+            digest: try request.headerFields.representationDigest()
+        )
+        let receipt = try await lagTold { [body = request.body] in
+            try await exchange.accept(head, body: body, device: device)
+        }
+        var fields: HTTPFields = [.cacheControl: "no-store"]
+        if !receipt.wasKnown { fields[.representationDigest] = digestField(receipt.digest) }
+        return .empty(headerFields: fields)
+    }
+
+    private func largeResultOutcome(
+        _ status: String?,
+        _ error: String?
+    ) throws -> ResultOutcome {
+        switch (status, error) {
+        case (nil, nil), ("completed", nil): return .completed
+        case ("failed", nil): return .failed
+        case ("failed", let code?): return .failedBecause(code)
+        default:
+            throw DeviceGatewayError(
+                .invalidField,
+                "The status of a large result is completed or failed; only failed has an error."
+            )
+        }
+    }
+
     @Sendable private func putRegistration(
         _ request: HandlerRequest,
         _ device: DeviceIdentity
     ) async throws -> HandlerResponse {
         let body = try await request.decode(DeviceMessages.PushRegistrationRequest.self)
-        try await lagTold { () async throws(OperationQueueError) in
+        try await lagTold {
             try await exchange.register(push: (body.transport, body.address), device: device)
         }
         return .empty()
@@ -194,7 +251,7 @@ private struct DeviceRoutes: Sendable {
         _ request: HandlerRequest,
         _ device: DeviceIdentity
     ) async throws -> HandlerResponse {
-        try await lagTold { () async throws(OperationQueueError) in
+        try await lagTold {
             try await exchange.register(push: nil, device: device)
         }
         return .empty()
@@ -220,7 +277,7 @@ private struct DeviceRoutes: Sendable {
             kinds.append((try InformationKind(validating: name), bytes))
         }
         for (kind, bytes) in kinds {
-            try await lagTold { () async throws(OperationQueueError) in
+            try await lagTold {
                 try await exchange.record(kind, body: bytes, device: device)
             }
         }
@@ -234,11 +291,11 @@ private struct DeviceRoutes: Sendable {
     /// The authenticator has vouched for the caller. What the exchange does not find can only be late:
     /// 404 would make the device enrol again.
     private func lagTold<Value>(
-        _ call: () async throws(OperationQueueError) -> Value
+        _ call: () async throws -> Value
     ) async throws -> Value {
         do {
             return try await call()
-        } catch  where error.code == .unknownDevice {
+        } catch let error as OperationQueueError where error.code == .unknownDevice {
             throw DeviceGatewayError(
                 .notYetKnown,
                 "This worker does not know the enrolment yet. Repeat the call, here or at another worker.",

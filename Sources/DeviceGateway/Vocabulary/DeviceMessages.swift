@@ -43,17 +43,21 @@ package enum DeviceMessages: Sendable {
         package var limit: Int?
         /// Whether work whose delivery lease still runs is handed out again.
         package var redeliver: Bool?
+        /// Seconds to wait for work if there is none and nothing is reported.
+        package var wait: Double?
 
         package init(
             results: [ResultReport]? = nil,
             progress: [ProgressReport]? = nil,
             limit: Int? = nil,
-            redeliver: Bool? = nil
+            redeliver: Bool? = nil,
+            wait: Double? = nil
         ) {
             self.results = results
             self.progress = progress
             self.limit = limit
             self.redeliver = redeliver
+            self.wait = wait
         }
     }
 
@@ -69,6 +73,8 @@ package enum DeviceMessages: Sendable {
         package var status: Status
         /// With `notNow`: seconds until it may be offered again.
         package var retryAfter: Double?
+        /// With `failed`: the device's error code.
+        package var error: String?
         package var detail: JSONValue?
 
         package init(
@@ -76,12 +82,14 @@ package enum DeviceMessages: Sendable {
             attempt: String? = nil,
             status: Status,
             retryAfter: Double? = nil,
+            error: String? = nil,
             detail: JSONValue? = nil
         ) {
             self.execution = execution
             self.attempt = attempt
             self.status = status
             self.retryAfter = retryAfter
+            self.error = error
             self.detail = detail
         }
     }
@@ -108,6 +116,8 @@ package enum DeviceMessages: Sendable {
         package var pollAfter: Double
         /// The revision the answer is true of.
         package var revision: String
+        /// How many operations the device has still to answer, those of this answer included.
+        package var open: Int
         /// Seconds since the worker last heard its manager, while it is cut off.
         package var age: Double?
     }
@@ -119,6 +129,12 @@ package enum DeviceMessages: Sendable {
         package var code: String
         package var type: String
         package var priority: Int32
+        /// How often it was handed out before without an answer.
+        package var redelivery: Int32
+        /// How often it has failed or timed out here before.
+        package var retries: Int32
+        /// `required`: ask the user first; `given`: the user has agreed. Absent if nobody is asked.
+        package var confirmation: String?
         /// The payload, where it is JSON.
         package var payload: JSONValue?
         /// The payload in base64 (RFC 4648, section 4), where it is anything else.

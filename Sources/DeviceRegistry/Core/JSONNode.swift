@@ -1,7 +1,7 @@
 /// A small JSON value, read from a document that ``InformationRules`` has passed.
 ///
 /// Its size and depth are bounded by that check, so recursion is safe here.
-enum JSONNode: Hashable, Sendable {
+package enum JSONNode: Hashable, Sendable {
     case null
     case flag(Bool)
     case number(Double)
@@ -10,29 +10,29 @@ enum JSONNode: Hashable, Sendable {
     /// In the document's order, repeated names included.
     case object([Member])
 
-    struct Member: Hashable, Sendable {
-        var name: String
-        var value: JSONNode
+    package struct Member: Hashable, Sendable {
+        package var name: String
+        package var value: JSONNode
     }
 
     /// - Throws: ``DeviceRegistryError`` with code `tooLarge` or `invalidInformation`.
-    init(checking document: [UInt8]) throws(DeviceRegistryError) {
+    package init(checking document: [UInt8]) throws(DeviceRegistryError) {
         try InformationRules.validate(document)
         var reader = JSONNodeReader(bytes: document)
         self = reader.value()
     }
 
     /// The last member of that name, as most readers of JSON take it.
-    subscript(name: String) -> JSONNode? {
+    package subscript(name: String) -> JSONNode? {
         guard case .object(let members) = self else { return nil }
         return members.last { $0.name == name }?.value
     }
 
-    var number: Double? {
+    package var number: Double? {
         if case .number(let value) = self, value.isFinite { value } else { nil }
     }
 
-    var text: String? {
+    package var text: String? {
         if case .text(let value) = self { value } else { nil }
     }
 }

@@ -128,11 +128,10 @@ struct DottedNumber: Hashable {
 
     init?(_ text: String) {
         let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        for part in parts where part.isEmpty || !part.utf8.allSatisfy({ (0x30...0x39).contains($0) })
-        {
-            return nil
+        let isDotted = parts.allSatisfy { part in
+            !part.isEmpty && part.utf8.allSatisfy { (0x30...0x39).contains($0) }
         }
-        guard !parts.isEmpty else { return nil }
+        guard isDotted else { return nil }
         self.parts = parts.map { $0.drop { $0 == "0" } }
     }
 

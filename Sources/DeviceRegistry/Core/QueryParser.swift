@@ -170,7 +170,9 @@ private struct QueryLexer {
     init(bytes: [UInt8]) { self.bytes = bytes }
 
     mutating func next() throws(DeviceRegistryError) -> (token: QueryToken, offset: Int)? {
-        while position < bytes.count, bytes[position] == 0x20 || (0x09...0x0D).contains(bytes[position]) {
+        while position < bytes.count,
+            bytes[position] == 0x20 || (0x09...0x0D).contains(bytes[position])
+        {
             position += 1
         }
         guard position < bytes.count else { return nil }

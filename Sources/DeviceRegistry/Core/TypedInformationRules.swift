@@ -7,7 +7,7 @@ internal import Metrics
 /// |--|--|
 /// | `properties` | an object; nested objects become names with dots; `null`s and arrays are left out |
 /// | `location` | an object with `latitude` and `longitude`; `accuracy`, `altitude` and `recordedAt` (milliseconds since 1970) if known |
-/// | `applications` | an array of objects with `identifier`; `version` and `name` if known |
+/// | `applications` | an array of objects with `identifier` (or `id`); `version` and `name` if known |
 ///
 /// Members it does not know are ignored: they stay in the JSON document, which is kept as it came.
 public enum TypedInformationRules: Sendable {
@@ -131,7 +131,8 @@ public enum TypedInformationRules: Sendable {
         }
         var found: [String: InstalledApplication] = [:]
         for element in elements {
-            guard let identifier = element["identifier"]?.text, !identifier.isEmpty else {
+            let given = element["identifier"] ?? element["id"]
+            guard let identifier = given?.text, !identifier.isEmpty else {
                 throw invalid("An application has an identifier.")
             }
             let application = InstalledApplication(

@@ -41,17 +41,22 @@ public struct GroupSummary: Hashable, Sendable {
     /// Whether every device has been compared with the query. Until then members of before may be
     /// left, and others missing.
     public var isSettled: Bool
+    /// How often its members poll by themselves, unless their own row or a shorter frequency of another
+    /// group says otherwise; `nil` for no wish.
+    public var pollingFrequency: Duration?
 
     public init(
         group: GroupID,
         members: Int,
         query: DeviceQuery? = nil,
-        isSettled: Bool = true
+        isSettled: Bool = true,
+        pollingFrequency: Duration? = nil
     ) {
         self.group = group
         self.members = members
         self.query = query
         self.isSettled = isSettled
+        self.pollingFrequency = pollingFrequency
     }
 }
 
@@ -90,6 +95,10 @@ public enum DeviceChange: Hashable, Sendable {
     case leave(GroupID, [DeviceID])
     /// How often the device polls; `nil` for the product's default.
     case setPollingFrequency(DeviceID, Duration?, by: String = "")
+    /// How often a group's members poll that have no frequency of their own; `nil` for no wish of the
+    /// group's. A group nobody ever made is counted as unknown; ``GroupID/everyone`` always exists. It
+    /// logs `ChangeKey.group(tenant:name:)` and touches no device's row.
+    case setGroupPollingFrequency(GroupID, Duration?)
     /// Defines a group's members by a valid query, making the group if it is new; with `nil` it is kept
     /// by list again and its members stay. From here on each change to a device decides on it at once;
     /// devices that do not change wait for ``evaluate(_:limit:)``.

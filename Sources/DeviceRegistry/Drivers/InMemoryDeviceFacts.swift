@@ -135,8 +135,10 @@ extension InMemoryDeviceStorage {
         tenant: TenantID,
         number: Int64
     ) -> [ChangeKey] {
-        state.withLock {
+        let keys = state.withLock {
             $0.note(information, of: InMemoryDeviceKey(tenant, device), number: number)
         }
+        tellFollowers(information, of: device, tenant: tenant)
+        return keys
     }
 }

@@ -6,53 +6,6 @@ package struct MembershipChange: Sendable {
     package var membership: Membership
 }
 
-struct InMemoryDeviceKey: Hashable, Sendable {
-    var tenant: TenantID
-    var id: DeviceID
-
-    init(_ tenant: TenantID, _ id: DeviceID) {
-        self.tenant = tenant
-        self.id = id
-    }
-}
-
-struct InMemoryGroupKey: Hashable, Sendable {
-    var tenant: TenantID
-    var group: GroupID
-
-    init(_ tenant: TenantID, _ group: GroupID) {
-        self.tenant = tenant
-        self.group = group
-    }
-}
-
-/// Device ids that are sorted when somebody asks for them in order.
-struct InMemoryDeviceOrder: Sendable {
-    private var ids: [DeviceID] = []
-    private var isSorted = true
-
-    mutating func append(_ id: DeviceID) {
-        if let last = ids.last, id < last { isSorted = false }
-        ids.append(id)
-    }
-
-    mutating func page(after: DeviceID?, limit: Int) -> [DeviceID] {
-        if !isSorted {
-            ids.sort()
-            isSorted = true
-        }
-        var low = 0
-        if let after {
-            var high = ids.count
-            while low < high {
-                let middle = (low + high) / 2
-                if ids[middle] > after { high = middle } else { low = middle + 1 }
-            }
-        }
-        return Array(ids[low...].prefix(limit))
-    }
-}
-
 /// What the in-memory driver keeps.
 struct InMemoryDeviceState: Sendable {
     struct Entry: Sendable {
@@ -81,6 +34,8 @@ struct InMemoryDeviceState: Sendable {
         var devices = InMemoryDeviceOrder()
         /// How many are in it now.
         var present = 0
+        /// How often its members poll by themselves.
+        var pollingFrequency: Duration?
     }
 
     /// A group that is defined by a query.
@@ -156,6 +111,8 @@ struct InMemoryDeviceState: Sendable {
         case .setPollingFrequency(let id, let frequency, let initiator):
             let key = InMemoryDeviceKey(tenant, id)
             return setPollingFrequency(key, frequency, by: initiator, number: number, at: now)
+        case .setGroupPollingFrequency(let group, let frequency):
+            return setPollingFrequency(InMemoryGroupKey(tenant, group), frequency)
         case .define(let group, let query):
             return try define(InMemoryGroupKey(tenant, group), as: query)
         case .evaluate(let group, let limit):
@@ -312,6 +269,19 @@ struct InMemoryDeviceState: Sendable {
         let keys =
             [deviceKey(key)] + reconsider(key, touching: [.polling], number: number)
         return Outcome(keys: keys, row: entries[key]?.device.row, changed: 1)
+    }
+
+    private mutating func setPollingFrequency(
+        _ key: InMemoryGroupKey,
+        _ frequency: Duration?
+    ) -> Outcome {
+        if key.group == .everyone, groups[key] == nil { groups[key] = Group() }
+        guard groups[key] != nil else { return Outcome(unknown: 1) }
+        groups[key]?.pollingFrequency = frequency
+        return Outcome(
+            keys: [.group(tenant: key.tenant, name: key.group.rawValue)],
+            changed: 1
+        )
     }
 
     mutating func makeGroup(_ key: InMemoryGroupKey) {

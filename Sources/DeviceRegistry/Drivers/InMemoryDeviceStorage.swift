@@ -11,6 +11,9 @@ public final class InMemoryDeviceStorage: DeviceStorage {
     /// Taken inside the ledger's lock by writes, alone by reads.
     let state = Mutex(InMemoryDeviceState())
     private let observer = Mutex<MembershipObserver?>(nil)
+    let followers = Mutex<[InMemoryDeviceFollower]>([])
+    /// The standard quota has no tenant.
+    let quotas = Mutex<[TenantID?: TenantQuota]>([:])
 
     /// - Parameter ledger: the ledger that all in-memory drivers of one store share.
     public init(ledger: InMemoryLedger) { self.ledger = ledger }
@@ -21,13 +24,20 @@ public final class InMemoryDeviceStorage: DeviceStorage {
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> DeviceChangeReceipt {
-        let (outcome, revision) = try ledger.guarded(epoch: epoch) { number in
+        let (outcome, revision) = try ledger.guardedNoting(epoch: epoch) { number in
+            let limit = effectiveQuota(of: tenant).devices
             let outcome = try state.withLock {
-                try $0.commit(change, tenant: tenant, number: number, at: now)
+                if let limit, case .enrol(let record) = change {
+                    try $0.requireRoom(for: record.device, tenant: tenant, limit: limit)
+                }
+                return try $0.commit(change, tenant: tenant, number: number, at: now)
             }
-            let changes = drainMembershipChanges()
-            let more = changes.isEmpty ? [] : observer.withLock { $0 }?(changes, number, now) ?? []
-            return (outcome.keys + more, outcome)
+            let changes = drainMembershipChanges(at: now)
+            guard !changes.isEmpty, let observer = observer.withLock({ $0 }) else {
+                return (outcome.keys, nil, outcome)
+            }
+            let (more, note) = observer(changes, number, now)
+            return (outcome.keys + more, note, outcome)
         }
         return DeviceChangeReceipt(
             revision: revision,
@@ -91,7 +101,8 @@ public final class InMemoryDeviceStorage: DeviceStorage {
                         group: key.group,
                         members: group.present,
                         query: definition?.query,
-                        isSettled: definition?.isSettled ?? true
+                        isSettled: definition?.isSettled ?? true,
+                        pollingFrequency: group.pollingFrequency
                     )
                 }
                 .sorted { $0.group < $1.group }
@@ -113,18 +124,23 @@ public final class InMemoryDeviceStorage: DeviceStorage {
 extension InMemoryDeviceStorage {
     /// Told of memberships that a write has changed, inside it; returns what it logs beside.
     package typealias MembershipObserver =
-        @Sendable (_ changes: [MembershipChange], _ number: Int64, _ now: Timestamp) -> [ChangeKey]
+        @Sendable (_ changes: [MembershipChange], _ number: Int64, _ now: Timestamp) -> (
+            keys: [ChangeKey], note: ChangeNote?
+        )
 
     package func observeMemberships(_ observer: @escaping MembershipObserver) {
         self.observer.withLock { $0 = observer }
     }
 
-    /// Memberships that began and ended in the guarded write that is going on, each told once.
-    package func drainMembershipChanges() -> [MembershipChange] {
-        state.withLock { state in
+    /// Memberships that began and ended in the guarded write that is going on, each told once, here and
+    /// to followers.
+    package func drainMembershipChanges(at now: Timestamp) -> [MembershipChange] {
+        let changes = state.withLock { state in
             defer { state.membershipChanges = [] }
             return state.membershipChanges
         }
+        tellFollowers(changes, at: now)
+        return changes
     }
 
     /// The row of a device, enrolled or removed.
@@ -167,6 +183,32 @@ extension InMemoryDeviceStorage {
     package func memberCount(of group: GroupID, tenant: TenantID) -> Int? {
         state.withLock { state in
             state.groups[InMemoryGroupKey(tenant, group)]?.present ?? (group == .everyone ? 0 : nil)
+        }
+    }
+
+    /// The shortest polling frequency of the groups a device is in now.
+    package func groupPollingFrequency(of device: DeviceID, tenant: TenantID) -> Duration? {
+        state.withLock { state in
+            guard let entry = state.entries[InMemoryDeviceKey(tenant, device)] else { return nil }
+            return entry.memberships.filter { $0.left == nil }
+                .compactMap { state.groups[InMemoryGroupKey(tenant, $0.group)]?.pollingFrequency }
+                .min()
+        }
+    }
+
+    /// The polling frequency of a group; `nil` for a group nobody ever made.
+    package func pollingFrequency(of group: GroupID, tenant: TenantID) -> Duration?? {
+        state.withLock { state in
+            state.groups[InMemoryGroupKey(tenant, group)].map(\.pollingFrequency)
+        }
+    }
+
+    /// All groups that have a polling frequency, in order of tenant and name.
+    package func groupPollingFrequencies() -> [(tenant: TenantID, GroupID, Duration)] {
+        state.withLock { state in
+            state.groups.compactMap { key, group in
+                group.pollingFrequency.map { (key.tenant, key.group, $0) }
+            }.sorted { ($0.0, $0.1) < ($1.0, $1.1) }
         }
     }
 

@@ -189,6 +189,34 @@ public struct DeviceAdministration: Sendable {
         return row
     }
 
+    /// Sets how often the members of a group poll by themselves; `nil` for no wish of the group's.
+    ///
+    /// A device's own frequency wins, then the shortest of its groups, then the product's default. It is
+    /// one write, whatever the group's size; devices hear of it in the answer to their next exchange.
+    ///
+    /// - Throws: with code `unknownGroup` for a group nobody ever made.
+    @discardableResult
+    public func setPollingFrequency(
+        _ frequency: Duration?,
+        ofGroup group: GroupID,
+        tenant: TenantID = .standard
+    ) async throws(DeviceRegistryError) -> Revision {
+        try validate(tenant)
+        try validate(group)
+        try validate(frequency)
+        let receipt = try await commit(
+            .setGroupPollingFrequency(group, frequency),
+            tenant: tenant
+        )
+        guard receipt.changed > 0 else {
+            throw DeviceRegistryError(
+                .unknownGroup,
+                "There is no group \(group). Add a device to it first."
+            )
+        }
+        return receipt.revision
+    }
+
     func commit(
         _ change: DeviceChange,
         tenant: TenantID

@@ -30,6 +30,8 @@ public struct DeviceRegistryError: CodedError {
         public static let damagedSecret = Code(rawValue: "devices.damaged-secret")
         /// Cut off from the manager: who is calling cannot be decided now.
         public static let cannotDecide = Code(rawValue: "devices.cannot-decide")
+        /// The tenant has all devices its quota allows.
+        public static let quotaExceeded = Code(rawValue: "devices.quota-exceeded")
         /// The driver failed; the cause says how.
         public static let storage = Code(rawValue: "devices.storage")
     }
@@ -61,6 +63,7 @@ public struct DeviceRegistryError: CodedError {
         case .reservedGroup, .dynamicGroup: .conflict
         case .tooLarge: .tooLarge
         case .cannotDecide: .unavailable
+        case .quotaExceeded: .overloaded
         case .damagedSecret: .internalFailure
         case .storage: (cause as? any CodedError)?.category ?? .internalFailure
         default: .invalid

@@ -21,6 +21,9 @@ public struct HandlerRequest: Sendable {
     public var identity: Identity?
     /// The limits that hold for this request.
     public var limits: HandlerLimits
+    /// Returns once the caller has gone away, or when cancelled; `nil` where the host cannot tell. For
+    /// handlers that wait: see ``whileCallerIsThere(_:)``.
+    public var untilCallerIsGone: (@Sendable () async -> Void)?
     /// How many leading segments of the path were consumed by mounts.
     private var mountDepth = 0
 
@@ -64,6 +67,24 @@ public struct HandlerRequest: Sendable {
         var result = self
         result.mountDepth += count
         return result
+    }
+
+    /// Runs `body`, and cancels it when the caller goes away: what a handler that waits does, so that
+    /// nobody's place is kept.
+    public func whileCallerIsThere<Result: Sendable>(
+        _ body: @escaping @Sendable () async throws -> Result
+    ) async throws -> Result {
+        guard let untilCallerIsGone else { return try await body() }
+        return try await withThrowingTaskGroup(of: Result?.self) { group in
+            group.addTask { try await body() }
+            group.addTask {
+                await untilCallerIsGone()
+                return nil
+            }
+            defer { group.cancelAll() }
+            guard let result = try await group.next() ?? nil else { throw CancellationError() }
+            return result
+        }
     }
 
     /// Who is calling, for a handler that needs to know.

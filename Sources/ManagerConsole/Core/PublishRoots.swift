@@ -64,6 +64,28 @@ public struct PublishRoots: Hashable, Sendable {
         )
     }
 
+    /// The path of a file to write, its directory with links resolved. The same list is used for
+    /// backups.
+    ///
+    /// - Throws: ``ManagerConsoleError`` with code `outsideBackupRoots`. Whether a path outside exists is
+    ///   not told.
+    func resolveNewFile(_ path: String) throws(ManagerConsoleError) -> String {
+        if path.hasPrefix("/"), !path.utf8.contains(0), let slash = path.lastIndex(of: "/") {
+            let name = path[path.index(after: slash)...]
+            let parent = slash == path.startIndex ? "/" : String(path[..<slash])
+            if !name.isEmpty, name != ".", name != "..", let directory = resolvedPath(parent),
+                contains(directory)
+            {
+                return directory == "/" ? "/\(name)" : "\(directory)/\(name)"
+            }
+        }
+        throw ManagerConsoleError(
+            .outsideBackupRoots,
+            "The file lies in no existing directory under this manager's backup roots. Name one there, or "
+                + "have the configuration name another root."
+        )
+    }
+
     private func contains(_ path: String) -> Bool {
         directories.contains { root in
             path == root || root == "/" || path.hasPrefix(root + "/")

@@ -55,6 +55,11 @@ extension AdminMessages.ActivityView {
             createdAt: activity.operation.createdAt.milliseconds,
             closedAt: activity.closedAt?.milliseconds
         )
+        if activity.gate.hold != .none { hold = String(describing: activity.gate.hold) }
+        if activity.gate.ceiling < RolloutPlan.everyone {
+            releasedPercent = Double(activity.gate.ceiling) / 100
+        }
+        if !activity.decidedBy.isEmpty { decidedBy = activity.decidedBy }
     }
 }
 
@@ -89,7 +94,9 @@ extension AdminMessages.TaskView {
             payload: payload.json,
             payloadBase64: payload.base64,
             frequency: task.frequency.inSeconds,
-            due: task.due.milliseconds
+            satisfiedBy: task.satisfiedBy?.rawValue,
+            freshness: task.freshness?.inSeconds,
+            begins: task.begins.milliseconds
         )
     }
 }

@@ -35,8 +35,14 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
         var table = RouteTable(authenticator: authenticator, limits: limits)
         try DeviceRoutes(services: services.devices, time: services.time).add(to: &table)
         try DeviceFactRoutes(services: services.devices).add(to: &table)
-        try OperationRoutes(services: services.operations).add(to: &table)
+        try OperationRoutes(services: services.operations, time: services.time).add(to: &table)
+        try OperationCommandRoutes(operations: services.operations, devices: services.devices)
+            .add(to: &table)
         let operations = services.operations
+        if let events = operations.events { try EventRoutes(events: events).add(to: &table) }
+        if let webhooks = operations.webhooks {
+            try WebhookRoutes(webhooks: webhooks).add(to: &table)
+        }
         try TaskRoutes(
             tasks: operations.tasks,
             runner: PeriodicTaskRunner(
@@ -46,9 +52,15 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
             ),
             time: services.time
         ).add(to: &table)
+        if let policies = operations.policies {
+            try PolicyRoutes(monitor: policies).add(to: &table)
+        }
         try ClusterRoutes(services: services).add(to: &table)
         if let releases = services.releases {
             try ReleaseRoutes(publisher: releases.publisher, roots: releases.roots).add(to: &table)
+        }
+        if let keeping = services.keeping {
+            try KeepingRoutes(services: keeping, time: services.time).add(to: &table)
         }
         self.table = table
     }

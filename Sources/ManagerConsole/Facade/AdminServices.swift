@@ -35,15 +35,35 @@ public struct AdminServices: Sendable {
         public var enqueuer: OperationEnqueuer
         public var activities: ActivityBrowser
         public var tasks: any PeriodicTaskStorage
+        /// What happened; without it the routes of events are not there.
+        public var events: OperationEvents?
+        /// Who is told of it; without it the routes of webhooks are not there.
+        public var webhooks: WebhookAdministration?
+        /// `nil` for a product without policies: the routes of policies are then not there.
+        public var policies: PolicyMonitor?
+        /// Says why an execution stands where it stands; `nil` leaves that route out.
+        public var explainer: ExecutionExplainer?
+        /// Where the zones of maintenance windows are looked up.
+        public var zones: any TimeZoneSource
 
         public init(
             enqueuer: OperationEnqueuer,
             activities: ActivityBrowser,
-            tasks: any PeriodicTaskStorage
+            tasks: any PeriodicTaskStorage,
+            events: OperationEvents? = nil,
+            webhooks: WebhookAdministration? = nil,
+            policies: PolicyMonitor? = nil,
+            explainer: ExecutionExplainer? = nil,
+            zones: any TimeZoneSource = SystemTimeZones()
         ) {
             self.enqueuer = enqueuer
             self.activities = activities
             self.tasks = tasks
+            self.events = events
+            self.webhooks = webhooks
+            self.policies = policies
+            self.explainer = explainer
+            self.zones = zones
         }
     }
 
@@ -91,6 +111,8 @@ public struct AdminServices: Sendable {
     public var cluster: Cluster
     /// `nil` for a product that deploys by other means: the routes of channels are then not there.
     public var releases: Releases?
+    /// `nil` for a product that keeps its store by other means: the routes are then not there.
+    public var keeping: Keeping?
     public var time: any TimeSource
 
     public init(
@@ -98,12 +120,14 @@ public struct AdminServices: Sendable {
         operations: Operations,
         cluster: Cluster,
         releases: Releases? = nil,
+        keeping: Keeping? = nil,
         time: any TimeSource = SystemTimeSource()
     ) {
         self.devices = devices
         self.operations = operations
         self.cluster = cluster
         self.releases = releases
+        self.keeping = keeping
         self.time = time
     }
 }

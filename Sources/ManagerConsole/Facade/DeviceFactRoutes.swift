@@ -196,7 +196,8 @@ extension AdminMessages.GroupView {
             group: summary.group.rawValue,
             members: summary.members,
             query: summary.query?.description,
-            isSettled: summary.query == nil ? nil : summary.isSettled
+            isSettled: summary.query == nil ? nil : summary.isSettled,
+            pollingFrequency: summary.pollingFrequency.map { Double($0.milliseconds) / 1_000 }
         )
     }
 }

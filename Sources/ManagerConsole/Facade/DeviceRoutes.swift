@@ -26,6 +26,12 @@ struct DeviceRoutes: Sendable {
             perform: setPolling
         )
         try table.get("/groups", operationID: "listGroups", access: read, perform: listGroups)
+        try table.put(
+            "/groups/{group}/polling",
+            operationID: "setGroupPollingFrequency",
+            access: operate,
+            perform: setGroupPolling
+        )
         try table.post(
             "/groups/{group}/members",
             operationID: "changeMembers",
@@ -85,21 +91,34 @@ struct DeviceRoutes: Sendable {
 
     @Sendable private func setPolling(_ request: HandlerRequest) async throws -> HandlerResponse {
         let id = try request.parameters.require("device", as: DeviceID.self)
-        let body = try await request.decode(AdminMessages.PollingRequest.self)
-        let range =
-            DeviceAdministration
-            .minimumPollingFrequency...DeviceAdministration
-            .maximumPollingFrequency
-        let frequency = try body.frequency.map {
-            try Duration(seconds: $0, of: "frequency", in: range)
-        }
         try await services.administration.setPollingFrequency(
-            frequency,
+            frequency(of: request),
             of: id,
             by: request.requireIdentity().name,
             tenant: request.tenant
         )
         return .empty()
+    }
+
+    @Sendable private func setGroupPolling(
+        _ request: HandlerRequest
+    ) async throws -> HandlerResponse {
+        let group = try request.parameters.require("group", as: GroupID.self)
+        try await services.administration.setPollingFrequency(
+            frequency(of: request),
+            ofGroup: group,
+            tenant: request.tenant
+        )
+        return .empty()
+    }
+
+    private func frequency(of request: HandlerRequest) async throws -> Duration? {
+        let body = try await request.decode(AdminMessages.PollingRequest.self)
+        let range =
+            DeviceAdministration
+            .minimumPollingFrequency...DeviceAdministration
+            .maximumPollingFrequency
+        return try body.frequency.map { try Duration(seconds: $0, of: "frequency", in: range) }
     }
 
     @Sendable private func listGroups(_ request: HandlerRequest) async throws -> HandlerResponse {

@@ -52,7 +52,11 @@ struct TaskRoutes: Sendable {
             code: try body.code.map { try OperationCode(validating: $0) } ?? .deviceInformation,
             payload: try payloadBytes(body.payload, base64: body.payloadBase64),
             frequency: try Duration(seconds: body.frequency, of: "frequency", in: range),
-            due: time.now()
+            satisfiedBy: try body.satisfiedBy.map { try InformationKind(validating: $0) },
+            freshness: try body.freshness.map {
+                try Duration(seconds: $0, of: "freshness", in: range)
+            },
+            begins: time.now()
         )
         let tenant = try request.tenant
         try await runner.schedule(wished, tenant: tenant)

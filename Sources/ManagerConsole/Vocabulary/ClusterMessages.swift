@@ -74,7 +74,10 @@ extension AdminMessages {
         package var payloadBase64: String?
         /// Seconds.
         package var frequency: Double
-        package var due: Int64
+        package var satisfiedBy: String?
+        /// Seconds.
+        package var freshness: Double?
+        package var begins: Int64
 
         package init(
             task: String,
@@ -83,7 +86,9 @@ extension AdminMessages {
             payload: JSONValue? = nil,
             payloadBase64: String? = nil,
             frequency: Double,
-            due: Int64
+            satisfiedBy: String? = nil,
+            freshness: Double? = nil,
+            begins: Int64
         ) {
             self.task = task
             self.group = group
@@ -91,7 +96,9 @@ extension AdminMessages {
             self.payload = payload
             self.payloadBase64 = payloadBase64
             self.frequency = frequency
-            self.due = due
+            self.satisfiedBy = satisfiedBy
+            self.freshness = freshness
+            self.begins = begins
         }
     }
 
@@ -103,19 +110,26 @@ extension AdminMessages {
         package var payloadBase64: String?
         /// Seconds.
         package var frequency: Double
+        package var satisfiedBy: String?
+        /// Seconds.
+        package var freshness: Double?
 
         package init(
             group: String? = nil,
             code: String? = nil,
             payload: JSONValue? = nil,
             payloadBase64: String? = nil,
-            frequency: Double
+            frequency: Double,
+            satisfiedBy: String? = nil,
+            freshness: Double? = nil
         ) {
             self.group = group
             self.code = code
             self.payload = payload
             self.payloadBase64 = payloadBase64
             self.frequency = frequency
+            self.satisfiedBy = satisfiedBy
+            self.freshness = freshness
         }
     }
 

@@ -89,17 +89,21 @@ extension AdminMessages {
         package var query: String?
         /// With a query: whether every device has been compared with it.
         package var isSettled: Bool?
+        /// Seconds; absent where the group has no frequency.
+        package var pollingFrequency: Double?
 
         package init(
             group: String,
             members: Int,
             query: String? = nil,
-            isSettled: Bool? = nil
+            isSettled: Bool? = nil,
+            pollingFrequency: Double? = nil
         ) {
             self.group = group
             self.members = members
             self.query = query
             self.isSettled = isSettled
+            self.pollingFrequency = pollingFrequency
         }
     }
 
@@ -131,9 +135,9 @@ extension AdminMessages {
 }
 
 extension AdminMessages {
-    /// The body of `PUT /devices/{device}/polling`.
+    /// The body of `PUT /devices/{device}/polling` and `PUT /groups/{group}/polling`.
     package struct PollingRequest: Codable, Hashable, Sendable {
-        /// Seconds; `nil` for the product's default. The member must be there.
+        /// Seconds; `nil` for none of its own. The member must be there.
         package var frequency: Double?
 
         package init(frequency: Double?) { self.frequency = frequency }

@@ -12,6 +12,10 @@ public struct ManagerConsoleError: CodedError {
         public static let outsidePublishRoots = Code(rawValue: "console.outside-publish-roots")
         /// A publish root is no absolute path of an existing directory; met at start only.
         public static let invalidPublishRoot = Code(rawValue: "console.invalid-publish-root")
+        /// The backup's path lies under none of the backup roots.
+        public static let outsideBackupRoots = Code(rawValue: "console.outside-backup-roots")
+        /// The route is for administrators of the operators' tenant.
+        public static let operatorsOnly = Code(rawValue: "console.operators-only")
         /// The tenant has no periodic task of that name.
         public static let unknownTask = Code(rawValue: "console.unknown-task")
         /// A member of the body has a value that is out of its range.
@@ -33,7 +37,7 @@ public struct ManagerConsoleError: CodedError {
 
     public var category: ErrorCategory {
         switch code {
-        case .outsidePublishRoots: .forbidden
+        case .outsidePublishRoots, .outsideBackupRoots, .operatorsOnly: .forbidden
         case .unknownTask: .notFound
         default: .invalid
         }

@@ -38,6 +38,19 @@ extension AdminMessages {
         /// Seconds.
         package var deliveryLease: Double?
         package var wake: Wake?
+        package var scope: Scope?
+        /// Milliseconds since 1970.
+        package var notBefore: Int64?
+        package var window: Window?
+        package var timeouts: Timeouts?
+        package var retry: Retry?
+        package var after: [Dependency]?
+        package var noRepeat: Bool?
+        /// The key by which it replaces older ones.
+        package var supersede: String?
+        package var confirmation: Confirmation?
+        package var approval: Approval?
+        package var rollout: Rollout?
 
         package init(
             target: Target,
@@ -117,6 +130,12 @@ extension AdminMessages {
         package var answeredLate: Int
         package var createdAt: Int64
         package var closedAt: Int64?
+        /// Why it is handed out to nobody, if it is not.
+        package var hold: String?
+        /// The share of its devices it is released to, in per cent, while that is not all.
+        package var releasedPercent: Double?
+        /// Who approved, rejected, paused or resumed it last.
+        package var decidedBy: String?
 
         package init(
             id: String,

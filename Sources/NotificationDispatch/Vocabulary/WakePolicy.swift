@@ -78,6 +78,10 @@ public struct BackoffSchedule: Hashable, Sendable {
     /// 10 s, doubling to 15 min, ±20 %, 8 attempts.
     public static let standard = BackoffSchedule(trusted: .seconds(10), .seconds(900), 0.2, 8)
 
+    /// 5 s, doubling to 1 h, ±20 %, 12 attempts: a receiver that is down for more than two hours finds
+    /// dead letters.
+    public static let webhooks = BackoffSchedule(trusted: .seconds(5), .seconds(3_600), 0.2, 12)
+
     /// The pause after the `failures`th failure (1 for the first). Never longer than ``cap``.
     public func delay(afterFailures failures: Int, random: some RandomSource) -> Duration {
         var pause = first

@@ -40,6 +40,20 @@ struct DenseIndexSet: Sendable {
         }
     }
 
+    mutating func remove(_ index: Int32) {
+        switch form {
+        case .few(var set):
+            form = .few([])
+            set.remove(index)
+            form = .few(set)
+        case .bits(var words):
+            form = .few([])
+            let word = Int(index >> 6)
+            if word < words.count { words[word] &= ~(1 << UInt64(index & 63)) }
+            form = .bits(words)
+        }
+    }
+
     private static func insert(_ index: Int32, into words: inout [UInt64]) {
         let word = Int(index >> 6)
         if word >= words.count {

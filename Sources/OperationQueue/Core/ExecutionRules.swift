@@ -224,7 +224,7 @@ public enum ExecutionRules: Sendable {
 
         init?(_ entry: InboxEntry) {
             switch entry.body {
-            case .contact, .registration, .information: return nil
+            case .contact, .registration, .information, .resultChunk: return nil
             case .claim(_, let attempt, let leaseEnd):
                 event = .claim(attempt: attempt, leaseEnd: leaseEnd)
             case .progress(_, let attempt, let detail, let stepEnd):

@@ -16,6 +16,7 @@ extension InboxEntry {
         case result = 5
         case information = 6
         case superseded = 7
+        case resultChunk = 8
     }
 
     package func encoded() -> [UInt8] {
@@ -53,6 +54,12 @@ extension InboxEntry {
             writer.write(kind)
             writer.write(body)
         case .superseded(let operation): writer.write(operation)
+        case .resultChunk(let operation, let chunk):
+            writer.write(operation)
+            writer.write(chunk.upload)
+            writer.write(Int64(chunk.index))
+            writer.write(chunk.bytes)
+            writer.write(optional: chunk.digest) { $0.write($1) }
         }
         return writer.bytes
     }
@@ -85,6 +92,7 @@ extension InboxEntry {
         case .result: .result
         case .information: .information
         case .superseded: .superseded
+        case .resultChunk: .resultChunk
         }
     }
 
@@ -135,6 +143,11 @@ extension InboxEntry {
                 body: try reader.readBytes()
             )
         case .superseded: return .superseded(try reader.readIdentifier())
+        case .resultChunk:
+            return .resultChunk(
+                try reader.readIdentifier(),
+                chunk: try ResultChunk(from: &reader)
+            )
         }
     }
 
@@ -142,6 +155,22 @@ extension InboxEntry {
         from reader: inout ByteReader
     ) throws(ClusterRoleError) -> AttemptID? {
         try reader.readOptional { reader throws(ClusterRoleError) in try reader.readIdentifier() }
+    }
+}
+
+extension ResultChunk {
+    fileprivate init(from reader: inout ByteReader) throws(ClusterRoleError) {
+        self.init(
+            upload: try reader.readIdentifier(),
+            index: try reader.readInt32(),
+            bytes: try reader.readBytes(),
+            digest: try reader.readOptional { reader throws(ClusterRoleError) in
+                try reader.readBytes()
+            }
+        )
+        guard index >= 0, bytes.count <= Self.maximumBytes,
+            digest.map({ $0.count == Self.digestBytes }) ?? true
+        else { throw reader.refused("result chunk") }
     }
 }
 

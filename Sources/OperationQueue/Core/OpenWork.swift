@@ -8,6 +8,12 @@ public struct OpenWork: Hashable, Sendable {
     public var device: DeviceRow
     /// In order: priority descending, then number.
     public private(set) var items: [OpenItem]
+    /// The shortest polling frequency of the device's groups; `nil` if none has one.
+    public var groupPollingFrequency: Duration?
+
+    /// How often the device polls by itself: its own frequency, else that of its groups, else `nil` for
+    /// the product's default.
+    public var pollingFrequency: Duration? { device.pollingFrequency ?? groupPollingFrequency }
 
     public init(revision: Revision, device: DeviceRow, items: [OpenItem]) {
         self.revision = revision
@@ -193,6 +199,10 @@ public struct OpenItem: Hashable, Sendable {
     ) -> Availability {
         let state = state
         let isOpen = activityState == .open
+        // Before what it may be waiting for: what has expired blocks nothing, even while its manager is away.
+        if let expiry = operation.expiresAt, expiry <= now, !state.isHeldByDevice, !state.isFinal {
+            return .ended(.expired)
+        }
         switch state {
         case .completed, .failed, .timedOut, .expired, .cancelled, .superseded:
             return .ended(state)
@@ -214,7 +224,6 @@ public struct OpenItem: Hashable, Sendable {
             }
         }
         guard isOpen else { return .ended(state) }
-        if let expiry = operation.expiresAt, expiry <= now { return .ended(.expired) }
         return gated(on: device, at: now) ?? .offered
     }
 

@@ -14,6 +14,7 @@ extension ReplicaRow {
         case execution = 5
         case activityGone = 6
         case mark = 7
+        case group = 8
     }
 
     package func encoded() -> [UInt8] {
@@ -66,6 +67,11 @@ extension ReplicaRow {
             writer.write(Kind.activityGone.rawValue)
             writer.write(tenant)
             writer.write(number)
+        case .group(let tenant, let group, let frequency):
+            writer.write(Kind.group.rawValue)
+            writer.write(tenant)
+            writer.write(group)
+            writer.write(optional: frequency) { $0.write($1) }
         case .mark(let mark):
             writer.write(Kind.mark.rawValue)
             writer.write(mark)
@@ -114,6 +120,14 @@ extension ReplicaRow {
             )
         case .activityGone:
             return .activityGone(try reader.readName(), number: try reader.readNumber())
+        case .group:
+            return .group(
+                try reader.readName(),
+                try reader.readName(),
+                pollingFrequency: try reader.readOptional { reader throws(ClusterRoleError) in
+                    try reader.readDuration()
+                }
+            )
         case .mark:
             return .mark(try reader.readMark())
         }

@@ -75,11 +75,40 @@ public struct ReplicaImage: Sendable {
         guard let tables, let revision, let index = tables.index(of: device, tenant: tenant),
             let row = tables.row(at: index), row.state == .enrolled
         else { return nil }
-        return OpenWork(
+        var work = OpenWork(
             revision: revision,
             device: row,
             items: tables.openItems(at: index)
         )
+        work.groupPollingFrequency = tables.groupPollingFrequency(at: index)
+        return work
+    }
+
+    /// Whose open work a page may change. Ask **before** the page is applied, since it may take away
+    /// what says whom an activity named; signal it afterwards.
+    public func concern(of page: ReplicaPage) -> WorkConcern {
+        if page.content != .delta { return page.next == nil ? .everybody : .nobody }
+        var devices: [ConcernedDevice] = []
+        func add(_ tenant: TenantID, _ device: DeviceID) {
+            devices.append(ConcernedDevice(tenant: tenant, device: device))
+        }
+        for row in page.rows {
+            switch row {
+            case .device(let row): add(row.tenant, row.id)
+            case .membership(let tenant, let membership): add(tenant, membership.device)
+            case .target(let tenant, _, let device, _): add(tenant, device)
+            case .execution(let tenant, _, let execution): add(tenant, execution.id.device)
+            case .activity(_, let activity):
+                if activity.group != nil { return .everybody }
+                // A new one brings its targets with it.
+                devices += tables?.targets(of: activity.operation.number) ?? []
+            case .activityGone(_, let number):
+                guard let named = tables?.targets(of: number) else { return .everybody }
+                devices += named
+            case .group, .mark: break
+            }
+        }
+        return devices.isEmpty ? .nobody : .devices(devices)
     }
 
     /// The enrolled device whose credential has this digest.

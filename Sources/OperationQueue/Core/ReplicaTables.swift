@@ -23,6 +23,8 @@ struct ReplicaTables: Sendable {
     private var groupNumbers: [[Int64]] = []
     /// Live operations of each group that also reach those who join, ascending.
     private var standingNumbers: [[Int64]] = []
+    /// The polling frequency of each group in milliseconds; −1: none.
+    private var groupPolling: [Int64] = []
     private var namedTargets: [DeviceIndex: [NamedTarget]] = [:]
     private var activities: [ActivitySlot] = []
     /// Where the activity of each number stands in `activities`.
@@ -62,6 +64,33 @@ struct ReplicaTables: Sendable {
             if slot.credential == credential && slot.state == .enrolled { return row(at: index) }
         }
         return nil
+    }
+
+    /// The shortest polling frequency of the groups a device is in.
+    func groupPollingFrequency(at index: DeviceIndex) -> Duration? {
+        let slot = slots[Int(index)]
+        let incarnation = UInt64(truncatingIfNeeded: slot.incarnation.bits)
+        var shortest: Int64?
+        var next = slot.intervals
+        while next >= 0 {
+            let interval = intervals[Int(next)]
+            next = interval.next
+            let frequency = groupPolling[Int(interval.group)]
+            guard frequency >= 0, interval.left == .max, interval.incarnation == incarnation else {
+                continue
+            }
+            shortest = min(shortest ?? frequency, frequency)
+        }
+        return shortest.map { .milliseconds($0) }
+    }
+
+    /// The devices an activity names; `nil` for one that addresses a group or is not held.
+    func targets(of number: Int64) -> [ConcernedDevice]? {
+        guard let place = places[number], activities[place].group == nil else { return nil }
+        return activities[place].targets.map { index in
+            let slot = slots[Int(index)]
+            return ConcernedDevice(tenant: tenants[Int(slot.tenant)], device: slot.id)
+        }
     }
 
     func openItems(at index: DeviceIndex) -> [OpenItem] {
@@ -199,14 +228,14 @@ struct ReplicaTables: Sendable {
         var mark: SpoolMark?
         for row in rows {
             switch row {
-            case .device, .activity, .mark: take(row, mark: &mark)
+            case .device, .activity, .group, .mark: take(row, mark: &mark)
             case .membership, .target, .execution, .activityGone: continue
             }
         }
         for row in rows {
             switch row {
             case .membership, .target, .execution: take(row, mark: &mark)
-            case .device, .activity, .mark, .activityGone: continue
+            case .device, .activity, .group, .mark, .activityGone: continue
             }
         }
         for row in rows {
@@ -244,6 +273,9 @@ struct ReplicaTables: Sendable {
                 take(execution, of: device, number: number)
             }
         case .activityGone(_, let number): remove(activity: number)
+        case .group(let tenant, let group, let frequency):
+            let index = intern(group, intern(tenant))
+            groupPolling[Int(index)] = frequency?.milliseconds ?? -1
         case .mark(let newest): mark = newest
         }
     }
@@ -272,6 +304,7 @@ struct ReplicaTables: Sendable {
         groupIndices[key] = index
         groupNumbers.append([])
         standingNumbers.append([])
+        groupPolling.append(-1)
         return index
     }
 
@@ -282,6 +315,7 @@ struct ReplicaTables: Sendable {
             enrolledCount -= 1
             forget(old.credential, of: index)
         }
+        if old.state != nil, old.incarnation != row.incarnation { forgetRows(of: index) }
         slots[Int(index)].incarnation = row.incarnation
         slots[Int(index)].credential = row.credential
         slots[Int(index)].state = row.state
@@ -409,8 +443,19 @@ struct ReplicaTables: Sendable {
         activities[place].targets.append(index)
     }
 
+    /// A device that enrols anew begins anew, also where a standing operation stays the same.
+    private mutating func forgetRows(of index: DeviceIndex) {
+        for place in places.values {
+            activities[place].open[index] = nil
+            activities[place].done.remove(index)
+            activities[place].unsuccessful.remove(index)
+        }
+    }
+
     private mutating func take(_ row: Execution, of index: DeviceIndex, number: Int64) {
         guard let place = places[number] else { return }
+        let slot = slots[Int(index)]
+        guard slot.state == nil || slot.incarnation == row.id.incarnation else { return }
         if row.state.isFinal {
             activities[place].open[index] = nil
             activities[place].done.insert(index)

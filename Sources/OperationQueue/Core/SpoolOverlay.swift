@@ -21,13 +21,13 @@ public struct SpoolOverlay: Sendable {
 
     public init(incarnation: IncarnationID) { self.incarnation = incarnation }
 
-    /// How many entries are held. Contacts, registrations and information change no open work and
-    /// are not held.
+    /// How many entries are held. Contacts, registrations, information and pieces of large results
+    /// change no open work and are not held.
     public var count: Int { order.count - first }
 
     /// Takes entries that have just become durable, in order of number.
     public mutating func accept(_ accepted: [SpooledEntry]) {
-        for numbered in accepted where numbered.entry.operation != nil {
+        for numbered in accepted where numbered.entry.changesExecution {
             let identity = numbered.entry.identity
             let key = Key(tenant: identity.tenant, device: identity.device)
             entries[key, default: []].append(numbered)

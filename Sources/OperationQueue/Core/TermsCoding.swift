@@ -141,7 +141,7 @@ extension RolloutPlan {
         switch try reader.readByte() {
         case 0:
             pace = .waves(
-                try reader.readArray(elementSize: 24) { reader throws(ClusterRoleError) in
+                try reader.readArray(elementSize: 3) { reader throws(ClusterRoleError) in
                     RolloutWave(
                         share: try reader.readInt32(),
                         successPercent: try reader.readInt32(),

@@ -5,20 +5,19 @@ internal import DeviceRegistry
 struct InMemoryWrite {
     var number: Int64
     var now: Timestamp
-    var keys: [ChangeKey] = []
+    /// The entry of the log: keys, and each transition as it is made.
+    var draft: ChangeDraft
     /// Wake-ups to request for devices, with when they fall due.
     var wakes: [(key: InMemoryWakeTable.Key, due: Timestamp)] = []
     var expansions: [WakeExpansion] = []
-    private var logged: Set<ChangeKey> = []
 
     init(number: Int64, at now: Timestamp) {
         self.number = number
         self.now = now
+        draft = ChangeDraft(at: now)
     }
 
-    mutating func log(_ key: ChangeKey) {
-        if logged.insert(key).inserted { keys.append(key) }
-    }
+    mutating func log(_ key: ChangeKey) { draft.log(key) }
 }
 
 extension InMemoryOperationState {
@@ -36,14 +35,13 @@ extension InMemoryOperationState {
             guard change.changedRow, let after = change.after,
                 let before = activities[number]?.activity
             else { continue }
-            let device = after.id.device
-            let tenant = before.tenant
-            write.log(.execution(tenant: tenant, number: number, device: device.rawValue))
-            if change.before == nil { activities[number]?.rowOrder.append(device) }
-            activities[number]?.rows[device] = after
+            let target = InMemoryActivity.Target(after.id)
+            write.draft.log(after, from: change.before?.state, of: before)
+            if change.before == nil { activities[number]?.rowOrder.append(target) }
+            activities[number]?.rows[target] = after
             setTimer(
                 after.attention(under: before.operation.terms),
-                InMemoryTimer.Key(number: number, device: device)
+                InMemoryTimer.Key(number: number, target: target)
             )
             var activity = before
             activity.recount(from: change.before?.state, to: after.state, at: write.now)
@@ -73,7 +71,7 @@ extension InMemoryOperationState {
             else { return nil }
             let change = ExecutionRules.apply(
                 .requestCancel,
-                to: entry.rows[id.device],
+                to: entry.row(id.device, id.incarnation),
                 ExecutionID(
                     operation: entry.activity.operation.id,
                     incarnation: id.incarnation,
@@ -91,12 +89,12 @@ extension InMemoryOperationState {
     mutating func store(_ activity: Activity, before: Activity, in write: inout InMemoryWrite) {
         let number = activity.operation.number
         activities[number]?.activity = activity
-        if activity.state != before.state || activity.isLive != before.isLive
-            || activity.gate != before.gate
-        {
+        if activity.state != before.state {
+            write.draft.log(activity, from: before.state, at: write.now)
+        } else if activity.isLive != before.isLive || activity.gate != before.gate {
             write.log(.activity(tenant: activity.tenant, number: number))
         }
-        setTimer(activityTimer(activity), InMemoryTimer.Key(number: number, device: nil))
+        setTimer(activityTimer(activity), InMemoryTimer.Key(number: number, target: nil))
         if before.state == .open && activity.state != .open {
             releaseDependencies(of: activity, in: &write)
         }
@@ -105,7 +103,7 @@ extension InMemoryOperationState {
 
     private func activityTimer(_ activity: Activity) -> Timestamp? {
         activity.state == .open
-            ? timers[InMemoryTimer.Key(number: activity.operation.number, device: nil)]
+            ? timers[InMemoryTimer.Key(number: activity.operation.number, target: nil)]
             : activity.cancellationDeadline
     }
 
@@ -155,9 +153,7 @@ extension InMemoryOperationState {
                 guard let entry = activities[number], entry.activity.state == .open,
                     entry.activity.operation.terms.scope.isStanding
                 else { continue }
-                let row = entry.rows[membership.device].flatMap {
-                    $0.id.incarnation == membership.incarnation ? $0 : nil
-                }
+                let row = entry.row(membership.device, membership.incarnation)
                 if membership.left == nil {
                     if row == nil { activities[number]?.activity.addressed += 1 }
                 } else if let row {
@@ -199,16 +195,16 @@ extension InMemoryOperationState {
     ) {
         timers[key] = nil
         guard let entry = activities[key.number] else { return }
-        guard let device = key.device else {
+        guard let target = key.target else {
             return fireActivity(entry, devices: devices, in: &write)
         }
-        guard let row = entry.rows[device] else { return }
+        guard let row = entry.rows[target] else { return }
         let terms = entry.activity.operation.terms
         switch row.dueAttention(under: terms, at: write.now) {
         case nil: setTimer(row.attention(under: terms), key)
         case .wake?:
             guard entry.activity.state == .open, terms.wake == .push else { return }
-            let key = InMemoryWakeTable.Key(tenant: entry.activity.tenant, device: device)
+            let key = InMemoryWakeTable.Key(tenant: entry.activity.tenant, device: target.device)
             write.wakes.append((key, write.now))
         case .apply(let event)?:
             let change = ExecutionRules.apply(
@@ -232,8 +228,8 @@ extension InMemoryOperationState {
             wake(entry, 0..<entry.activity.gate.ceiling, due: write.now, in: &write)
             return
         }
-        for device in entry.rowOrder {
-            guard let row = entry.rows[device], row.state.isHeldByDevice else { continue }
+        for target in entry.rowOrder {
+            guard let row = entry.rows[target], row.state.isHeldByDevice else { continue }
             let change = ExecutionRules.apply(
                 .timeOut,
                 to: row,
@@ -258,7 +254,7 @@ extension InMemoryOperationState {
         guard activity.operation.terms.wake == .push, activity.addressed > 0 else { return }
         let offered = activity.offerTime(at: write.now)
         guard offered <= write.now else {
-            setTimer(offered, InMemoryTimer.Key(number: entry.number, device: nil))
+            setTimer(offered, InMemoryTimer.Key(number: entry.number, target: nil))
             return
         }
         if let group = activity.group {
@@ -283,15 +279,15 @@ extension InMemoryOperationState {
 
 /// Names in the in-memory driver's table of timers.
 enum InMemoryTimer {
-    /// An execution's, or, without a device, the activity's own.
+    /// An execution's, or, without a target, the activity's own.
     struct Key: Hashable, Comparable, Sendable {
         var number: Int64
-        var device: DeviceID?
+        var target: InMemoryActivity.Target?
 
         static func < (left: Key, right: Key) -> Bool {
             left.number != right.number
                 ? left.number < right.number
-                : (left.device?.rawValue ?? "") < (right.device?.rawValue ?? "")
+                : (left.target?.device.rawValue ?? "") < (right.target?.device.rawValue ?? "")
         }
     }
 }

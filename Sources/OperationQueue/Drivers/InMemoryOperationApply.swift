@@ -56,6 +56,9 @@ extension InMemoryOperationState {
         number: Int64,
         reason: String
     ) {
+        var entry = entry
+        // What a device told may have been erased.
+        if case .information(let kind, _) = entry.body { entry.body = .information(kind, body: []) }
         let limit = InMemoryOperationStorage.keptRejections
         if rejections.count >= limit { rejections.removeFirst(limit / 10) }
         rejections.append(
@@ -113,7 +116,7 @@ extension InMemoryOperationState {
             )
             for key in keys { outcome.write.log(key) }
             membershipsChanged(
-                devices.drainMembershipChanges(),
+                devices.drainMembershipChanges(at: outcome.write.now),
                 devices: devices,
                 in: &outcome.write
             )
@@ -121,6 +124,8 @@ extension InMemoryOperationState {
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
             .result(let operation, _, _, _), .superseded(let operation):
             return change(operation, by: entry, devices: devices, to: &outcome)
+        case .resultChunk(let operation, let chunk):
+            return take(chunk, of: operation, by: entry, devices: devices)
         }
     }
 
@@ -135,9 +140,9 @@ extension InMemoryOperationState {
         guard let number = number(of: operation), let activity = activities[number]?.activity,
             activity.tenant == identity.tenant
         else { return "unknown operation" }
-        let row = activities[number]?.rows[identity.device]
+        let row = activities[number]?.row(identity.device, identity.incarnation)
         guard
-            row?.id.incarnation == identity.incarnation
+            row != nil
                 || activities[number].map({
                     addresses($0, identity.device, identity.incarnation, devices: devices)
                 }) ?? false

@@ -16,10 +16,10 @@ extension InMemoryOperationStorage {
                 let entry = state.activities[number], entry.activity.tenant == tenant,
                 let device = devices.row(of: execution.device, tenant: tenant),
                 device.incarnation == execution.incarnation,
-                entry.rows[device.id]?.id.incarnation == device.incarnation
+                entry.row(device.id, device.incarnation) != nil
                     || state.addresses(entry, device.id, device.incarnation, devices: devices)
             else { throw OperationQueueError.unknownExecution(execution) }
-            let row = entry.rows[execution.device]
+            let row = entry.row(execution.device, execution.incarnation)
             let change = try command.change(
                 of: row,
                 execution,
@@ -55,9 +55,11 @@ extension InMemoryOperationStorage {
             let memberships = devices.memberships(of: device, tenant: tenant)
             var count = 0
             for item in state.openItems(of: row, memberships: memberships) {
+                // Cancelling one may have stopped another.
+                let present = state.activities[item.operation.number]?.row(row.id, row.incarnation)
                 let change = ExecutionRules.apply(
                     .requestCancel,
-                    to: item.row,
+                    to: present,
                     item.executionID(on: row),
                     of: item.operation,
                     in: item.activityState,
@@ -121,7 +123,7 @@ extension InMemoryOperationStorage {
         state.withLock { state in
             guard let number = state.number(of: id.operation), let entry = state.activities[number],
                 entry.activity.tenant == tenant,
-                entry.rows[id.device]?.id == id
+                entry.row(id.device, id.incarnation) != nil
                     || state.addresses(entry, id.device, id.incarnation, devices: devices)
             else { return nil }
             return entry.execution(of: id.device, incarnation: id.incarnation)

@@ -6,18 +6,37 @@ struct InMemoryActivity: Sendable {
     struct Target: Hashable, Sendable {
         var device: DeviceID
         var incarnation: IncarnationID
+
+        init(device: DeviceID, incarnation: IncarnationID) {
+            self.device = device
+            self.incarnation = incarnation
+        }
+
+        init(_ execution: ExecutionID) {
+            device = execution.device
+            incarnation = execution.incarnation
+        }
     }
 
     var activity: Activity
     var requestDigest: [UInt8]
+    var requestKey: String?
     /// Named devices in order of id; empty when a group is addressed.
     var targets: [Target] = []
     var unknown = 0
-    var rows: [DeviceID: Execution] = [:]
-    /// Devices in the order in which they got a row.
-    var rowOrder: [DeviceID] = []
+    /// By enrolment: a device that enrols anew begins anew.
+    var rows: [Target: Execution] = [:]
+    /// Enrolments in the order in which they got a row.
+    var rowOrder: [Target] = []
+    /// What named devices and members have uploaded of large results.
+    var uploads: [Target: InMemoryUploads] = [:]
 
     var number: Int64 { activity.operation.number }
+
+    /// The row of one enrolment of a device.
+    func row(_ device: DeviceID, _ incarnation: IncarnationID) -> Execution? {
+        rows[Target(device: device, incarnation: incarnation)]
+    }
 
     /// The index of the first target behind `device`.
     func targetIndex(after device: DeviceID) -> Int {
@@ -82,6 +101,11 @@ struct InMemoryOperationState: Sendable {
 
     func number(of operation: OperationID) -> Int64? { byOperation[operation] }
 
+    /// The number of the activity that a request with this key made, if there is one.
+    func numbers(requestedWith key: String, tenant: TenantID) -> [Int64] {
+        byRequest[RequestKey(tenant: tenant, key: key)].map { [$0] } ?? []
+    }
+
     mutating func enqueue(
         _ plan: EnqueuePlan,
         tenant: TenantID,
@@ -111,6 +135,8 @@ struct InMemoryOperationState: Sendable {
                 )
             }
             entry.activity.addressed = operation.terms.scope == .joinersOnly ? 0 : members
+            let asked = operation.terms.scope.isStanding ? 1 : members
+            try requireQuota(for: [], addressed: asked, of: tenant, devices: devices)
         case .devices(let named):
             resolve(named, of: tenant, devices: devices, into: &entry)
             guard !entry.targets.isEmpty else {
@@ -119,6 +145,14 @@ struct InMemoryOperationState: Sendable {
                     "None of the \(named.count) devices named is enrolled. Enrol them first."
                 )
             }
+        }
+        if plan.target.group == nil {
+            try requireQuota(
+                for: entry.targets,
+                addressed: entry.activity.addressed,
+                of: tenant,
+                devices: devices
+            )
         }
         entry.activity.open(at: write.now)
         insert(&entry, key: plan.idempotencyKey, in: &write)
@@ -147,6 +181,27 @@ struct InMemoryOperationState: Sendable {
             )
         }
         return EnqueueOutcome(entry: entry, wasRepeated: true)
+    }
+
+    /// Holds an enqueue against its tenant's quota.
+    private func requireQuota(
+        for targets: [InMemoryActivity.Target],
+        addressed: Int,
+        of tenant: TenantID,
+        devices: InMemoryDeviceStorage
+    ) throws(OperationQueueError) {
+        let quota = devices.effectiveQuota(of: tenant)
+        if addressed > 0, let limit = quota.openActivities {
+            let open = live.count { activities[$0]?.activity.tenant == tenant }
+            if open >= limit { throw .quotaExceeded(openActivities: limit) }
+        }
+        guard let limit = quota.namedOperationsPerDevice else { return }
+        for target in targets {
+            let key = InMemoryWakeTable.Key(tenant: tenant, device: target.device)
+            if liveByDevice[key]?.count ?? 0 >= limit {
+                throw .quotaExceeded(named: limit, device: target.device)
+            }
+        }
     }
 
     private func resolve(
@@ -209,6 +264,7 @@ struct InMemoryOperationState: Sendable {
     ) {
         let tenant = entry.activity.tenant
         let number = entry.number
+        entry.requestKey = key
         if entry.activity.addressed == 0, !entry.activity.operation.terms.scope.isStanding {
             // Nobody to wait for.
             entry.activity.state = .finished
@@ -219,7 +275,7 @@ struct InMemoryOperationState: Sendable {
         byOperation[entry.activity.operation.id] = number
         if let key { byRequest[RequestKey(tenant: tenant, key: key)] = number }
         activities[number] = entry
-        write.log(.activity(tenant: tenant, number: number))
+        write.draft.log(entry.activity, from: nil, at: entry.activity.operation.createdAt)
         guard entry.activity.isLive else { return }
         live.append(number)
         if let group = entry.activity.group {
@@ -258,6 +314,16 @@ struct InMemoryOperationState: Sendable {
         return activity
     }
 
+    /// Removes a closed activity with everything that belongs to it.
+    mutating func forget(_ number: Int64) {
+        guard let entry = activities.removeValue(forKey: number) else { return }
+        let tenant = entry.activity.tenant
+        numbers[tenant]?.removeSorted(number)
+        byActivity[ActivityKey(tenant: tenant, id: entry.activity.id)] = nil
+        byOperation[entry.activity.operation.id] = nil
+        if let key = entry.requestKey { byRequest[RequestKey(tenant: tenant, key: key)] = nil }
+    }
+
     /// Takes an activity out of what replicas and open work are made from.
     mutating func forgetLive(_ number: Int64) {
         guard let entry = activities[number] else { return }
@@ -286,8 +352,10 @@ struct InMemoryOperationState: Sendable {
         guard let entry = activities[number] else { return false }
         let scope = entry.activity.operation.terms.scope
         if scope.addresses(number, joined: membership.joined, left: membership.left) { return true }
-        guard scope.isStanding, let row = entry.rows[membership.device] else { return false }
-        return !row.state.isFinal && row.id.incarnation == membership.incarnation
+        guard scope.isStanding,
+            let row = entry.row(membership.device, membership.incarnation)
+        else { return false }
+        return !row.state.isFinal
     }
 
     /// Live activities of a group, ascending.
@@ -304,7 +372,7 @@ struct InMemoryOperationState: Sendable {
                 operation: entry.activity.operation,
                 activityState: entry.activity.state,
                 gate: entry.activity.gate,
-                row: entry.rows[row.id].flatMap { $0.id.incarnation == row.incarnation ? $0 : nil }
+                row: entry.row(row.id, row.incarnation)
             )
             if item.state.isFinal { return }
             for dependency in item.operation.terms.after {
@@ -336,7 +404,7 @@ struct InMemoryOperationState: Sendable {
     ) -> DependencyState {
         guard let number = number(of: activity, tenant: row.tenant), let entry = activities[number]
         else { return .met }
-        let known = entry.rows[row.id].flatMap { $0.id.incarnation == row.incarnation ? $0 : nil }
+        let known = entry.row(row.id, row.incarnation)
         let scope = entry.activity.operation.terms.scope
         let isAddressed =
             known != nil

@@ -7,13 +7,14 @@ internal import Synchronization
 ///
 /// It is a store (``OperationStorage``) and serves replicas (``ReplicaSource``), so that the whole
 /// path of an operation runs in a test without a file or a socket.
-public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
+public final class InMemoryOperationStorage: OperationStorage, ReplicaSource, WorkSignals {
     let ledger: InMemoryLedger
     let devices: InMemoryDeviceStorage
     let wakes: InMemoryWakeTable
     /// Taken inside the ledger's lock by writes, alone by reads; the devices' and the wake table's
     /// locks are taken inside it.
     let state = Mutex(InMemoryOperationState())
+    private let signals = WorkSignalHub()
 
     /// - Parameters:
     ///   - ledger: the ledger that all in-memory drivers of one store share.
@@ -27,9 +28,28 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         self.ledger = ledger
         self.devices = devices
         self.wakes = wakes
+        ledger.observe { [weak self] in self?.signal($0) }
         devices.observeMemberships { [weak self] changes, number, now in
-            self?.membershipsChanged(changes, number: number, at: now) ?? []
+            self?.membershipsChanged(changes, number: number, at: now) ?? ([], nil)
         }
+    }
+
+    public func observeWork(_ observer: @escaping @Sendable (WorkConcern) -> Void) {
+        signals.observeWork(observer)
+    }
+
+    /// Every write of the ledger comes by here, those of other drivers too.
+    private func signal(_ keys: [ChangeKey]) {
+        signals.send(
+            WorkConcern(keys) { tenant, number in
+                state.withLock { state in
+                    guard let entry = state.activities[number], entry.activity.group == nil else {
+                        return nil
+                    }
+                    return entry.targets.map { ConcernedDevice(tenant: tenant, device: $0.device) }
+                }
+            }
+        )
     }
 
     /// Does what follows from devices joining and leaving groups, inside their guarded write.
@@ -37,11 +57,11 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         _ changes: [MembershipChange],
         number: Int64,
         at now: Timestamp
-    ) -> [ChangeKey] {
+    ) -> (keys: [ChangeKey], note: ChangeNote?) {
         var write = InMemoryWrite(number: number, at: now)
         state.withLock { $0.membershipsChanged(changes, devices: devices, in: &write) }
         request(write)
-        return write.keys
+        return (write.draft.keys, write.draft.note)
     }
 
     /// The newest entries that could not be applied, oldest first; at most
@@ -75,11 +95,12 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         at now: Timestamp,
         _ body: (inout InMemoryOperationState, inout InMemoryWrite) throws -> Result
     ) throws -> (result: Result, revision: Revision) {
-        try ledger.guarded(epoch: epoch) { number in
+        try ledger.guarded(epoch: epoch) { number, draft in
             var write = InMemoryWrite(number: number, at: now)
             let result = try state.withLock { try body(&$0, &write) }
             request(write)
-            return (write.keys, result)
+            draft = write.draft
+            return result
         }
     }
 
@@ -113,7 +134,7 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
         at now: Timestamp
     ) async throws -> ApplyReceipt {
         let history = ledger.revision.history
-        let (outcome, revision) = try ledger.guarded(epoch: epoch) { number in
+        let (outcome, revision) = try ledger.guarded(epoch: epoch) { number, draft in
             let outcome = state.withLock {
                 $0.apply(
                     entries,
@@ -129,7 +150,8 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
                 for (key, number) in contacts { state.contact(key, answeredAt: number) }
             }
             request(outcome.write)
-            return (outcome.write.keys, outcome)
+            draft = outcome.write.draft
+            return outcome
         }
         return ApplyReceipt(
             revision: revision,
@@ -165,7 +187,10 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource {
             let memberships = devices.memberships(of: device, tenant: tenant)
             return (row, state.withLock { $0.openItems(of: row, memberships: memberships) })
         }
-        return found.map { OpenWork(revision: revision, device: $0.row, items: $0.items) }
+        guard let found else { return nil }
+        var work = OpenWork(revision: revision, device: found.row, items: found.items)
+        work.groupPollingFrequency = devices.groupPollingFrequency(of: device, tenant: tenant)
+        return work
     }
 
     /// Reads several tables as of one revision, without holding up writers: if a write went on

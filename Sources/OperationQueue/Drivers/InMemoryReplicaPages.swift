@@ -4,7 +4,7 @@ internal import Synchronization
 
 /// Where a snapshot's next page begins: the revision it began at, the table, and the place in it.
 private struct SnapshotPosition {
-    enum Stage: Int64 { case devices, activities, executions }
+    enum Stage: Int64 { case devices, activities, executions, groups }
 
     var began: Int64
     var stage = Stage.devices
@@ -108,6 +108,11 @@ extension InMemoryOperationStorage {
             return devices.memberships(of: DeviceID(rawValue: device), tenant: tenant)
                 .filter { $0.group.rawValue == group }
                 .map { .membership(tenant, $0) }
+        case .group(let tenant, let name):
+            let group = GroupID(rawValue: name)
+            return devices.pollingFrequency(of: group, tenant: tenant).map {
+                [.group(tenant, group, pollingFrequency: $0)]
+            } ?? []
         case .activity(let tenant, let number):
             return state.withLock { state in
                 guard let entry = state.activities[number], entry.activity.isLive else {
@@ -120,7 +125,8 @@ extension InMemoryOperationStorage {
         case .execution(let tenant, let number, let device):
             return state.withLock { state in
                 guard let entry = state.activities[number], entry.activity.isLive,
-                    let row = entry.rows[DeviceID(rawValue: device)]
+                    let device = devices.row(of: DeviceID(rawValue: device), tenant: tenant),
+                    let row = entry.row(device.id, device.incarnation)
                 else { return [] }
                 return [.execution(tenant, number: number, row)]
             }
@@ -148,8 +154,10 @@ extension InMemoryOperationStorage {
         }
         if position.stage == .devices { addDevices(&rows, &position, limit: limit) }
         if position.stage == .activities { addActivities(&rows, &position, limit: limit) }
-        let isFinished =
-            position.stage == .executions && addExecutions(&rows, &position, limit: limit)
+        if position.stage == .executions, addExecutions(&rows, &position, limit: limit) {
+            position.begin(.groups)
+        }
+        let isFinished = position.stage == .groups && addGroups(&rows, &position, limit: limit)
         return ReplicaPage(
             content: content,
             rows: rows,
@@ -237,6 +245,23 @@ extension InMemoryOperationStorage {
             }
             position.major += 1
             position.minor = 0
+        }
+        return true
+    }
+
+    /// - Returns: whether nothing is left.
+    private func addGroups(
+        _ rows: inout [ReplicaRow],
+        _ position: inout SnapshotPosition,
+        limit: Int
+    ) -> Bool {
+        // By place in order: a group that gets a frequency meanwhile is in the delta that follows.
+        let groups = devices.groupPollingFrequencies()
+        while position.major < Int64(groups.count) {
+            guard rows.count < limit else { return false }
+            let (tenant, group, frequency) = groups[Int(position.major)]
+            rows.append(.group(tenant, group, pollingFrequency: frequency))
+            position.major += 1
         }
         return true
     }

@@ -20,11 +20,34 @@ public protocol DeviceInbox: Sendable {
 }
 
 /// Reads activities and executions: what administrators see.
-public protocol ActivityReader: Sendable {
+public protocol ActivityReader: LargeResultReader {
     func activity(_ id: ActivityID, tenant: TenantID) async throws -> Activity?
 
     /// Activities by number, newest first, below `before`.
     func activities(before: Int64?, limit: Int, tenant: TenantID) async throws -> [Activity]
+
+    /// Activities that a filter wants, by number, newest first, below `before`.
+    ///
+    /// - Returns: at most `limit`, after a look at ``maximumOperationsExamined`` operations at most; `next`
+    ///   where more may follow.
+    func activities(
+        matching filter: ActivityFilter,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> ActivityPage
+
+    /// Executions of a device's newest enrolment over all activities, by operation number, newest first,
+    /// below `before`: rows and, where it is addressed and has none, virtual ones.
+    ///
+    /// - Returns: at most `limit`, after a look at ``maximumOperationsExamined`` operations at most; `next`
+    ///   where more may follow; `nil` for a device the tenant never had.
+    func executions(
+        on device: DeviceID,
+        before: Int64?,
+        limit: Int,
+        tenant: TenantID
+    ) async throws -> DeviceExecutionPage?
 
     /// Executions of an activity in order of device id: rows and, for devices that are addressed and
     /// have none, virtual rows of version 0 in the state the activity implies.
@@ -49,7 +72,7 @@ public protocol ActivityReader: Sendable {
 ///
 /// Every guarded write compares `epoch` inside its own transaction, is durable when it returns, and
 /// writes status, result, counters, wake-ups and log keys together or not at all.
-public protocol OperationStorage: PendingWorkReader, ActivityReader {
+public protocol OperationStorage: PendingWorkReader, ActivityReader, LargeResultStorage {
     /// Commits one operation: one activity row; for named devices a target row each, for a group
     /// nothing more; and the wake-ups the plan asks for.
     ///

@@ -10,10 +10,12 @@ internal import Tracing
 /// and spool, in process on a store, and on the in-memory drivers. Put the ``ContactBatcher`` it is
 /// given among the node's services, so that contacts are flushed.
 public struct DeviceExchange: Sendable {
-    private let reader: any PendingWorkReader
-    private let inbox: any DeviceInbox
-    private let contacts: ContactBatcher
-    private let settings: Settings
+    let reader: any PendingWorkReader
+    let inbox: any DeviceInbox
+    let contacts: ContactBatcher
+    let settings: Settings
+    /// What all copies of this exchange share.
+    let traffic: ExchangeTraffic
     private let metrics = ExchangeMetrics()
 
     /// What an exchange is made with; the defaults work.
@@ -44,30 +46,41 @@ public struct DeviceExchange: Sendable {
     ///   - inbox: where reports are accepted; durable when it returns.
     ///   - contacts: `nil` for one of its own, which flushes only when a commit happens anyway or
     ///     many wait.
+    ///   - signals: what ends the wait of a long poll; `nil` for the reader, if it gives signals.
+    ///     Without any, no poll waits.
     ///   - settings: clock, randomness, polling schedule and limits.
     public init(
         reader: any PendingWorkReader,
         inbox: any DeviceInbox,
         contacts: ContactBatcher? = nil,
+        signals: (any WorkSignals)? = nil,
         settings: Settings = Settings()
     ) {
         self.reader = reader
         self.inbox = inbox
         self.contacts = contacts ?? ContactBatcher(inbox: inbox, clock: settings.clock)
         self.settings = settings
+        traffic = ExchangeTraffic(
+            limits: settings.limits,
+            signals: signals ?? (reader as? any WorkSignals)
+        )
     }
+
+    /// The limits it was made with.
+    public var limits: ExchangeLimits { settings.limits }
 
     /// Takes a device's report and answers with what it is to do.
     ///
     /// When it returns, the results are durable. The device is not offered again what it has just
-    /// answered or is being given.
+    /// answered or is being given. With ``ExchangeReport/wait`` and nothing reported it returns once
+    /// there is something for the device, or the time is over, or the node shuts down.
     ///
     /// - Parameters:
     ///   - device: who it is, as an authenticator found.
     ///   - report: results, claims and information the device has brought; empty for a plain
     ///     poll.
     /// - Throws: ``OperationQueueError`` with code `unknownDevice`, `foreignExecution`, `tooLarge`,
-    ///   `invalidRequest`; `spoolFull`, before anything was accepted.
+    ///   `invalidRequest`; `spoolFull` and `tooManyExchanges`, before anything was accepted.
     public func exchange(
         device: DeviceIdentity,
         report: ExchangeReport = ExchangeReport()
@@ -80,7 +93,7 @@ public struct DeviceExchange: Sendable {
             let answer = try await queueCall {
                 try await withSpan("reeve.exchange") { span in
                     span.attributes["reeve.results"] = report.results.count
-                    let answer = try await self.answer(device, report)
+                    let answer = try await self.serve(device, report)
                     span.attributes["reeve.operations"] = answer.operations.count
                     return answer
                 }
@@ -99,12 +112,28 @@ public struct DeviceExchange: Sendable {
         }
     }
 
-    private func answer(
+    private func serve(
         _ device: DeviceIdentity,
         _ report: ExchangeReport
     ) async throws(OperationQueueError) -> ExchangeAnswer {
         try settings.limits.validate(report)
-        try validateOwner(device, report)
+        try validateOwner(device, report.results.map(\.execution))
+        try validateOwner(device, report.progress.map(\.execution))
+        try traffic.admit(device, isReport: !report.isPlainPoll, at: settings.clock.monotonic())
+        guard report.wait > .zero, report.isPlainPoll, report.limit > 0 else {
+            return try await look(for: device, report).answer
+        }
+        return try await answerOnceThereIsWork(device, report)
+    }
+
+    /// Reads what is open, takes the report, hands out.
+    ///
+    /// - Parameter isHeard: whether the look counts as a contact of the device.
+    func look(
+        for device: DeviceIdentity,
+        _ report: ExchangeReport,
+        isHeard: Bool = true
+    ) async throws(OperationQueueError) -> ExchangeLook {
         let found = try await queueCall {
             try await self.reader.openWork(for: device.device, tenant: device.tenant)
         }
@@ -134,22 +163,26 @@ public struct DeviceExchange: Sendable {
             body: .contact(answeredAt: work.revision)
         )
         guard !reported.isEmpty || !claims.isEmpty || !ended.isEmpty else {
-            await contacts.note(contact)
-            return makeAnswer([], for: work, limit: limit, at: now)
+            if isHeard { await contacts.note(contact) }
+            let answer = makeAnswer([], for: work, limit: limit, at: now)
+            let isIdle = answer.cancel.isEmpty
+            return ExchangeLook(answer, mayWait: isIdle, nextOffer: work.nextOffer(after: now))
         }
         do {
             try await commit([contact] + reported + ended + claims)
-            return makeAnswer(offers, for: work, limit: limit, at: now)
+            let answer = makeAnswer(offers, for: work, limit: limit, at: now)
+            let isIdle = offers.isEmpty && reported.isEmpty && answer.cancel.isEmpty
+            return ExchangeLook(answer, mayWait: isIdle, nextOffer: work.nextOffer(after: now))
         } catch {
             guard error.code == .spoolFull, !claims.isEmpty else { throw error }
             // A spool that is nearly full gives out no work, but takes reports as long as it can.
             if !reported.isEmpty { try await commit(reported) }
-            return makeAnswer([], for: afterReport, limit: 0, at: now)
+            return ExchangeLook(makeAnswer([], for: afterReport, limit: 0, at: now))
         }
     }
 
     /// Makes entries durable, with contacts that wait for a commit.
-    private func commit(_ entries: [InboxEntry]) async throws(OperationQueueError) {
+    func commit(_ entries: [InboxEntry]) async throws(OperationQueueError) {
         let riding = contacts.take(upTo: Self.ridingContacts)
         do {
             try await queueCall { try await self.inbox.accept(riding + entries) }
@@ -159,11 +192,10 @@ public struct DeviceExchange: Sendable {
         }
     }
 
-    private func validateOwner(
+    func validateOwner(
         _ device: DeviceIdentity,
-        _ report: ExchangeReport
+        _ named: [ExecutionID]
     ) throws(OperationQueueError) {
-        let named = report.results.map(\.execution) + report.progress.map(\.execution)
         let foreign = named.first {
             $0.device != device.device || $0.incarnation != device.incarnation
         }
@@ -214,7 +246,7 @@ public struct DeviceExchange: Sendable {
         on device: DeviceRow,
         at now: Timestamp
     ) -> OfferedOperation {
-        OfferedOperation(
+        var offered = OfferedOperation(
             execution: item.executionID(on: device),
             attempt: AttemptID(from: settings.random),
             operation: item.operation,
@@ -222,6 +254,8 @@ public struct DeviceExchange: Sendable {
             confirmation: confirmation(of: item),
             retries: item.row?.retries ?? 0
         )
+        offered.redelivery = (item.row?.redeliveries ?? 0) + (item.state == .delivered ? 1 : 0)
+        return offered
     }
 
     private func confirmation(of item: OpenItem) -> OfferedConfirmation {
@@ -253,7 +287,7 @@ public struct DeviceExchange: Sendable {
         let remains =
             isCutOff && !work.batch(limit: 1, redelivery: .afterLease, at: now).isEmpty
         let pollAfter = settings.schedule.pollAfter(
-            frequency: work.device.pollingFrequency,
+            frequency: work.pollingFrequency,
             workRemains: remains,
             nextOffer: work.nextOffer(after: now),
             at: now,
@@ -263,7 +297,8 @@ public struct DeviceExchange: Sendable {
             operations: offers,
             cancel: work.cancellations,
             pollAfter: pollAfter,
-            revision: work.revision
+            revision: work.revision,
+            open: work.items.count { !$0.state.isFinal }
         )
     }
 }

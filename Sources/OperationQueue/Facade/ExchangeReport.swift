@@ -10,18 +10,26 @@ public struct ExchangeReport: Hashable, Sendable {
     public var limit: Int
     /// Whether it wants at once what it was given before and has lost.
     public var redelivery: RedeliveryRule
+    /// How long to wait for work when there is none and nothing is reported: a long poll. Zero answers
+    /// at once; more than ``ExchangeLimits/wait`` is cut down to it.
+    public var wait: Duration
 
     public init(
         results: [ExecutionResult] = [],
         progress: [ExecutionProgress] = [],
         limit: Int = 10,
-        redelivery: RedeliveryRule = .afterLease
+        redelivery: RedeliveryRule = .afterLease,
+        wait: Duration = .zero
     ) {
         self.results = results
         self.progress = progress
         self.limit = limit
         self.redelivery = redelivery
+        self.wait = wait
     }
+
+    /// Whether it brings nothing.
+    var isPlainPoll: Bool { results.isEmpty && progress.isEmpty }
 }
 
 /// A device's answer to one operation.
@@ -79,17 +87,21 @@ public struct ExchangeAnswer: Hashable, Sendable {
     public var pollAfter: Duration
     /// What the answer is true of.
     public var revision: Revision
+    /// How many operations the device has still to answer, those of this answer included.
+    public var open: Int
 
     public init(
         operations: [OfferedOperation],
         cancel: [ExecutionID],
         pollAfter: Duration,
-        revision: Revision
+        revision: Revision,
+        open: Int = 0
     ) {
         self.operations = operations
         self.cancel = cancel
         self.pollAfter = pollAfter
         self.revision = revision
+        self.open = open
     }
 }
 
@@ -109,6 +121,9 @@ public struct OfferedOperation: Hashable, Sendable {
     public var confirmation: OfferedConfirmation
     /// How often it has failed or timed out on this device before.
     public var retries: Int32
+    /// How often it was handed out before without an answer: above 0, the device may have begun it
+    /// already, and must not do twice what may be done once.
+    public var redelivery: Int32 = 0
 
     public init(
         execution: ExecutionID,
@@ -155,6 +170,24 @@ public struct ExchangeLimits: Hashable, Sendable {
     public var stepTimeout = Duration.seconds(300)
     /// The longest a device may say that a step lasts.
     public var longestStep = Duration.seconds(86_400)
+    /// The longest an exchange waits for work: a minute, within which proxies let a call be silent.
+    public var wait = Duration.seconds(60)
+    /// The most exchanges that wait at once; one more is answered at once. 512: half of the requests
+    /// that a server has under way, since a poll that waits is one of them.
+    public var waiters = 512
+    /// The least time between two looks of one that waits, so that a storm of changes costs each one
+    /// look. 50 ms: nobody notices it.
+    public var lookInterval = Duration.milliseconds(50)
+    /// The largest streamed result: 16 MiB, a screenshot or a day's log.
+    public var largeResultBytes = 16 << 20
+    /// The most large results on their way at once: each holds one chunk in memory.
+    public var uploads = 64
+    /// How often a device may come; `nil` for as often as it likes. A report is charged half.
+    public var exchangesPerMinute: Int?
+    /// The most exchanges of a device in one moment.
+    public var exchangeBurst = 60
+    /// The most devices whose rate is kept: those that came within the last seconds.
+    public var countedDevices = 100_000
 
     public init() {}
 

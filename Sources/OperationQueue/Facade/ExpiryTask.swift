@@ -2,7 +2,8 @@ public import ClusterRole
 public import Logging
 public import ServiceLifecycle
 
-/// Closes activities whose operation has expired. Runs on the coordinator.
+/// Closes activities whose operation has expired, and forgets uploads of large results that were never
+/// finished. Runs on the coordinator.
 public struct ExpiryTask: Service {
     private let storage: any OperationStorage
     private let capability: WriteCapability
@@ -12,6 +13,9 @@ public struct ExpiryTask: Service {
 
     /// The most activities closed in one step; the next follows at once.
     public static let batch = 100
+    /// How long an upload may take before it counts as given up: a day, so that a worker that was cut off
+    /// can still hand it on.
+    public static let uploadLifetime = Duration.seconds(86_400)
 
     /// - Parameters:
     ///   - storage: where expired operations are found and ended.
@@ -50,6 +54,11 @@ public struct ExpiryTask: Service {
                     at: now
                 )
             }
+            _ = try await self.storage.clearUploads(
+                begunBefore: now - Self.uploadLifetime,
+                limit: Self.batch,
+                epoch: epoch
+            )
             return expired.count
         }
     }

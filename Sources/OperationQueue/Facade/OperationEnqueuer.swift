@@ -1,5 +1,5 @@
 public import ClusterRole
-internal import DeviceRegistry
+public import DeviceRegistry
 public import Logging
 internal import Metrics
 internal import Tracing
@@ -12,16 +12,27 @@ public struct OperationEnqueuer: Sendable {
     let clock: any TimeSource
     private let random: any RandomSource
     private let limits: EnqueueLimits
+    private let rate: EnqueueRate?
     let logger: Logger
     private let enqueued = Counter(label: "reeve_operations_enqueued_total")
     private let addressed = Counter(label: "reeve_operations_addressed_total")
 
+    /// - Parameters:
+    ///   - storage: where operations are kept.
+    ///   - capability: the coordinator's right to write.
+    ///   - clock: tells the time; the system's unless a test moves it.
+    ///   - random: draws ids.
+    ///   - limits: of one request.
+    ///   - quotas: how often a tenant may enqueue; `nil` for no bound. Bounds on counts are the
+    ///     storage's.
+    ///   - logger: where it logs.
     public init(
         storage: any OperationStorage,
         capability: WriteCapability,
         clock: any TimeSource = SystemTimeSource(),
         random: any RandomSource = SystemRandomSource(),
         limits: EnqueueLimits = EnqueueLimits(),
+        quotas: (any QuotaStorage)? = nil,
         logger: Logger = Logger(label: "reeve.operations")
     ) {
         self.storage = storage
@@ -29,19 +40,21 @@ public struct OperationEnqueuer: Sendable {
         self.clock = clock
         self.random = random
         self.limits = limits
+        rate = quotas.map { EnqueueRate(quotas: $0, clock: clock) }
         self.logger = logger
     }
 
     /// Enqueues one operation. When it returns, the operation is durable.
     ///
     /// - Throws: ``OperationQueueError`` with code `invalidRequest`, `tooLarge`, `noTarget`,
-    ///   `unknownGroup`, `keyConflict`; with code `storage` and the category `unavailable` once this
+    ///   `unknownGroup`, `keyConflict`, `quotaExceeded` (which says when to repeat); with code `storage` and the category `unavailable` once this
     ///   node is no longer the coordinator.
     public func enqueue(
         _ request: EnqueueRequest,
         tenant: TenantID = .standard
     ) async throws(OperationQueueError) -> EnqueueReceipt {
         try limits.validate(request)
+        if let rate { try await queueCall { try await rate.take(for: tenant) } }
         let receipt = try await queueCall {
             try await withSpan("reeve.enqueue") { span in
                 span.attributes["reeve.code"] = request.code.rawValue

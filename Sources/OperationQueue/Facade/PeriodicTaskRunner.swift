@@ -1,28 +1,35 @@
 public import ClusterRole
+internal import DeviceRegistry
 public import Logging
 public import ServiceLifecycle
 
-/// Enqueues periodic tasks when they fall due. Runs on the coordinator.
+/// Asks devices what periodic tasks want of them, each when it is due. Runs on the coordinator.
 ///
-/// A run is enqueued under an idempotency key made of the task's name and due time, and then the due
-/// time is advanced: a crash between the two neither loses nor doubles a run.
+/// Devices that are due are claimed as steps, each step is enqueued as one operation under its
+/// idempotency key, and then forgotten: a crash anywhere between neither loses nor doubles a request.
+/// The operation is of ``RepetitionControl/noRepeat``, so that a device that is silent does not collect
+/// them.
 public struct PeriodicTaskRunner: Service {
     private let tasks: any PeriodicTaskStorage
     private let enqueuer: OperationEnqueuer
     private let capability: WriteCapability
     private let settings: Settings
 
-    /// The most runs enqueued in one step; the next follows at once.
-    public static let batch = 100
+    /// The most devices of one claim, and of one page when a task comes to a group that is there
+    /// already: it bounds memory and the length of a transaction.
+    public static let batch = 1_000
 
     /// What a runner is made with; the defaults work.
     public struct Settings: Sendable {
         public var clock: any TimeSource = SystemTimeSource()
-        /// How often it looks.
-        public var interval = Duration.seconds(1)
+        /// How often it looks. Each look makes an operation for each task that is due for somebody: ten
+        /// seconds keep a day of a large fleet at some thousand, and no task needs them more exact.
+        public var interval = Duration.seconds(10)
         /// Whether devices are woken. They need not be: the next poll is soon enough for a task that
         /// comes again.
         public var wake = WakePolicy.none
+        /// Whose tasks this runner looks after, where several nodes divide them.
+        public var partition = TaskPartition.all
         public var logger = Logger(label: "reeve.tasks")
 
         public init(clock: any TimeSource = SystemTimeSource()) { self.clock = clock }
@@ -40,34 +47,56 @@ public struct PeriodicTaskRunner: Service {
         self.settings = settings
     }
 
-    /// Adds a task or changes its definition; one that exists keeps its due time.
+    /// Adds a task or changes its definition. Due times are kept unless group, frequency or what
+    /// satisfies it change.
     ///
     /// - Throws: ``OperationQueueError`` with code `invalidRequest` or `tooLarge`.
     public func schedule(
         _ task: PeriodicTask,
         tenant: TenantID = .standard
     ) async throws(OperationQueueError) {
-        do {
-            _ = try PeriodicTaskID(validating: task.id.rawValue)
-        } catch {
-            throw OperationQueueError(.invalidRequest, error.message, cause: error)
-        }
-        guard task.frequency >= PeriodicTask.minimumFrequency,
-            task.frequency <= EnqueueLimits().expiresAfter
-        else {
-            throw OperationQueueError(
-                .invalidRequest,
-                "A task's frequency lies between \(PeriodicTask.minimumFrequency) and ten years."
-            )
-        }
-        try EnqueueLimits().validate(request(for: task))
+        try validate(task)
         try await queueCall {
+            let known = try await self.tasks.tasks(tenant: tenant)
+            guard
+                known.count < PeriodicTask.maximumCount
+                    || known.contains(where: { $0.id == task.id })
+            else {
+                throw OperationQueueError(
+                    .tooLarge,
+                    "A tenant has at most \(PeriodicTask.maximumCount) tasks. Remove another one first."
+                )
+            }
             try await self.tasks.put(
                 task,
                 tenant: tenant,
                 epoch: self.capability.requireEpoch()
             )
         }
+    }
+
+    private func validate(_ task: PeriodicTask) throws(OperationQueueError) {
+        do {
+            _ = try PeriodicTaskID(validating: task.id.rawValue)
+            if let kind = task.satisfiedBy { _ = try InformationKind(validating: kind.rawValue) }
+        } catch {
+            throw OperationQueueError(.invalidRequest, error.message, cause: error)
+        }
+        let allowed = PeriodicTask.minimumFrequency...EnqueueLimits().expiresAfter
+        guard allowed.contains(task.frequency) else {
+            throw OperationQueueError(
+                .invalidRequest,
+                "A task's frequency lies between \(PeriodicTask.minimumFrequency) and ten years."
+            )
+        }
+        guard allowed.contains(task.satisfaction) else {
+            throw OperationQueueError(
+                .invalidRequest,
+                "A report satisfies a task for at least \(PeriodicTask.minimumFrequency) and at most "
+                    + "ten years."
+            )
+        }
+        try EnqueueLimits().validate(request(for: task, to: .group(task.group)))
     }
 
     /// Removes a task; what it has enqueued stays.
@@ -84,50 +113,69 @@ public struct PeriodicTaskRunner: Service {
         }
     }
 
-    /// Enqueues what is due at `now` and advances it.
+    /// Asks every device that is due at `now`, a batch at a time.
     ///
-    /// - Returns: the runs that were enqueued.
+    /// - Returns: the operations that were enqueued.
     @discardableResult
     public func tick(at now: Timestamp) async throws(OperationQueueError) -> [EnqueueReceipt] {
-        let due = try await queueCall { try await self.tasks.due(at: now, limit: Self.batch) }
-        var receipts: [EnqueueReceipt] = []
-        for (tenant, task) in due {
-            do {
-                receipts.append(try await enqueuer.enqueue(request(for: task), tenant: tenant))
-            } catch {
-                // A run that can never be enqueued is passed by; anything else is tried again.
-                guard [.invalid, .notFound, .conflict, .tooLarge].contains(error.category) else {
-                    throw error
-                }
-                settings.logger.warning(
-                    "a run of a task was refused",
-                    metadata: ["task": "\(task.id)", "error": "\(error)"]
-                )
-            }
-            try await queueCall {
-                try await self.tasks.advance(
-                    task.id,
-                    from: task.due,
-                    to: task.nextDue(at: now),
-                    tenant: tenant,
-                    epoch: self.capability.requireEpoch()
+        var isSpread = false
+        while !isSpread {
+            isSpread = try await queueCall {
+                try Task.checkCancellation()
+                return try await self.tasks.spread(
+                    limit: Self.batch,
+                    epoch: self.capability.requireEpoch(),
+                    at: now
                 )
             }
         }
-        return receipts
+        var receipts: [EnqueueReceipt] = []
+        while true {
+            let steps = try await queueCall {
+                try Task.checkCancellation()
+                return try await self.tasks.claim(
+                    limit: Self.batch,
+                    in: self.settings.partition,
+                    epoch: self.capability.requireEpoch(),
+                    at: now
+                )
+            }
+            if steps.isEmpty { return receipts }
+            for step in steps {
+                if let receipt = try await ask(step) { receipts.append(receipt) }
+            }
+        }
     }
 
-    /// A run expires when the next is due: a device that was away answers once, not once a run.
-    private func request(for task: PeriodicTask) -> EnqueueRequest {
-        var request = EnqueueRequest(
-            task.code,
-            to: .group(task.group),
-            payload: task.payload,
-            idempotencyKey: task.runKey
-        )
+    private func ask(_ step: TaskStep) async throws(OperationQueueError) -> EnqueueReceipt? {
+        var request = request(for: step.task, to: .devices(step.devices))
+        request.idempotencyKey = step.idempotencyKey
+        var receipt: EnqueueReceipt?
+        do {
+            receipt = try await enqueuer.enqueue(request, tenant: step.tenant)
+        } catch {
+            // A step that can never be enqueued is passed by; anything else is tried again.
+            guard [.invalid, .notFound, .conflict, .tooLarge].contains(error.category) else {
+                throw error
+            }
+            settings.logger.warning(
+                "a step of a task was refused",
+                metadata: ["task": "\(step.task.id)", "error": "\(error)"]
+            )
+        }
+        try await queueCall {
+            try await self.tasks.finish(step, epoch: self.capability.requireEpoch())
+        }
+        return receipt
+    }
+
+    /// It expires when the next is due: a device that was away answers once, not once a period.
+    private func request(for task: PeriodicTask, to target: OperationTarget) -> EnqueueRequest {
+        var request = EnqueueRequest(task.code, to: target, payload: task.payload)
         request.expiresAfter = task.frequency
         request.initiator = "task"
         request.wake = settings.wake
+        request.control = .noRepeat
         return request
     }
 
@@ -139,7 +187,7 @@ public struct PeriodicTaskRunner: Service {
             clock: settings.clock,
             logger: settings.logger
         ) {
-            while try await self.tick(at: self.settings.clock.now()).count == Self.batch {}
+            try await self.tick(at: self.settings.clock.now())
         }
     }
 }

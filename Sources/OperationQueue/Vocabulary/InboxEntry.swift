@@ -33,6 +33,8 @@ public struct InboxEntry: Hashable, Sendable {
         /// Ended before it was handed out, because another operation is done in its place: decided when
         /// the device's work was read.
         case superseded(OperationID)
+        /// A piece of a result that is too large for an exchange; the result itself follows the last.
+        case resultChunk(OperationID, chunk: ResultChunk)
         /// Something the device says about itself.
         case information(InformationKind, body: [UInt8])
     }
@@ -42,8 +44,16 @@ public struct InboxEntry: Hashable, Sendable {
         switch body {
         case .contact, .registration, .information: nil
         case .claim(let id, _, _), .progress(let id, _, _, _), .result(let id, _, _, _),
-            .superseded(let id):
+            .superseded(let id), .resultChunk(let id, _):
             id
+        }
+    }
+
+    /// Whether it changes the row of an execution: what a worker lays over its replica.
+    public var changesExecution: Bool {
+        switch body {
+        case .claim, .progress, .result, .superseded: true
+        case .contact, .registration, .information, .resultChunk: false
         }
     }
 }

@@ -14,6 +14,8 @@ public enum ReplicaRow: Hashable, Sendable {
     case execution(TenantID, number: Int64, Execution)
     /// The activity with this number is no longer live: its rows and targets go with it.
     case activityGone(TenantID, number: Int64)
+    /// How often the members of a group poll by themselves; `nil` for no wish of the group's.
+    case group(TenantID, GroupID, pollingFrequency: Duration?)
     /// How far the asking node's spool has been applied.
     case mark(SpoolMark)
 }

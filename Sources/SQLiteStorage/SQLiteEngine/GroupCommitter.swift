@@ -191,7 +191,9 @@ package final class GroupCommitter: Sendable {
         do {
             try log.checkpointIfLong(on: connection, threshold: options.checkpointPages)
         } catch {
-            poison(error)
+            // On a full disk the log stays as it is, with all that is in it; the next commit tries to
+            // move it again.
+            if (error as? SQLiteStorageError)?.code != .full { poison(error) }
         }
     }
 

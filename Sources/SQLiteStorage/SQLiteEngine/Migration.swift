@@ -59,7 +59,7 @@ package struct Migration: Sendable {
     ///
     /// - Throws: ``SQLiteStorageError`` with `newerSchema` or `foreignSchema`; the file is then
     ///   unchanged.
-    static func apply(_ list: [Migration], to connection: SQLConnection) throws {
+    package static func apply(_ list: [Migration], to connection: SQLConnection) throws {
         try connection.script("BEGIN IMMEDIATE")
         do {
             try connection.script(floor)

@@ -133,7 +133,19 @@ package final class PreparedStatement {
     ///
     /// - Throws: ``SQLiteStorageError`` with code `corruptRow`, naming the table.
     package func verify(_ table: StaticString, from first: Int32 = 0, sum sumColumn: Int32) throws {
-        var sum = RowChecksum(table: table)
+        guard matches(RowChecksum(table: table), from: first, sum: sumColumn) else {
+            throw SQLiteStorageError.corruptRow(in: table)
+        }
+    }
+
+    /// Whether the checksum in column `sumColumn` is that of the columns from `first` up to it.
+    ///
+    /// - Parameters:
+    ///   - seed: the sum of the table's name.
+    ///   - first: the first column that is summed.
+    ///   - sumColumn: where the stored sum is.
+    func matches(_ seed: RowChecksum, from first: Int32 = 0, sum sumColumn: Int32) -> Bool {
+        var sum = seed
         for column in first..<sumColumn {
             switch sqlite3_column_type(handle, column) {
             case SQLITE_NULL: sum.addNull()
@@ -145,9 +157,7 @@ package final class PreparedStatement {
             default: withBytes(column) { sum.add(blob: $0) }
             }
         }
-        guard sum.value == sqlite3_column_int64(handle, sumColumn) else {
-            throw SQLiteStorageError.corruptRow(in: table)
-        }
+        return sum.value == sqlite3_column_int64(handle, sumColumn)
     }
 }
 
@@ -160,7 +170,7 @@ extension SQLiteStorageError {
     /// The code of a statement that met such a row: SQLite's for damage, with a part of our own.
     static let rowMismatch = SQLITE_CORRUPT | (200 << 8)
 
-    private static func corruptRow(inTable table: String) -> SQLiteStorageError {
+    static func corruptRow(inTable table: String) -> SQLiteStorageError {
         SQLiteStorageError(
             .corruptRow,
             "A row of table \(table) does not match its checksum: the file was damaged. Restore it "

@@ -18,6 +18,11 @@ package struct RowChecksum: Sendable {
 
     /// - Parameter tableName: its UTF-8 bytes.
     init(tableName: UnsafeRawBufferPointer) { add(bytes: tableName) }
+    /// The same seed for a name that is known at run time only: to walk the tables of a file.
+    package init(tableNamed name: String) {
+        var name = name
+        name.withUTF8 { add(bytes: UnsafeRawBufferPointer($0)) }
+    }
 
     /// The sum, as SQLite's integers store it.
     package var value: Int64 { Int64(bitPattern: state) }

@@ -32,6 +32,8 @@ public struct SQLiteStorageError: CodedError {
         public static let statement = Code(rawValue: "storage.statement")
         /// A key needed to open the file's secrets is missing or wrong.
         public static let secrets = Code(rawValue: "storage.secrets")
+        /// A file of that name exists already and nothing said that it may be replaced.
+        public static let exists = Code(rawValue: "storage.exists")
         /// A name or option that cannot be used.
         public static let invalid = Code(rawValue: "storage.invalid")
     }
@@ -57,7 +59,7 @@ public struct SQLiteStorageError: CodedError {
 
     public var category: ErrorCategory {
         switch code {
-        case .locked: .conflict
+        case .locked, .exists: .conflict
         case .overloaded: .overloaded
         case .poisoned, .closed, .full: .unavailable
         case .invalid: .invalid

@@ -1,14 +1,18 @@
 #if SQLite
 internal import ClusterRole
 
-/// The binary form of the keys of one revision: a version byte, then the keys, each a kind and its
-/// names. Kinds are never renumbered.
+/// The binary form of an entry of the revision log: a version byte, the note, then the keys, each a kind
+/// and its names. Kinds are never renumbered.
+///
+/// Version 1, of the first store files, has no note; it is still read.
 enum ChangeKeyCoding {
-    static let version: UInt8 = 1
+    static let version: UInt8 = 2
 
-    static func encode(_ keys: [ChangeKey]) -> [UInt8] {
-        var writer = ByteWriter(capacity: 16 + keys.count * 32)
+    static func encode(_ keys: [ChangeKey], note: ChangeNote?) -> [UInt8] {
+        let note = note?.bytes ?? []
+        var writer = ByteWriter(capacity: 16 + note.count + keys.count * 32)
         writer.write(version)
+        writer.write(note)
         writer.write(array: keys, write)
         return writer.bytes
     }
@@ -43,15 +47,41 @@ enum ChangeKeyCoding {
         case .member(let node):
             writer.write(UInt8(7))
             writer.write(node.rawValue)
+        case .group(let tenant, let name):
+            writer.write(UInt8(8))
+            writer.write(tenant.rawValue)
+            writer.write(name)
         }
     }
 
     static func decode(_ bytes: [UInt8]) throws -> [ChangeKey] {
         var reader = ByteReader(bytes)
-        try reader.expectVersion(version, of: "the revision log")
+        _ = try readNote(&reader)
         let keys = try reader.readArray(elementSize: 2, read)
         try reader.expectEnd()
         return keys
+    }
+
+    /// The note alone, which stands before the keys.
+    static func note(in bytes: [UInt8]) throws -> ChangeNote? {
+        var reader = ByteReader(bytes)
+        return try readNote(&reader)
+    }
+
+    private static func readNote(
+        _ reader: inout ByteReader
+    ) throws(ClusterRoleError) -> ChangeNote? {
+        switch try reader.readByte() {
+        case 1: return nil
+        case version:
+            let bytes = try reader.readBytes()
+            return bytes.isEmpty ? nil : ChangeNote(bytes: bytes)
+        default:
+            throw ClusterRoleError(
+                .malformed,
+                "This build reads versions 1 and 2 of the revision log, no later one. Upgrade it."
+            )
+        }
     }
 
     private static func read(
@@ -78,6 +108,7 @@ enum ChangeKeyCoding {
         case 5: return .channel(tenant: try tenant(&reader), name: try reader.readString())
         case 6: return .spoolMark(node: NodeID(rawValue: try reader.readString()))
         case 7: return .member(NodeID(rawValue: try reader.readString()))
+        case 8: return .group(tenant: try tenant(&reader), name: try reader.readString())
         default:
             throw ClusterRoleError(
                 .malformed,

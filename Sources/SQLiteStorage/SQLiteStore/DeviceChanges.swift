@@ -1,6 +1,7 @@
 #if SQLite
 internal import ClusterRole
 internal import DeviceRegistry
+internal import OperationQueue
 internal import SQLiteEngine
 
 /// One ``DeviceChange`` being applied, inside its transaction.
@@ -8,9 +9,11 @@ struct DeviceChanges {
     let connection: SQLConnection
     let tenant: TenantID
     let now: Timestamp
+    /// The most devices the tenant may have enrolled; `nil` for no bound.
+    var maximumDevices: Int?
     private var deviceKeys: [ChangeKey] = []
     var memberships: GroupMemberships
-    private var operationKeys: [ChangeKey] = []
+    private var operations: ChangeDraft
     /// What it did; the revision is not known yet.
     var receipt = DeviceChangeReceipt(
         revision: Revision(history: HistoryID(bits: 0), number: 0),
@@ -21,10 +24,16 @@ struct DeviceChanges {
         self.connection = connection
         self.tenant = tenant
         self.now = now
-        memberships = GroupMemberships(connection: connection, number: number)
+        memberships = GroupMemberships(connection: connection, number: number, now: now)
+        operations = ChangeDraft(at: now)
     }
 
-    var keys: [ChangeKey] { deviceKeys + memberships.keys + operationKeys }
+    /// What it logs.
+    var draft: ChangeDraft {
+        var draft = operations
+        for key in deviceKeys + memberships.keys { draft.log(key) }
+        return draft
+    }
 
     mutating func apply(_ change: DeviceChange) throws {
         switch change {
@@ -35,6 +44,8 @@ struct DeviceChanges {
         case .leave(let group, let devices): try leave(group, devices)
         case .setPollingFrequency(let id, let frequency, let initiator):
             try poll(id, every: frequency, by: initiator)
+        case .setGroupPollingFrequency(let group, let frequency):
+            try poll(membersOf: group, every: frequency)
         case .define(let group, let query): try define(group, as: query)
         case .evaluate(let group, let limit): try evaluate(group, limit: limit)
         case .recordLiveness(let changes): try record(changes)
@@ -43,7 +54,7 @@ struct DeviceChanges {
         var writer = ExecutionWriter(connection, revision: memberships.number, now: now)
         try writer.note(memberships.takeStays())
         try writer.finish()
-        operationKeys = writer.keys
+        operations = writer.draft
     }
 
     // MARK: One device
@@ -59,6 +70,11 @@ struct DeviceChanges {
             log(device.row.id)
             try note(.credentialReplaced, of: device.row.id, by: record.initiator)
             return
+        }
+        if known?.isEnrolled != true, let limit = maximumDevices,
+            try connection.group(.everyone, tenant: tenant)?.members ?? 0 >= limit
+        {
+            throw DeviceRegistryError.quotaExceeded(devices: limit)
         }
         log(record.device)
         if var device = known {
@@ -241,6 +257,20 @@ struct DeviceChanges {
             receipt.changed += 1
             try memberships.reconsider(device, touching: [.group(group)])
         }
+    }
+
+    private mutating func poll(membersOf group: GroupID, every frequency: Duration?) throws {
+        let known =
+            group == .everyone
+            ? try memberships.record(of: group, tenant: tenant)
+            : try connection.group(group, tenant: tenant)
+        guard let known else {
+            receipt.unknown = 1
+            return
+        }
+        try connection.setPollingFrequency(frequency, ofGroupAt: known.idx)
+        receipt.changed = 1
+        deviceKeys.append(.group(tenant: tenant, name: group.rawValue))
     }
 
     private mutating func log(_ device: DeviceID) {

@@ -75,7 +75,7 @@ extension EmbeddedStore {
 }
 
 extension SQLConnection {
-    fileprivate func activity(of operation: OperationRecord) throws -> Activity {
+    func activity(of operation: OperationRecord) throws -> Activity {
         let number = operation.operation.number
         guard let record = try activity(number) else {
             throw SQLiteStorageError.corruptRow(in: "activity")
@@ -185,7 +185,7 @@ extension SQLConnection {
     }
 
     /// The row of a device that is addressed, or what the activity says of it.
-    fileprivate func execution(
+    func execution(
         of operation: OperationRecord,
         _ record: ActivityRecord,
         on device: DeviceRecord

@@ -14,7 +14,7 @@ extension EmbeddedStore {
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> (execution: Execution, revision: Revision) {
-        let (result, revision) = try await guarded(epoch: epoch) { connection, number in
+        let (result, revision) = try await guarded(epoch: epoch) { connection, number, draft in
             var writer = ExecutionWriter(connection, revision: number, now: now)
             let result = try writer.command(
                 execution,
@@ -23,7 +23,8 @@ extension EmbeddedStore {
                 tenant: tenant
             )
             try writer.finish()
-            return (writer.keys, result)
+            draft = writer.draft
+            return result
         }
         return (result, revision)
     }
@@ -34,21 +35,23 @@ extension EmbeddedStore {
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> (count: Int, revision: Revision) {
-        let (count, revision) = try await guarded(epoch: epoch) { connection, number in
+        let (count, revision) = try await guarded(epoch: epoch) { connection, number, draft in
             var writer = ExecutionWriter(connection, revision: number, now: now)
             let count = try writer.cancelAll(of: device, tenant: tenant)
             try writer.finish()
-            return (writer.keys, count)
+            draft = writer.draft
+            return count
         }
         return (count, revision)
     }
 
     public func fireTimers(at now: Timestamp, limit: Int, epoch: Epoch) async throws -> Int {
-        try await guarded(epoch: epoch) { connection, number in
+        try await guarded(epoch: epoch) { connection, number, draft in
             var writer = ExecutionWriter(connection, revision: number, now: now)
             let count = try writer.fireTimers(limit: max(0, limit))
             try writer.finish()
-            return (writer.keys, count)
+            draft = writer.draft
+            return count
         }.result
     }
 

@@ -2,6 +2,7 @@
 public import ClusterRole
 public import DeviceRegistry
 internal import SQLiteEngine
+internal import Synchronization
 
 extension EmbeddedStore: DeviceStorage {
     public func commit(
@@ -10,15 +11,23 @@ extension EmbeddedStore: DeviceStorage {
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> DeviceChangeReceipt {
-        let (receipt, revision) = try await guarded(epoch: epoch) { connection, number in
+        let (receipt, revision) = try await guarded(epoch: epoch) {
+            [self]
+            connection,
+            number,
+            draft in
             var changes = DeviceChanges(
                 connection: connection,
                 tenant: tenant,
                 number: number,
                 now: now
             )
+            if case .enrol = change, hasQuotas.load(ordering: .acquiring) {
+                changes.maximumDevices = try connection.quota(of: tenant).devices
+            }
             try changes.apply(change)
-            return (changes.keys, changes.receipt)
+            draft = changes.draft
+            return changes.receipt
         }
         var result = receipt
         result.revision = revision
@@ -103,7 +112,8 @@ extension EmbeddedStore: DeviceStorage {
                     group: record.group,
                     members: record.members,
                     query: definition?.query,
-                    isSettled: definition?.isSettled ?? true
+                    isSettled: definition?.isSettled ?? true,
+                    pollingFrequency: try connection.pollingFrequency(ofGroupAt: record.idx)
                 )
             }
         }

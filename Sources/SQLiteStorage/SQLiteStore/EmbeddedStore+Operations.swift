@@ -3,6 +3,7 @@ public import ClusterRole
 public import DeviceRegistry
 public import OperationQueue
 internal import SQLiteEngine
+internal import Synchronization
 
 extension EmbeddedStore: OperationStorage {
     public func enqueue(
@@ -10,15 +11,21 @@ extension EmbeddedStore: OperationStorage {
         tenant: TenantID,
         epoch: Epoch
     ) async throws -> EnqueueReceipt {
-        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number in
+        let (outcome, revision) = try await guarded(epoch: epoch) {
+            [self]
+            connection,
+            number,
+            draft in
             var enqueue = OperationEnqueue(
                 connection,
                 tenant: tenant,
                 number: number,
-                now: plan.operation.createdAt
+                now: plan.operation.createdAt,
+                isLimited: hasQuotas.load(ordering: .acquiring)
             )
             let outcome = try enqueue.enqueue(plan)
-            return (enqueue.keys, outcome)
+            draft = enqueue.draft
+            return outcome
         }
         return EnqueueReceipt(
             activity: outcome.activity,
@@ -37,12 +44,13 @@ extension EmbeddedStore: OperationStorage {
         epoch: Epoch,
         at now: Timestamp
     ) async throws -> (activity: Activity, revision: Revision) {
-        let (result, revision) = try await guarded(epoch: epoch) { connection, number in
+        let (result, revision) = try await guarded(epoch: epoch) { connection, number, draft in
             var writer = ExecutionWriter(connection, revision: number, now: now)
             var result = try writer.change(activity, change, tenant: tenant)
             result.operation.payload = try connection.payload(result.operation.number)
             try writer.finish()
-            return (writer.keys, result)
+            draft = writer.draft
+            return result
         }
         return (result, revision)
     }
@@ -55,7 +63,7 @@ extension EmbeddedStore: OperationStorage {
     ) async throws -> ApplyReceipt {
         let history = history
         let secrets = secrets
-        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number in
+        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number, draft in
             var application = EntryApplication(
                 connection: connection,
                 secrets: secrets,
@@ -65,7 +73,8 @@ extension EmbeddedStore: OperationStorage {
                 now: now
             )
             try application.apply(entries)
-            return (application.keys, application.outcome)
+            draft = application.draft
+            return application.outcome
         }
         return ApplyReceipt(
             revision: revision,
@@ -101,11 +110,15 @@ extension EmbeddedStore: OperationStorage {
             guard let record = try connection.device(device, tenant: tenant), record.isEnrolled
             else { return nil }
             let number = try connection.revisionNumber()
-            return OpenWork(
+            var work = OpenWork(
                 revision: Revision(history: history, number: number),
                 device: record.row,
                 items: try connection.openItems(of: record)
             )
+            work.groupPollingFrequency = try connection.groupPollingFrequency(
+                ofDeviceAt: record.idx
+            )
+            return work
         }
     }
 }

@@ -114,6 +114,11 @@ struct ReplicaDelta {
                 .map { [.device($0.row)] } ?? []
         case .membership(let tenant, let group, let device):
             return try memberships(GroupID(rawValue: group), DeviceID(rawValue: device), tenant)
+        case .group(let tenant, let name):
+            let group = GroupID(rawValue: name)
+            guard let known = try connection.group(group, tenant: tenant) else { return [] }
+            let frequency = try connection.pollingFrequency(ofGroupAt: known.idx)
+            return [.group(tenant, group, pollingFrequency: frequency)]
         case .activity(let tenant, let number): return try activity(number, tenant)
         case .execution(let tenant, let number, let device):
             return try execution(number, DeviceID(rawValue: device), tenant)

@@ -1,7 +1,8 @@
 #if SQLite
 public import ClusterRole
 public import DeviceRegistry
-internal import SQLiteEngine
+internal import OperationQueue
+package import SQLiteEngine
 internal import Synchronization
 
 /// The embedded store: every storage protocol of the core modules on one SQLite file.
@@ -12,8 +13,9 @@ internal import Synchronization
 /// snapshots beside the writer. Every row carries a checksum, and a row that does not match it is
 /// reported (`SQLiteStorageError`, code `corruptRow`), never returned.
 ///
-/// It conforms to `DeviceStorage`, `OperationStorage`, `ReplicaSource`, `PeriodicTaskStorage`,
-/// `WakeStorage`, `ReleaseStorage`, `LeaseStore`, `RevisionLog`, `MemberRegistry` and `HintBus`.
+/// It conforms to `DeviceStorage`, `OperationStorage`, `EventReader`, `ReplicaSource`,
+/// `PeriodicTaskStorage`, `ComplianceStorage`, `WakeStorage`, `WebhookStorage`, `ReleaseStorage`,
+/// `LeaseStore`, `RevisionLog`, `MemberRegistry` and `HintBus`.
 /// Changes of all of them are in one order of revisions.
 ///
 /// After ``close()`` every call throws `SQLiteStorageError` with code `closed`; after an I/O error in
@@ -28,6 +30,9 @@ public final class EmbeddedStore: Sendable {
     let keptRevisions: Int64
     let lease: Mutex<EmbeddedLease>
     let hintReaders = HintReaders()
+    /// Whether some tenant is bounded: without quotas nothing is looked up or counted for them.
+    let hasQuotas: Atomic<Bool>
+    let signals = WorkSignalHub()
 
     /// Opens the store at `path`, making it if there is none, and begins a new epoch.
     ///
@@ -69,19 +74,22 @@ public final class EmbeddedStore: Sendable {
         keptRevisions: Int64
     ) throws {
         let drawn = [random.next(), random.next()]
-        let (history, epoch) = try file.writeWhileOpening { connection in
+        let (history, epoch, isLimited) = try file.writeWhileOpening { connection in
             if try connection.metaBytes(MetaName.history) == nil {
                 try connection.setMetaBytes(
                     MetaName.history,
                     drawn.flatMap { word in withUnsafeBytes(of: word.bigEndian) { Array($0) } }
                 )
             }
-            return (try connection.history(), try connection.raiseEpoch())
+            return (
+                try connection.history(), try connection.raiseEpoch(), try connection.hasQuotas()
+            )
         }
         self.file = file
         self.node = node
         self.secrets = secrets
         self.history = history
+        hasQuotas = Atomic(isLimited)
         self.keptRevisions = keptRevisions
         lease = Mutex(EmbeddedLease(epoch: epoch))
     }
@@ -98,8 +106,10 @@ public final class EmbeddedStore: Sendable {
 
     /// Runs one guarded write: compares the epoch, gives the write its number, logs its keys.
     ///
-    /// - Parameter body: gets the number this write will have; returns the keys it changed and its
-    ///   result. No keys means that nothing a replica holds was changed, and no revision is taken.
+    /// - Parameters:
+    ///   - epoch: the writer's.
+    ///   - body: gets the number this write will have; returns the keys it changed and its result. No
+    ///     keys means that nothing a replica holds was changed, and no revision is taken.
     /// - Returns: the result and the revision after the write.
     func guarded<Result: Sendable>(
         epoch: Epoch,
@@ -108,29 +118,52 @@ public final class EmbeddedStore: Sendable {
                 keys: [ChangeKey], result: Result
             )
     ) async throws -> (result: Result, revision: Revision) {
+        try await guarded(epoch: epoch) { connection, number, draft in
+            let (keys, result) = try body(connection, number)
+            for key in keys { draft.log(key) }
+            return result
+        }
+    }
+
+    /// Runs one guarded write that logs what it does as it does it: `draft.log(…)` takes keys and
+    /// transitions of activities and executions.
+    ///
+    /// - Parameter body: gets the number this write will have and the draft of its entry in the log. An
+    ///   empty draft means that nothing a replica holds was changed, and no revision is taken.
+    /// - Returns: the result and the revision after the write.
+    func guarded<Result: Sendable>(
+        epoch: Epoch,
+        _ body:
+            @escaping @Sendable (SQLConnection, _ number: Int64, inout ChangeDraft) throws -> Result
+    ) async throws -> (result: Result, revision: Revision) {
         let history = history
         let keptRevisions = keptRevisions
-        let (result, revision, isNew) = try await file.write { connection in
+        let (result, revision, concern) = try await file.write { connection in
             let current = Epoch(rawValue: try connection.metaNumber(MetaName.epoch))
             guard epoch == current else { throw ClusterRoleError.fenced(current: current) }
             let before = try connection.metaNumber(MetaName.revision)
-            let (keys, result) = try body(connection, before + 1)
+            var draft = ChangeDraft()
+            let result = try body(connection, before + 1, &draft)
             // The counter is taken last: on a server with many writers its row is locked the shortest.
-            let number = keys.isEmpty ? before : before + 1
-            if !keys.isEmpty {
-                try connection.log(keys, as: number, keeping: keptRevisions)
+            let number = draft.isEmpty ? before : before + 1
+            if !draft.isEmpty {
+                try connection.log(draft, as: number, keeping: keptRevisions)
             }
-            return (result, Revision(history: history, number: number), !keys.isEmpty)
+            let told = draft.isEmpty ? nil : try connection.concern(of: draft.keys)
+            return (result, Revision(history: history, number: number), told)
         }
-        if isNew { hintReaders.send(revision) }
+        if let concern {
+            hintReaders.send(revision)
+            signals.send(concern)
+        }
         return (result, revision)
     }
 }
 
 /// Sizes and limits of an ``EmbeddedStore``.
 public struct EmbeddedStoreConfiguration: Sendable {
-    /// Revisions the log reaches back. A replica that is further behind takes a snapshot; a log entry
-    /// takes about 100 bytes.
+    /// Revisions the log reaches back. A replica that is further behind takes a snapshot, and events
+    /// older than this are gone; a log entry takes about 160 bytes.
     public var keptRevisions = 1_000_000
     /// Connections for queries, beside the writer.
     public var readers = 2
@@ -142,6 +175,8 @@ public struct EmbeddedStoreConfiguration: Sendable {
     public var readerCacheKiB = 8_192
     /// Fails commits, in tests.
     package var commitFault: (@Sendable () throws -> Void)?
+    /// Changes what the file is opened with, in tests.
+    package var adjustFile: (@Sendable (inout DatabaseFileOptions) -> Void)?
 
     public init() {}
 
@@ -152,6 +187,7 @@ public struct EmbeddedStoreConfiguration: Sendable {
         options.writerCacheKiB = writerCacheKiB
         options.readerCacheKiB = readerCacheKiB
         options.commitFault = commitFault
+        adjustFile?(&options)
         return options
     }
 }
@@ -184,13 +220,13 @@ extension SQLConnection {
 
     func revisionNumber() throws -> Int64 { try metaNumber(MetaName.revision) }
 
-    /// Takes a revision for `keys`, and now and then cuts the log.
-    fileprivate func log(_ keys: [ChangeKey], as number: Int64, keeping kept: Int64) throws {
+    /// Takes a revision for what a draft holds, and now and then cuts the log.
+    fileprivate func log(_ draft: ChangeDraft, as number: Int64, keeping kept: Int64) throws {
         try run(
             sealedFor: "revision_log",
             "INSERT INTO revision_log (number, keys, sum) VALUES (?, ?, ?)",
             number,
-            ChangeKeyCoding.encode(keys)
+            ChangeKeyCoding.encode(draft.keys, note: draft.note)
         )
         try setMetaNumber(MetaName.revision, number)
         if number % 256 == 0 && number > kept {

@@ -29,7 +29,8 @@ struct EntryApplication {
     /// Groups defined by queries change with what devices report.
     private var memberships: GroupMemberships
 
-    var keys: [ChangeKey] { writer.keys }
+    /// What it logs.
+    var draft: ChangeDraft { writer.draft }
 
     /// How many rejected entries are kept: enough to see what is wrong, not enough to fill the disk.
     static let keptRejections: Int64 = 10_000
@@ -47,7 +48,7 @@ struct EntryApplication {
         self.history = history
         self.spool = spool
         writer = ExecutionWriter(connection, revision: revision, now: now)
-        memberships = GroupMemberships(connection: connection, number: revision)
+        memberships = GroupMemberships(connection: connection, number: revision, now: now)
     }
 
     mutating func apply(_ entries: [SpooledEntry]) throws {
@@ -114,6 +115,8 @@ struct EntryApplication {
         case .claim(let operation, _, _), .progress(let operation, _, _, _),
             .result(let operation, _, _, _), .superseded(let operation):
             return try change(operation, on: device, by: entry)
+        case .resultChunk(let operation, let chunk):
+            return try take(chunk, of: operation, on: device, receivedAt: entry.receivedAt)
         case .contact, .registration, .information:
             if !device.isEnrolled { return "no longer enrolled" }
         }
@@ -134,9 +137,11 @@ struct EntryApplication {
                 receivedAt: entry.receivedAt
             )
             let changed = try connection.note(information, of: device)
+            try connection.satisfyTasks(by: information, of: device)
+            try connection.noteCompliance(information, of: device)
             try memberships.reconsider(device, touching: changed)
             try writer.note(memberships.takeStays())
-        case .claim, .progress, .result, .superseded: break
+        case .claim, .progress, .result, .superseded, .resultChunk: break
         }
         return nil
     }
@@ -193,12 +198,44 @@ struct EntryApplication {
         try writer.store(change, of: known.number, on: device)
         return nil
     }
+
+    private mutating func take(
+        _ chunk: ResultChunk,
+        of operation: OperationID,
+        on device: DeviceRecord,
+        receivedAt time: Timestamp
+    ) throws -> String? {
+        guard let known = try writer.touch(operation), known.operation.tenant == device.row.tenant
+        else {
+            return "unknown operation"
+        }
+        guard try writer.addresses(known, device) else { return "not addressed" }
+        return try writer.connection.take(
+            chunk,
+            receivedAt: time,
+            number: known.number,
+            deviceIdx: device.idx
+        )
+    }
 }
 
 extension InboxEntry {
-    /// What is kept of a rejected entry: all but a push registration, which is a secret.
+    /// What is kept of a rejected entry: all but a push registration, which is a secret, what a device
+    /// told, which may have been erased, and the bytes of a large result, which would fill the table.
     fileprivate var evidence: [UInt8] {
-        if case .registration = body { [] } else { encoded() }
+        switch body {
+        case .registration: return []
+        case .information(let kind, _):
+            var bare = self
+            bare.body = .information(kind, body: [])
+            return bare.encoded()
+        case .resultChunk(let operation, var chunk):
+            chunk.bytes = []
+            var bare = self
+            bare.body = .resultChunk(operation, chunk: chunk)
+            return bare.encoded()
+        default: return encoded()
+        }
     }
 }
 

@@ -18,6 +18,8 @@ struct ExecutionWriter {
         /// Without the operation's payload.
         var activity: Activity
         var isChanged = false
+        /// Made in this transaction.
+        var isNew = false
 
         var number: Int64 { record.number }
     }
@@ -26,8 +28,10 @@ struct ExecutionWriter {
     /// The number this write has if it logs keys.
     let revision: Int64
     let now: Timestamp
-    private(set) var keys: [ChangeKey] = []
-    private var logged: Set<ChangeKey> = []
+    /// Whether quotas are set, so that open activities are counted.
+    var isLimited = false
+    /// The entry of the log: keys, and each transition as it is made.
+    private(set) var draft: ChangeDraft
     private var touched: [Int64: Touched] = [:]
     private var numbers: [OperationID: Int64] = [:]
     private var wakes: WakeRequests?
@@ -36,11 +40,10 @@ struct ExecutionWriter {
         self.connection = connection
         self.revision = revision
         self.now = now
+        draft = ChangeDraft(at: now)
     }
 
-    mutating func log(_ key: ChangeKey) {
-        if logged.insert(key).inserted { keys.append(key) }
-    }
+    mutating func log(_ key: ChangeKey) { draft.log(key) }
 
     /// Stores the activities that changed. Nothing may be done afterwards.
     mutating func finish() throws {
@@ -48,6 +51,12 @@ struct ExecutionWriter {
             var record = change.record
             record.take(change.activity)
             try record.store(connection)
+            let tenant = change.operation.tenant
+            if !change.isNew {
+                try connection.noteChanged(record, from: change.record, of: tenant)
+            } else if isLimited || !record.isLive {
+                try connection.noteStored(record, of: tenant)
+            }
         }
         try wakes?.finish()
     }
@@ -97,9 +106,10 @@ struct ExecutionWriter {
             operation: operation,
             record: record,
             activity: activity,
-            isChanged: true
+            isChanged: true,
+            isNew: true
         )
-        log(.activity(tenant: operation.tenant, number: record.number))
+        draft.log(activity, from: nil, at: activity.operation.createdAt)
     }
 
     /// One more open activity waits for this one.
@@ -118,7 +128,9 @@ struct ExecutionWriter {
         touched[number]?.isChanged = true
         let isLive = activity.isLive
         let wasLive = before.isLive
-        if activity.state != before.state || isLive != wasLive || activity.gate != before.gate {
+        if activity.state != before.state {
+            draft.log(activity, from: before.state, at: now)
+        } else if isLive != wasLive || activity.gate != before.gate {
             log(.activity(tenant: activity.tenant, number: number))
         }
         if activity.state != .open {
@@ -195,13 +207,7 @@ struct ExecutionWriter {
             return []
         }
         try ExecutionRecord(after, number: number, deviceIdx: device.idx).store(connection)
-        log(
-            .execution(
-                tenant: known.operation.tenant,
-                number: number,
-                device: device.row.id.rawValue
-            )
-        )
+        draft.log(after, from: change.before?.state, of: known.activity)
         let terms = known.operation.operation.terms
         if let due = after.attention(under: terms) {
             try setTimer(number, device.idx, due)

@@ -17,7 +17,7 @@ extension DeviceChanges {
         }
         try checkNesting(query, of: group, at: known?.idx)
         if definition == nil,
-            try connection.definedGroups(of: tenant).count >= maximumDynamicGroups
+            try connection.definitions(of: tenant).count >= maximumDynamicGroups
         {
             throw DeviceRegistryError.tooManyDynamicGroups
         }

@@ -57,6 +57,7 @@ struct GroupMemberships {
     let connection: SQLConnection
     /// The revision's number, if the transaction logs keys.
     let number: Int64
+    let now: Timestamp
     private(set) var keys: [ChangeKey] = []
     /// Stays that began or ended and that operations for joiners have not been told of.
     private var stays: [MembershipRecord] = []
@@ -67,9 +68,10 @@ struct GroupMemberships {
     private var definitions: [Int64: DefinitionRecord] = [:]
     private var tenantsWithDefinitions: [TenantID: Bool] = [:]
 
-    init(connection: SQLConnection, number: Int64) {
+    init(connection: SQLConnection, number: Int64, now: Timestamp) {
         self.connection = connection
         self.number = number
+        self.now = now
     }
 
     mutating func storeGroups() throws {
@@ -139,6 +141,7 @@ struct GroupMemberships {
             deviceIdx: device.idx
         )
         try membership.store(connection)
+        try connection.beginTasks(of: device, in: group, at: now)
         stays.append(membership)
         count(1, in: group)
         log(device.row.id, in: group)
@@ -150,6 +153,8 @@ struct GroupMemberships {
         var ended = membership
         ended.ended = number
         try ended.store(connection)
+        try connection.endTasks(ofDeviceAt: membership.deviceIdx, in: group)
+        try connection.forgetCompliance(ofDeviceAt: membership.deviceIdx, in: group)
         stays.append(ended)
         count(-1, in: group)
         log(membership.device, in: group)
@@ -201,8 +206,9 @@ struct GroupMemberships {
     /// Decides on every group of the tenant that a query defines.
     mutating func reconsider(_ device: DeviceRecord) throws {
         guard try hasDefinitions(device.row.tenant) else { return }
-        for idx in try connection.definedGroups(of: device.row.tenant) {
-            try decide(device, onGroupAt: idx)
+        for definition in try connection.definitions(of: device.row.tenant) {
+            definitions[definition.groupIdx] = definition
+            try decide(device, onGroupAt: definition.groupIdx)
         }
     }
 
@@ -242,11 +248,11 @@ extension SQLConnection {
         }
     }
 
-    func definedGroups(of tenant: TenantID) throws -> [Int64] {
+    func definitions(of tenant: TenantID) throws -> [DefinitionRecord] {
         try rows(
             "SELECT \(DefinitionRecord.columns) FROM group_query WHERE tenant = ? ORDER BY group_idx",
             tenant.rawValue
-        ) { try DefinitionRecord($0).groupIdx }
+        ) { try DefinitionRecord($0) }
     }
 
     /// Groups whose queries look at this.

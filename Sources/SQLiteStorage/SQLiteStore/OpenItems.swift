@@ -40,7 +40,7 @@ extension SQLConnection {
     private func liveNumbers(of membership: MembershipRecord) throws -> [LiveNumber] {
         try rows(
             """
-            SELECT number, standing FROM activity
+            SELECT number, 0 FROM activity
             WHERE live = 1 AND standing = 0 AND group_idx = ?1 AND number >= ?2 AND number < ?3
             UNION ALL
             SELECT number, standing FROM activity

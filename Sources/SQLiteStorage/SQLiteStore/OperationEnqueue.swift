@@ -20,13 +20,27 @@ struct OperationEnqueue {
     private let number: Int64
     private var writer: ExecutionWriter
 
-    var keys: [ChangeKey] { writer.keys }
+    /// What it logs.
+    var draft: ChangeDraft { writer.draft }
 
-    init(_ connection: SQLConnection, tenant: TenantID, number: Int64, now: Timestamp) {
+    /// - Parameters:
+    ///   - connection: the writer's.
+    ///   - tenant: whose operation.
+    ///   - number: the number of the write, and so the operation's.
+    ///   - now: when.
+    ///   - isLimited: whether any tenant has a quota.
+    init(
+        _ connection: SQLConnection,
+        tenant: TenantID,
+        number: Int64,
+        now: Timestamp,
+        isLimited: Bool
+    ) {
         self.connection = connection
         self.tenant = tenant
         self.number = number
         writer = ExecutionWriter(connection, revision: number, now: now)
+        writer.isLimited = isLimited
     }
 
     mutating func enqueue(_ plan: EnqueuePlan) throws -> EnqueueOutcome {
@@ -46,6 +60,9 @@ struct OperationEnqueue {
             // Nobody to wait for.
             activity.state = .finished
             activity.closedAt = record.operation.createdAt
+        }
+        if writer.isLimited {
+            try connection.requireQuota(for: targets, isLive: activity.isLive, of: tenant)
         }
         try record.store(connection)
         try connection.store(targets, number: number)

@@ -7,7 +7,7 @@ internal import SQLiteEngine
 /// Where a snapshot's next page begins: the revision it began at, the table, and the keys behind which
 /// it goes on.
 struct SnapshotPosition {
-    enum Stage: Int64 { case devices, memberships, activities, targets, executions, end }
+    enum Stage: Int64 { case devices, memberships, activities, targets, executions, groups, end }
 
     var began: Int64
     var stage = Stage.devices
@@ -62,6 +62,7 @@ struct ReplicaSnapshot {
             case .activities: try addActivities()
             case .targets: try addTargets()
             case .executions: try addExecutions()
+            case .groups: try addGroups()
             case .end: break
             }
         }
@@ -195,7 +196,7 @@ struct ReplicaSnapshot {
     private mutating func addExecutions() throws {
         let number = max(0, position.keys.0)
         guard let activity = try live(from: number, limit: 1).first else {
-            return position.begin(.end)
+            return position.begin(.groups)
         }
         if activity.number != position.keys.0 { position.keys = (activity.number, -1, 0) }
         guard let operation = try connection.operation(activity.number) else {
@@ -225,6 +226,25 @@ struct ReplicaSnapshot {
         }
         if let last = found.last { position.keys.1 = last.deviceIdx }
         if found.count < wanted { position.keys = (activity.number + 1, -1, 0) }
+    }
+
+    /// Groups that have a polling frequency. Keys: the last group given.
+    private mutating func addGroups() throws {
+        let wanted = room
+        let found = try connection.rows(
+            """
+            SELECT \(GroupRecord.columns), \(GroupPollingRecord.columns)
+            FROM group_polling JOIN device_group ON device_group.idx = group_polling.group_idx
+            WHERE group_polling.group_idx > ? ORDER BY group_polling.group_idx LIMIT ?
+            """,
+            position.keys.0,
+            wanted
+        ) { (group: try GroupRecord($0), polling: try GroupPollingRecord($0, from: 5)) }
+        for (group, polling) in found {
+            rows.append(.group(group.tenant, group.group, pollingFrequency: polling.frequency))
+        }
+        if let last = found.last { position.keys.0 = last.group.idx }
+        if found.count < wanted { position.begin(.end) }
     }
 }
 #endif

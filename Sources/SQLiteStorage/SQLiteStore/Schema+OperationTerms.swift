@@ -1,10 +1,8 @@
 #if SQLite
-internal import SQLiteEngine
-
 // Step 5: what operations carry beside their payload, and what follows from it.
 //
-// Tables with new columns are made anew, because a row's checksum covers all columns: each old row is
-// verified, and a damaged one stops the migration with the file unchanged.
+// Tables with new columns are made anew, because a row's checksum covers all columns. Each old row
+// is verified; a damaged one stops the migration with the file unchanged.
 extension Schema {
     static let operationTerms = [operations5, activities5, executions5, expansions5, timers5]
         .joined(separator: "\n")
@@ -32,7 +30,8 @@ extension Schema {
             terms BLOB NOT NULL,
             sum INTEGER NOT NULL
         ) STRICT;
-        INSERT INTO operation_next (number, id, activity, tenant, group_idx, group_name, code, type, priority,
+        INSERT INTO operation_next (number, id, activity, tenant, group_idx, group_name, code,
+            type, priority,
             strictness, expires, lease, created, initiator, request_key, request_digest,
             unknown, terms, sum)
         SELECT number, id, activity, tenant, group_idx, group_name, code, type, priority,
@@ -42,7 +41,8 @@ extension Schema {
                 priority, strictness, expires, lease, created, initiator, request_key,
                 request_digest, unknown, x'')
         FROM operation
-        WHERE reeve_verify('operation', sum, number, id, activity, tenant, group_idx, group_name, code, type,
+        WHERE reeve_verify('operation', sum, number, id, activity, tenant, group_idx, group_name,
+            code, type,
                 priority, strictness, expires, lease, created, initiator, request_key,
                 request_digest, unknown);
         DROP TABLE operation;
@@ -54,9 +54,11 @@ extension Schema {
             WHERE request_key IS NOT NULL;
         """
 
-    /// `gate` is empty for what is handed out to everybody and never was decided on; `standing` is the group
-    /// scope; `rolling` says that it is open and follows a plan; `control_key` names tenant, key and
-    /// target of what a newer operation replaces.
+    /// `gate` is empty for what is handed out to everybody and never was decided on; `standing` is the
+    /// group scope; `rolling` says that it is open and follows a plan; `control_key` names tenant,
+    /// key and target of what a newer operation replaces. The index of live activities no longer begins
+    /// with `live`: the planner took that for selective, and polls read all live activities of a time
+    /// instead of their group's.
     private static let activities5 = """
         CREATE TABLE activity_next (
             number INTEGER NOT NULL PRIMARY KEY,
@@ -75,25 +77,29 @@ extension Schema {
             dependents INTEGER NOT NULL,
             sum INTEGER NOT NULL
         ) STRICT;
-        INSERT INTO activity_next (number, group_idx, expires, state, closed, addressed, late, counts, live,
+        INSERT INTO activity_next (number, group_idx, expires, state, closed, addressed, late,
+            counts, live,
             gate, standing, rolling, control_key, dependents, sum)
         SELECT number, group_idx, expires, state, closed, addressed, late, counts, live,
             x'', 0, 0, NULL, 0,
-            reeve_sum('activity', number, group_idx, expires, state, closed, addressed, late, counts,
+            reeve_sum('activity', number, group_idx, expires, state, closed, addressed, late,
+                counts,
                 live, x'', 0, 0, NULL, 0)
         FROM activity
-        WHERE reeve_verify('activity', sum, number, group_idx, expires, state, closed, addressed, late, counts, live);
+        WHERE reeve_verify('activity', sum, number, group_idx, expires, state, closed, addressed,
+            late, counts, live);
         DROP TABLE activity;
         ALTER TABLE activity_next RENAME TO activity;
         CREATE INDEX activity_group ON activity (group_idx, number)
             WHERE live = 1 AND standing = 0 AND group_idx IS NOT NULL;
-        CREATE INDEX activity_standing ON activity (group_idx, number)
+        CREATE INDEX activity_standing ON activity (group_idx, number, standing)
             WHERE live = 1 AND standing > 0;
-        CREATE INDEX activity_live ON activity (live) WHERE live = 1;
+        CREATE INDEX activity_live ON activity (number) WHERE live = 1;
         CREATE INDEX activity_expiry ON activity (expires) WHERE state = 0 AND expires IS NOT NULL;
         CREATE INDEX activity_control ON activity (control_key)
             WHERE live = 1 AND control_key IS NOT NULL;
-        CREATE INDEX activity_rolling ON activity (number) WHERE live = 1 AND rolling = 1;
+        CREATE INDEX activity_rolling ON activity (rolling, number)
+            WHERE live = 1 AND rolling = 1;
         """
 
     private static let executions5 = """
@@ -115,14 +121,17 @@ extension Schema {
             sum INTEGER NOT NULL,
             PRIMARY KEY (number, device_idx)
         ) STRICT, WITHOUT ROWID;
-        INSERT INTO execution_next (number, device_idx, state, version, attempt, until, redeliveries, retries,
+        INSERT INTO execution_next (number, device_idx, state, version, attempt, until,
+            redeliveries, retries,
             deferrals, started, confirmed, updated, detail, late_answer, sum)
         SELECT number, device_idx, state, version, attempt, until, redeliveries, 0, 0,
             NULL, NULL, updated, detail, late_answer,
-            reeve_sum('execution', number, device_idx, state, version, attempt, until, redeliveries, 0, 0,
+            reeve_sum('execution', number, device_idx, state, version, attempt, until,
+                redeliveries, 0, 0,
                 NULL, NULL, updated, detail, late_answer)
         FROM execution
-        WHERE reeve_verify('execution', sum, number, device_idx, state, version, attempt, until, redeliveries,
+        WHERE reeve_verify('execution', sum, number, device_idx, state, version, attempt, until,
+            redeliveries,
                 updated, detail, late_answer);
         DROP TABLE execution;
         ALTER TABLE execution_next RENAME TO execution;
@@ -150,8 +159,10 @@ extension Schema {
         ALTER TABLE expansion_next RENAME TO expansion;
         """
 
-    /// `timer`: when the server must look at an execution, or, under device 0, at an activity, by itself.
-    /// `dependency`: open activities that wait for another. What was put off or cancelled before gets
+    /// `timer`: when the server must look at an execution, or, under device 0, at an activity, by
+    /// itself.
+    /// `dependency`: open activities that wait for another. What was put off or cancelled before
+    /// gets
     /// its timer here.
     private static let timers5 = """
         CREATE TABLE timer (

@@ -17,7 +17,15 @@ enum Schema {
         Migration(4, "cluster", cluster),
         Migration(5, "operation-terms", operationTerms),
         Migration(6, "device-facts", deviceFacts),
+        Migration(7, "task-times-and-policies", taskTimes + policies),
+        Migration(8, "events-and-queries", eventsAndQueries),
+        Migration(9, "keeping", keeping),
+        Migration(10, "large-results", largeResults),
     ]
+
+    /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column
+    /// was added later): the columns in the order of the checksum, `sum` last.
+    static let sealedColumns: [String: [String]] = [:]
 
     private static let devices = """
         CREATE TABLE device (

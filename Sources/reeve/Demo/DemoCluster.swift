@@ -75,6 +75,7 @@ final class DemoCluster: Sendable {
                 ]),
                 "enrolment": .object(["secret": .string(enrolmentSecret)]),
                 "publish": .object(["roots": .array(publishRoots.map { .string($0) })]),
+                "backup": .object(["roots": .array([.string(directory.path)])]),
                 "polling": .object(["frequency": .number(frequency)]),
             ]),
             to: file

@@ -77,8 +77,8 @@ struct FleetDevice: Sendable {
                 "latitude": .number(52 + Double(index) / 10_000), "longitude": 13,
             ]),
             "applications": .array([
-                .object(["name": "shell", "version": .string("1.\(index % 7)")]),
-                .object(["name": "viewer", "version": "4.2"]),
+                .object(["identifier": "shell", "version": .string("1.\(index % 7)")]),
+                .object(["identifier": "viewer", "version": "4.2"]),
             ]),
         ])
     }

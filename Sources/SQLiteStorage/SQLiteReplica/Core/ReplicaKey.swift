@@ -12,6 +12,7 @@ struct ReplicaKey: Hashable, Sendable {
         case activity = 3
         case target = 4
         case execution = 5
+        case group = 6
 
         /// The kinds whose rows go with their activity.
         static let ofActivity: [Kind] = [.activity, .target, .execution]
@@ -47,6 +48,10 @@ struct ReplicaKey: Hashable, Sendable {
             writer.writeRaw(Self.prefix(tenant, number))
             writer.write(execution.id.device.rawValue)
             writer.write(execution.id.incarnation.bits)
+        case .group(let tenant, let group, _):
+            kind = .group
+            writer.write(tenant.rawValue)
+            writer.write(group.rawValue)
         case .activityGone, .mark:
             return nil
         }

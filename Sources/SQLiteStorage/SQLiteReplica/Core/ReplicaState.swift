@@ -76,7 +76,7 @@ struct ReplicaState: Sendable {
         overlay.accept(new.filter { $0.number > mark })
         if let journal {
             self.journal?.entries += new.filter {
-                $0.number > journal.after && $0.entry.operation != nil
+                $0.number > journal.after && $0.entry.changesExecution
             }
         }
     }

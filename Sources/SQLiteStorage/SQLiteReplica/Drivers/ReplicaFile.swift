@@ -97,7 +97,7 @@ struct ReplicaFile: Sendable {
 
     /// Entries that are not applied yet.
     struct PendingSummary: Sendable {
-        /// Those that are about operations, in order: what is overlaid.
+        /// Those that change executions, in order: what is overlaid.
         var overlaid: [SpooledEntry] = []
         var count = 0
         var bytes = 0
@@ -167,7 +167,7 @@ struct ReplicaFile: Sendable {
                     summary.damaged += 1
                     continue
                 }
-                if spooled.entry.operation != nil { summary.overlaid.append(spooled) }
+                if spooled.entry.changesExecution { summary.overlaid.append(spooled) }
             }
         }
         return summary

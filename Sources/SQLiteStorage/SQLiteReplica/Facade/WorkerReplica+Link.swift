@@ -38,14 +38,15 @@ extension WorkerReplica: ReplicaStorage {
         let devices = page.rows.compactMap { row in
             if case .device(let device) = row { device } else { nil }
         }
-        state.withLock { state in
+        let concern = state.withLock { state in
+            let concern = state.image.concern(of: page)
             state.image.apply(page)
             state.credentials.onReplicated(devices)
             state.retainedBytes = receipt.retainedBytes
             guard let position = plan.write.position else {
                 state.staging = plan.write.generation
                 state.stagedMark = plan.mark
-                return
+                return concern
             }
             state.generation = position.generation
             if page.content != .delta {
@@ -60,7 +61,9 @@ extension WorkerReplica: ReplicaStorage {
             }
             // Another history has not seen what the one before had been handed.
             if page.content != .delta { state.handedOn = state.mark }
+            return concern
         }
+        work.send(concern)
         if page.content != .delta, page.next == nil {
             logger.info("A snapshot is complete", metadata: ["revision": "\(page.revision)"])
             signals.raise()

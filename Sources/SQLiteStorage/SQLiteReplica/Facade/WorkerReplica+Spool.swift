@@ -89,6 +89,17 @@ extension WorkerReplica: PendingWorkReader, DeviceInbox {
         }
         Counter(label: "reeve_spool_entries").increment(by: entries.count)
         signals.raise()
+        // What a device reports may clear the way for what stands behind it.
+        let concerned = entries.filter(\.changesExecution).map {
+            ConcernedDevice(tenant: $0.identity.tenant, device: $0.identity.device)
+        }
+        work.send(concerned.isEmpty ? .nobody : .devices(concerned))
+    }
+}
+
+extension WorkerReplica: WorkSignals {
+    public func observeWork(_ observer: @escaping @Sendable (WorkConcern) -> Void) {
+        work.observeWork(observer)
     }
 }
 

@@ -27,6 +27,8 @@ public final class WorkerReplica: Sendable {
     let state: Mutex<ReplicaState>
     let questions = SingleFlight<CredentialDigest, DeviceRow?>()
     let signals = SpoolSignals()
+    /// Tells devices that wait for work.
+    let work = WorkSignalHub()
 
     /// Opens the file, or makes it. It blocks while it reads all rows: open it at start.
     ///

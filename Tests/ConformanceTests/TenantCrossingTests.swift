@@ -1,0 +1,344 @@
+import ClusterRole
+import ClusterTestKit
+import DeviceRegistry
+import Foundation
+import OperationQueue
+import XCTest
+
+/// Tries to cross from one tenant into another through every requirement of the storage protocols that
+/// names a tenant. **A new requirement is a new row here**: a test compares the table with the sources.
+final class TenantCrossingTests: XCTestCase {
+    /// What the victim has, and who tries to get at it.
+    private struct Scene: Sendable {
+        let store: StoreUnderTest
+        let epoch: Epoch
+        let victim = TenantID(rawValue: "victim")
+        let thief = TenantID(rawValue: "thief")
+        let now = ManualTimeSource.standardStart
+        let device = DeviceID(rawValue: "d-1")
+        let group = GroupID(rawValue: "fleet")
+        let task = PeriodicTask(
+            id: PeriodicTaskID(rawValue: "hourly"),
+            frequency: .seconds(3_600),
+            due: ManualTimeSource.standardStart
+        )
+        let open = ActivityID(bits: 0x0A)
+        let closed = ActivityID(bits: 0x0C)
+
+        func plan(_ activity: ActivityID, to target: OperationTarget, key: String?) -> EnqueuePlan {
+            EnqueuePlan(
+                operation: DeviceOperation(
+                    id: OperationID(bits: UInt128(activity.description.hashValue.magnitude)),
+                    activity: activity,
+                    number: 0,
+                    code: OperationCode(rawValue: "lock"),
+                    payload: [1],
+                    createdAt: now
+                ),
+                target: target,
+                initiator: "tester",
+                idempotencyKey: key,
+                requestDigest: [1],
+                wakeAt: nil
+            )
+        }
+
+        func populate() async throws {
+            let receipt = try await store.devices.commit(
+                .enrol(
+                    EnrolmentRecord(
+                        device: device,
+                        incarnation: IncarnationID(bits: 7),
+                        credential: CredentialDigest(high: 1, low: 2),
+                        groups: [group]
+                    )
+                ),
+                tenant: victim,
+                epoch: epoch,
+                at: now
+            )
+            let row = try XCTUnwrap(receipt.row)
+            for (id, key) in [(open, "key-open"), (closed, "key-closed")] {
+                _ = try await store.operations.enqueue(
+                    plan(id, to: .devices([device]), key: key),
+                    tenant: victim,
+                    epoch: epoch
+                )
+            }
+            _ = try await store.operations.close(
+                closed,
+                as: .cancelled,
+                tenant: victim,
+                epoch: epoch,
+                at: now
+            )
+            let information = InboxEntry(
+                identity: row.identity,
+                receivedAt: now,
+                body: .information(.location, body: [1])
+            )
+            _ = try await store.operations.apply(
+                [SpooledEntry(number: 1, entry: information)],
+                from: nil,
+                epoch: epoch,
+                at: now
+            )
+            try await store.tasks?.put(task, tenant: victim, epoch: epoch)
+            try await store.quotas?.setQuota(TenantQuota(devices: 9), of: victim, epoch: epoch)
+        }
+
+        /// Everything of the victim that a requirement shows.
+        func picture() async throws -> [String] {
+            let (devices, operations) = (store.devices, store.operations)
+            return [
+                "\(String(describing: try await devices.device(device, tenant: victim)))",
+                "\(try await devices.groups(tenant: victim))",
+                "\(try await devices.devices(in: group, after: nil, limit: 9, tenant: victim))",
+                "\(try await operations.activities(before: nil, limit: 9, tenant: victim))",
+                "\(try await operations.executions(of: open, after: nil, limit: 9, tenant: victim))",
+                "\(try await store.tasks?.tasks(tenant: victim) ?? [])",
+                "\(String(describing: try await store.quotas?.storedQuota(of: victim)))",
+                "\(try await store.retention?.history().filter { $0.tenant == victim } ?? [])",
+            ]
+        }
+    }
+
+    private typealias Attempt = @Sendable (Scene) async throws -> String?
+
+    /// Each attempt says what leaked, or nothing. What a refusal says is held against the victim's names.
+    private static let attempts: [String: Attempt] = [
+        "DeviceReader.device": { scene in
+            try await scene.store.devices.device(scene.device, tenant: scene.thief)
+                .map { "\($0)" }
+        },
+        "DeviceReader.devices": { scene in
+            var found: [Device] = []
+            for (group, after) in [
+                (nil, nil), (scene.group, nil), (GroupID.everyone, nil),
+                (nil, DeviceID(rawValue: "a")),
+            ] as [(GroupID?, DeviceID?)] {
+                found += try await scene.store.devices.devices(
+                    in: group,
+                    after: after,
+                    limit: 9,
+                    tenant: scene.thief
+                )
+            }
+            return found.isEmpty ? nil : "\(found)"
+        },
+        "DeviceReader.groups": { scene in
+            let found = try await scene.store.devices.groups(tenant: scene.thief)
+            return found.isEmpty ? nil : "\(found)"
+        },
+        "DeviceReader.information": { scene in
+            let found = try await scene.store.devices.information(
+                of: scene.device,
+                tenant: scene.thief
+            )
+            return found.isEmpty ? nil : "\(found)"
+        },
+        "DeviceStorage.commit": { scene in
+            for change in [
+                .remove(scene.device), .join(scene.group, [scene.device]),
+                .leave(scene.group, [scene.device]),
+                .setPollingFrequency(scene.device, .seconds(5)),
+            ] as [DeviceChange] {
+                let receipt = try await scene.store.devices.commit(
+                    change,
+                    tenant: scene.thief,
+                    epoch: scene.epoch,
+                    at: scene.now
+                )
+                if receipt.changed != 0 || receipt.row != nil { return "\(change)" }
+            }
+            return nil
+        },
+        "PendingWorkReader.openWork": { scene in
+            try await scene.store.operations.openWork(for: scene.device, tenant: scene.thief)
+                .map { "\($0)" }
+        },
+        "ActivityReader.activity": { scene in
+            try await scene.store.operations.activity(scene.open, tenant: scene.thief)
+                .map { "\($0)" }
+        },
+        "ActivityReader.activities": { scene in
+            let found = try await scene.store.operations.activities(
+                before: .max,
+                limit: 9,
+                tenant: scene.thief
+            )
+            return found.isEmpty ? nil : "\(found)"
+        },
+        "ActivityReader.executions": { scene in
+            let found = try await scene.store.operations.executions(
+                of: scene.open,
+                after: DeviceID(rawValue: "a"),
+                limit: 9,
+                tenant: scene.thief
+            )
+            return found.isEmpty ? nil : "\(found)"
+        },
+        "OperationStorage.enqueue": { scene in
+            for target in [
+                .devices([scene.device]), .group(GroupID(rawValue: "fleet-of-victim")),
+            ] as [OperationTarget] {
+                do {
+                    let receipt = try await scene.store.operations.enqueue(
+                        scene.plan(ActivityID(bits: 0x0F), to: target, key: "key-open"),
+                        tenant: scene.thief,
+                        epoch: scene.epoch
+                    )
+                    return "\(receipt)"
+                } catch let error as OperationQueueError {
+                    guard error.code == .noTarget || error.code == .unknownGroup else {
+                        throw error
+                    }
+                    if error.message.contains("\(scene.open)") { return error.message }
+                }
+            }
+            return nil
+        },
+        "OperationStorage.close": { scene in
+            var messages: [String] = []
+            for id in [scene.open, ActivityID(bits: 0x0E)] {
+                do {
+                    _ = try await scene.store.operations.close(
+                        id,
+                        as: .cancelled,
+                        tenant: scene.thief,
+                        epoch: scene.epoch,
+                        at: scene.now
+                    )
+                    return "closed"
+                } catch let error as OperationQueueError where error.code == .unknownActivity {
+                    messages.append(
+                        error.message.replacingOccurrences(of: "\(id)", with: "ID")
+                    )
+                }
+            }
+            return messages[0] == messages[1] ? nil : "\(messages)"
+        },
+        "PeriodicTaskStorage.put": { scene in
+            var task = scene.task
+            task.frequency = .seconds(60)
+            try await scene.store.tasks?.put(task, tenant: scene.thief, epoch: scene.epoch)
+            return nil
+        },
+        "PeriodicTaskStorage.remove": { scene in
+            try await scene.store.tasks?.remove(
+                scene.task.id,
+                tenant: scene.thief,
+                epoch: scene.epoch
+            )
+            return nil
+        },
+        "PeriodicTaskStorage.advance": { scene in
+            try await scene.store.tasks?.advance(
+                scene.task.id,
+                from: scene.task.due,
+                to: scene.task.due + .seconds(60),
+                tenant: scene.thief,
+                epoch: scene.epoch
+            )
+            return nil
+        },
+        "PeriodicTaskStorage.tasks": { scene in
+            let found = try await scene.store.tasks?.tasks(tenant: scene.thief) ?? []
+            return found.isEmpty ? nil : "\(found)"
+        },
+        "RetentionStorage.closedActivities": { scene in
+            let found =
+                try await scene.store.retention?.closedActivities(
+                    of: scene.thief,
+                    after: 0,
+                    limit: 9
+                ) ?? []
+            return found.isEmpty ? nil : "\(found)"
+        },
+        "RetentionStorage.purge": { scene in
+            let count =
+                try await scene.store.retention?.purge(
+                    [scene.closed],
+                    tenant: scene.thief,
+                    epoch: scene.epoch
+                ) ?? 0
+            return count == 0 ? nil : "purged"
+        },
+        "QuotaStorage.quota": { scene in
+            let found = try await scene.store.quotas?.quota(of: scene.thief)
+            return found ?? .unlimited == .unlimited ? nil : "\(String(describing: found))"
+        },
+        "QuotaStorage.storedQuota": { scene in
+            let found = try await scene.store.quotas?.storedQuota(of: scene.thief)
+            return found == .some(nil) || found == nil ? nil : "\(String(describing: found))"
+        },
+        "QuotaStorage.setQuota": { scene in
+            try await scene.store.quotas?.setQuota(
+                TenantQuota(devices: 0),
+                of: scene.thief,
+                epoch: scene.epoch
+            )
+            return nil
+        },
+        "QuotaStorage.usage": { scene in
+            let found = try await scene.store.quotas?.usage(of: scene.thief)
+            return found?.devices ?? 0 == 0 ? nil : "\(String(describing: found))"
+        },
+    ]
+
+    /// Protocols whose requirements are tried elsewhere: channels through the routes of the admin API.
+    private static let triedElsewhere: Set<String> = [
+        "ReleaseSource", "ReleaseStorage", "ReleaseReader", "ReleaseWriter",
+    ]
+
+    func test_everyRequirement_askedForAnotherTenant_showsAndChangesNothing() async throws {
+        for driver in DriverTable.stores {
+            for name in Self.attempts.keys.sorted() {
+                let store = try await driver.make()
+                let scene = Scene(store: store, epoch: try await store.newEpoch())
+                try await scene.populate()
+                let before = try await scene.picture()
+                let leak = try await Self.attempts[name]?(scene)
+                XCTAssertNil(leak, "\(driver.name): \(name) crossed into another tenant")
+                let after = try await scene.picture()
+                XCTAssertEqual(before, after, "\(driver.name): \(name) changed another tenant")
+                try await store.close()
+            }
+        }
+    }
+
+    /// Reads the protocols from the sources.
+    func test_theTable_hasEveryRequirementThatNamesATenant() throws {
+        let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+            .deletingLastPathComponent().deletingLastPathComponent()
+            .appendingPathComponent("Sources")
+        let files = try XCTUnwrap(FileManager.default.enumerator(atPath: sources.path))
+        var found: Set<String> = []
+        let head = try NSRegularExpression(pattern: "^public protocol (\\w+)")
+        let requirement = try NSRegularExpression(
+            pattern: "^    func (\\w+)\\(([^)]*)\\)",
+            options: .anchorsMatchLines
+        )
+        for case let file as String in files where file.hasSuffix(".swift") {
+            let text = try String(contentsOf: sources.appendingPathComponent(file), encoding: .utf8)
+            for part in text.components(separatedBy: "\n}") {
+                guard let start = part.range(of: "public protocol ") else { continue }
+                let body = String(part[start.lowerBound...])
+                let range = NSRange(body.startIndex..., in: body)
+                guard let name = head.firstMatch(in: body, range: range)?.range(at: 1),
+                    let protocolName = Range(name, in: body).map({ String(body[$0]) }),
+                    !Self.triedElsewhere.contains(protocolName)
+                else { continue }
+                for match in requirement.matches(in: body, range: range) {
+                    guard let function = Range(match.range(at: 1), in: body),
+                        let parameters = Range(match.range(at: 2), in: body),
+                        body[parameters].contains("TenantID")
+                    else { continue }
+                    found.insert("\(protocolName).\(body[function])")
+                }
+            }
+        }
+        XCTAssertEqual(found.subtracting(Self.attempts.keys).sorted(), [], "not in the table")
+        XCTAssertEqual(Set(Self.attempts.keys).subtracting(found).sorted(), [], "no requirement")
+    }
+}
