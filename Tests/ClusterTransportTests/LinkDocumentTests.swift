@@ -122,7 +122,7 @@ final class LinkDocumentTests: XCTestCase {
         let page = try await manager.answer(.get, "/replica")
         let content = document.operation("linkReplica")?.responses["200"]?["content"]
         XCTAssertEqual(members(of: content).map(\.0), [page.fields[.contentType]])
-        XCTAssertEqual(page.body.first, 1, "the version byte the document names")
+        XCTAssertEqual(page.body.first, 2, "the version byte the document names")
     }
 
     /// Every row: no token, wrong token, wrong role, malformed, wrong types, 10 MB, nesting, paths.

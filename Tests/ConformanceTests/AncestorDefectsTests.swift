@@ -238,16 +238,26 @@ final class AncestorDefectsTests: XCTestCase {
             let task = PeriodicTask(
                 id: "info",
                 frequency: .seconds(600),
-                due: scene.clock.now() + .seconds(600)
+                begins: scene.clock.now()
             )
             try await scene.tasks.put(
                 task,
                 tenant: .standard,
                 epoch: scene.house.capability.epoch
             )
+            let spread = try await scene.tasks.spread(
+                limit: 100,
+                epoch: scene.house.capability.epoch,
+                at: scene.clock.now()
+            )
+            XCTAssertTrue(spread, scene.driver)
+            let due = try await scene.tasks.dueTimes(of: device.device, tenant: .standard)
+            XCTAssertEqual(due.count, 1, scene.driver)
             let again = try await scene.restarted()
             let kept = try await again.tasks.tasks(tenant: .standard)
             XCTAssertEqual(kept, [task], scene.driver)
+            let keptDue = try await again.tasks.dueTimes(of: device.device, tenant: .standard)
+            XCTAssertEqual(keptDue, due, scene.driver)
             again.clock.advance(by: .seconds(3_600))
             let runner = PeriodicTaskRunner(
                 tasks: again.tasks,
