@@ -20,7 +20,7 @@ final class TenantCrossingTests: XCTestCase {
         let task = PeriodicTask(
             id: PeriodicTaskID(rawValue: "hourly"),
             frequency: .seconds(3_600),
-            due: ManualTimeSource.standardStart
+            begins: ManualTimeSource.standardStart
         )
         let open = ActivityID(bits: 0x0A)
         let closed = ActivityID(bits: 0x0C)
@@ -232,15 +232,10 @@ final class TenantCrossingTests: XCTestCase {
             )
             return nil
         },
-        "PeriodicTaskStorage.advance": { scene in
-            try await scene.store.tasks?.advance(
-                scene.task.id,
-                from: scene.task.due,
-                to: scene.task.due + .seconds(60),
-                tenant: scene.thief,
-                epoch: scene.epoch
-            )
-            return nil
+        "PeriodicTaskStorage.dueTimes": { scene in
+            let found =
+                try await scene.store.tasks?.dueTimes(of: scene.device, tenant: scene.thief) ?? []
+            return found.isEmpty ? nil : "\(found)"
         },
         "PeriodicTaskStorage.tasks": { scene in
             let found = try await scene.store.tasks?.tasks(tenant: scene.thief) ?? []

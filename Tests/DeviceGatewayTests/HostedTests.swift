@@ -45,18 +45,18 @@ final class HostedTests: XCTestCase {
     }
 
     private func calls(to base: String, _ scene: Scene) async throws {
-        let enrolled = try await post(
+        let enrolled = try await Self.post(
             base + "/enrolments",
             #"{"device":"tablet-17","secret":"\#(Scene.secret)"}"#
         )
         XCTAssertEqual(enrolled.status, 201)
         let token = enrolled.json?["credential"]?.stringValue
         try await scene.enqueue("lock")
-        let offer = try await post(base + "/exchange", "{}", token: token)
+        let offer = try await Self.post(base + "/exchange", "{}", token: token)
         XCTAssertEqual(offer.status, 200)
         let execution = try XCTUnwrap(offer.json?["operations"]?[0]?["execution"]?.stringValue)
         let report = #"{"results":[{"execution":"\#(execution)","status":"completed"}]}"#
-        let done = try await post(base + "/exchange", report, token: token)
+        let done = try await Self.post(base + "/exchange", report, token: token)
         XCTAssertEqual(done.status, 200)
         XCTAssertEqual(done.json?["operations"], [])
         let deep = String(repeating: "[", count: 10_000)
@@ -64,13 +64,13 @@ final class HostedTests: XCTestCase {
             ("{}", nil, 401), ("{}", "wrong", 401), ("{", token, 400), (deep, token, 400),
             ("{}", token, 200),
         ] {
-            let answer = try await post(base + "/exchange", body, token: token)
+            let answer = try await Self.post(base + "/exchange", body, token: token)
             XCTAssertEqual(answer.status, status, body.prefix(10) + (token ?? "-"))
         }
     }
 
     private func enrolled(_ base: String) async throws -> String? {
-        let answer = try await post(
+        let answer = try await Self.post(
             base + "/enrolments",
             #"{"device":"tablet-17","secret":"\#(Scene.secret)"}"#
         )
@@ -90,7 +90,7 @@ final class HostedTests: XCTestCase {
         try await hosting(scene) { base in
             let token = try await enrolled(base)
             let receipt = try await scene.enqueue("logs")
-            let offer = try await post(base + "/exchange", "{}", token: token)
+            let offer = try await Self.post(base + "/exchange", "{}", token: token)
             let execution = try XCTUnwrap(offer.json?["operations"]?[0]?["execution"]?.stringValue)
             let sent = (0..<3_000_000).map { UInt8(truncatingIfNeeded: $0 &* 7 >> 2) }
             var request = URLRequest(
@@ -117,7 +117,7 @@ final class HostedTests: XCTestCase {
         let scene = try Scene(exchangeClock: SystemTimeSource())
         try await hosting(scene) { base in
             let token = try await enrolled(base)
-            async let answer = post(base + "/exchange", #"{"wait":55}"#, token: token)
+            async let answer = Self.post(base + "/exchange", #"{"wait":55}"#, token: token)
             try await eventually("the device waits") { scene.exchange.waitingCount == 1 }
             try await scene.enqueue("lock")
             let offer = try await answer
@@ -174,7 +174,7 @@ final class HostedTests: XCTestCase {
         return (response as? HTTPURLResponse)?.statusCode
     }
 
-    private func post(
+    private static func post(
         _ url: String,
         _ body: String,
         token: String? = nil
