@@ -139,6 +139,18 @@ final class BrokenDriverTests: XCTestCase {
         }
     }
 
+    func test_largeResults_thatAnswerForAnotherTenant_areCaught() async {
+        let factory = store { store, _ in
+            store.operations = BrokenOperations(
+                base: store.operations,
+                tenantOfLargeResults: TenantID(rawValue: "conformance")
+            )
+        }
+        await expectFailure(at: "a large result is read back as it was sent, once all of it came") {
+            try await OperationStorageConformance(factory).run()
+        }
+    }
+
     func test_operations_thatListOnlyRows_areCaught() async {
         let factory = store { store, _ in
             store.operations = BrokenOperations(

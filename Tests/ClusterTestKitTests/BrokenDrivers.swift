@@ -18,6 +18,7 @@ struct BrokenOperations: OperationStorage {
     var isAppliedTwice = false
     var onOpenWork: @Sendable (OpenWork?, DeviceID) async throws -> OpenWork? = { work, _ in work }
     var tenantOfQueries: TenantID?
+    var tenantOfLargeResults: TenantID?
     var onExecutions: @Sendable ([Execution]) -> [Execution] = { $0 }
     var onChunk: @Sendable ([UInt8]?) -> [UInt8]? = { $0 }
 
@@ -176,11 +177,11 @@ extension BrokenOperations {
         on device: DeviceID,
         tenant: TenantID
     ) async throws -> LargeResult? {
-        try await base.largeResult(of: activity, on: device, tenant: tenantOfQueries ?? tenant)
+        try await base.largeResult(of: activity, on: device, tenant: tenantOfLargeResults ?? tenant)
     }
 
     func chunk(_ index: Int32, of result: LargeResult, tenant: TenantID) async throws -> [UInt8]? {
-        onChunk(try await base.chunk(index, of: result, tenant: tenantOfQueries ?? tenant))
+        onChunk(try await base.chunk(index, of: result, tenant: tenantOfLargeResults ?? tenant))
     }
 
     func clearUploads(begunBefore time: Timestamp, limit: Int, epoch: Epoch) async throws -> Int {
