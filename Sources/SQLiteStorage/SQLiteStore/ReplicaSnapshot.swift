@@ -56,6 +56,7 @@ struct ReplicaSnapshot {
         epoch: Epoch
     ) throws -> ReplicaPage {
         while room > 0 && position.stage != .end {
+            let before = position
             switch position.stage {
             case .devices: try addDevices()
             case .memberships: try addMemberships()
@@ -64,6 +65,10 @@ struct ReplicaSnapshot {
             case .executions: try addExecutions()
             case .groups: try addGroups()
             case .end: break
+            }
+            // Keys in a sound index only grow. In a damaged one they may lead back, and round for ever.
+            guard position.stage != before.stage || position.keys > before.keys else {
+                throw SQLiteStorageError.corruptRow(in: "replica snapshot")
             }
         }
         return ReplicaPage(
