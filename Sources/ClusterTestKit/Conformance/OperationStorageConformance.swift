@@ -71,13 +71,13 @@ public struct OperationStorageConformance: Sendable {
         // Queries.
         .init("executions are rows and virtual rows, paged by device", unitesExecutions),
         .init("activities are listed newest first, paged by number", listsActivities),
+        .init("tenants never cross", keepsTenantsApart),
         .init(
             "activities are found by code, type, state, initiator, group, time and key",
             filtersActivities
         ),
         .init("a device's work over all activities, newest first", listsADevicesWork),
         .init("a query looks at a bounded number of operations a call", boundsQueries),
-        .init("tenants never cross", keepsTenantsApart),
         // Guards.
         .init("an old epoch changes nothing", refusesOldEpoch),
         .init("many callers at once get a number each", numbersConcurrentCalls),
