@@ -107,11 +107,12 @@ final class DocumentTests: XCTestCase {
     }
 
     func test_unknownMembers_areIgnored_inEveryBody() async throws {
-        let scene = try Scene()
-        let names = try await scene.populate()
-        let tree = try scene.tree("again", ["a": "two"])
-        for operation in scene.admin.document.operations {
+        for operation in try OpenAPIDocument(named: "admin-v1").operations {
             guard case .object(var body) = operation.example else { continue }
+            // A scene each: some of the examples close what others change.
+            let scene = try Scene()
+            let names = try await scene.populate()
+            let tree = try scene.tree("again", ["a": "two"])
             if operation.id == "publishRelease" { body["directory"] = .string(tree) }
             if operation.id == "takeBackup" { body["path"] = .string(scene.backups + "/copy") }
             body["unknown"] = ["deep": [1, .null]]
