@@ -45,8 +45,9 @@ public enum DependencyState: Hashable, Sendable {
 
     /// How one dependency stands.
     ///
-    /// - Parameter state: of the other activity's execution on the device; `nil` if it does not
-    ///   address the device.
+    /// - Parameters:
+    ///   - activity: the other activity.
+    ///   - state: of its execution on the device; `nil` if it does not address the device.
     public init(_ activity: ActivityID, _ state: ExecutionState?) {
         switch state {
         case nil, .completed?: self = .met

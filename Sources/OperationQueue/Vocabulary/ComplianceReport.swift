@@ -1,7 +1,7 @@
 internal import ClusterRole
 internal import DeviceRegistry
 
-/// What a device says of one policy: information of the kind ``DeviceRegistry/InformationKind/compliance``.
+/// What a device says of one policy: information of the kind `InformationKind.compliance`.
 ///
 /// The document is `{"policy": name, "version": text, "compliant": true or false, "violations": [text]}`
 /// or an array of such. Members it does not know are ignored.

@@ -37,7 +37,7 @@ public enum GroupScope: UInt8, Hashable, Sendable, Codable, CaseIterable {
     /// Who is a member, and who joins before it is closed. Who leaves is no longer asked.
     case membersAndJoiners = 1
     /// Only who joins after it was enqueued and before it is closed: the first operations of a newly
-    /// enrolled device are those for who joins ``DeviceRegistry/GroupID/everyone``.
+    /// enrolled device are those for who joins `GroupID.everyone`.
     case joinersOnly = 2
 
     /// Whether it goes on addressing new devices until it is closed.

@@ -35,7 +35,7 @@ extension EmbeddedStore {
     /// and renamed, its directory synced: when this returns the backup survives a power loss, and when it
     /// throws there is none. Writers are not held up; the write-ahead log grows while it goes on.
     ///
-    /// The store's secrets are in it sealed: keep the key of the ``SecretBox`` elsewhere, or the push
+    /// The store's secrets are in it sealed: keep the key of the `SecretBox` elsewhere, or the push
     /// registrations cannot be read after a restore.
     ///
     /// - Parameters:

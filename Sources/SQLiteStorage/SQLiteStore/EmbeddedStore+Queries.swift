@@ -98,7 +98,7 @@ extension SQLConnection {
     private static let examinedARead = 200
 
     /// Gives operations to `body`, newest first, until it returns `false`, none is left, or
-    /// ``maximumOperationsExamined`` were given.
+    /// `maximumOperationsExamined` were given.
     ///
     /// - Returns: the number of the last one given, if more may follow.
     fileprivate func examine(
