@@ -26,13 +26,13 @@ public protocol ComplianceStorage: Sendable {
     ///
     /// - Parameters:
     ///   - policy: the policy.
-    ///   - state: only devices in this state.
+    ///   - wanted: only devices in this state.
     ///   - after: only ids behind it; `nil` begins at the first.
     ///   - limit: at most `maximumPageSize`.
     ///   - tenant: the tenant.
     func devices(
         of policy: PolicyID,
-        in state: ComplianceState,
+        in wanted: ComplianceState,
         after: DeviceID?,
         limit: Int,
         tenant: TenantID
