@@ -25,12 +25,7 @@ struct Site: Sendable {
 
     var enqueuer: OperationEnqueuer { OperationEnqueuer(storage: store, capability: capability) }
 
-    var exchange: DeviceExchange {
-        DeviceExchange(
-            reader: store,
-            inbox: InProcessInbox(storage: store, capability: capability)
-        )
-    }
+    var exchange: DeviceExchange { DeviceExchange(storage: store, capability: capability) }
 
     func close() async throws { try await store.close() }
 

@@ -108,8 +108,8 @@ public final class InMemoryCluster: Sendable {
             hints: { [hints] in hints.hints() }
         )
         exchange = DeviceExchange(
-            reader: storage,
-            inbox: InProcessInbox(storage: storage, capability: capability, clock: time),
+            storage: storage,
+            capability: capability,
             signals: operations,
             settings: DeviceExchange.Settings(clock: time, random: random)
         )

@@ -140,8 +140,8 @@ public final class ManagerNode: Service {
         let inbox = InProcessInbox(storage: store, capability: capability, clock: time)
         contacts = ContactBatcher(inbox: inbox, clock: time)
         exchange = DeviceExchange(
-            reader: store,
-            inbox: inbox,
+            storage: store,
+            capability: capability,
             contacts: contacts,
             settings: DeviceExchange.Settings(
                 clock: time,

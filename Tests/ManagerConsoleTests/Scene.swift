@@ -212,8 +212,8 @@ final class Scene: Sendable {
     /// Sends the large result of the device's newest operation.
     func uploadResult(_ receipt: EnrolmentReceipt, _ bytes: [UInt8]) async throws {
         let exchange = DeviceExchange(
-            reader: operations,
-            inbox: InProcessInbox(storage: operations, capability: capability, clock: time),
+            storage: operations,
+            capability: capability,
             settings: .init(clock: time, random: random)
         )
         let offer = try await exchange.exchange(device: receipt.identity)

@@ -79,8 +79,8 @@ struct House {
         inbox = InProcessInbox(storage: storage, capability: capability, clock: clock)
         contacts = ContactBatcher(inbox: inbox, clock: clock)
         exchange = DeviceExchange(
-            reader: storage,
-            inbox: inbox,
+            storage: storage,
+            capability: capability,
             contacts: contacts,
             settings: .init(clock: clock, random: random)
         )

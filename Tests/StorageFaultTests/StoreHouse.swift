@@ -70,8 +70,8 @@ struct StoreHouse {
             logger: quiet
         )
         exchange = DeviceExchange(
-            reader: store,
-            inbox: InProcessInbox(storage: store, capability: capability, clock: time),
+            storage: store,
+            capability: capability,
             settings: DeviceExchange.Settings(clock: time, random: random)
         )
         browser = ActivityBrowser(reader: store)

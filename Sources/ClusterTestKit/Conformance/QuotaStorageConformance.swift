@@ -56,7 +56,7 @@ public struct QuotaStorageConformance: Sendable {
             "the quota while there is none"
         )
         let standard = TenantQuota(devices: 10, enqueuesPerMinute: 60)
-        let own = TenantQuota(openActivities: 5, storedResultBytes: 1 << 40)
+        let own = TenantQuota(openActivities: 5, namedOperationsPerDevice: 7)
         try await set(standard, scene, of: nil)
         try await set(own, scene, of: scene.tenant)
         try scene.check.equal(try await storage.quota(of: scene.tenant), own, "with an override")

@@ -11,21 +11,17 @@ public struct TenantQuota: Hashable, Sendable {
     /// Open operations that name one device. Operations to groups do not count: they take no row a
     /// device.
     public var namedOperationsPerDevice: Int?
-    /// Bytes of large results stored.
-    public var storedResultBytes: Int64?
 
     public init(
         devices: Int? = nil,
         openActivities: Int? = nil,
         enqueuesPerMinute: Int? = nil,
-        namedOperationsPerDevice: Int? = nil,
-        storedResultBytes: Int64? = nil
+        namedOperationsPerDevice: Int? = nil
     ) {
         self.devices = devices
         self.openActivities = openActivities
         self.enqueuesPerMinute = enqueuesPerMinute
         self.namedOperationsPerDevice = namedOperationsPerDevice
-        self.storedResultBytes = storedResultBytes
     }
 
     /// No bound at all.
@@ -34,7 +30,7 @@ public struct TenantQuota: Hashable, Sendable {
     /// Whether every bound is usable: not negative.
     public var isValid: Bool {
         [devices, openActivities, enqueuesPerMinute, namedOperationsPerDevice]
-            .allSatisfy { $0 ?? 0 >= 0 } && (storedResultBytes ?? 0) >= 0
+            .allSatisfy { $0 ?? 0 >= 0 }
     }
 }
 

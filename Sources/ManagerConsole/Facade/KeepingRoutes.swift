@@ -106,8 +106,7 @@ extension AdminMessages.QuotaBody {
             devices: quota.devices,
             openActivities: quota.openActivities,
             enqueuesPerMinute: quota.enqueuesPerMinute,
-            namedOperationsPerDevice: quota.namedOperationsPerDevice,
-            storedResultBytes: quota.storedResultBytes
+            namedOperationsPerDevice: quota.namedOperationsPerDevice
         )
     }
 }
@@ -118,8 +117,7 @@ extension TenantQuota {
             devices: body.devices,
             openActivities: body.openActivities,
             enqueuesPerMinute: body.enqueuesPerMinute,
-            namedOperationsPerDevice: body.namedOperationsPerDevice,
-            storedResultBytes: body.storedResultBytes
+            namedOperationsPerDevice: body.namedOperationsPerDevice
         )
     }
 }

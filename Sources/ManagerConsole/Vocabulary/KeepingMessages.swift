@@ -38,7 +38,6 @@ extension AdminMessages {
         package var openActivities: Int?
         package var enqueuesPerMinute: Int?
         package var namedOperationsPerDevice: Int?
-        package var storedResultBytes: Int64?
     }
 
     /// The body of `PUT /quota`.

@@ -135,21 +135,7 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource, Wo
     ) async throws -> ApplyReceipt {
         let history = ledger.revision.history
         let (outcome, revision) = try ledger.guarded(epoch: epoch) { number, draft in
-            let outcome = state.withLock {
-                $0.apply(
-                    entries,
-                    from: spool,
-                    history: history,
-                    devices: devices,
-                    number: number,
-                    at: now
-                )
-            }
-            let contacts = outcome.contacts
-            wakes.withState { state in
-                for (key, number) in contacts { state.contact(key, answeredAt: number) }
-            }
-            request(outcome.write)
+            let outcome = apply(entries, from: spool, history: history, number: number, at: now)
             draft = outcome.write.draft
             return outcome
         }
@@ -160,6 +146,56 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource, Wo
             skipped: outcome.skipped,
             rejected: outcome.rejected
         )
+    }
+
+    public func exchange<Answer: Sendable>(
+        with device: DeviceID,
+        tenant: TenantID,
+        seen: OpenWork?,
+        epoch: Epoch,
+        at now: Timestamp,
+        _ decide: @escaping @Sendable (OpenWork?) throws -> ExchangeDecision<Answer>
+    ) async throws -> Answer {
+        let history = ledger.revision.history
+        return try ledger.guarded(epoch: epoch) { number, draft in
+            let before = Revision(history: history, number: number - 1)
+            let decision = try decide(work(of: device, tenant: tenant, as: before))
+            guard !decision.entries.isEmpty else { return decision.answer }
+            let outcome = apply(
+                decision.entries.map { SpooledEntry(number: 0, entry: $0) },
+                from: nil,
+                history: history,
+                number: number,
+                at: now
+            )
+            draft = outcome.write.draft
+            return decision.answer
+        }.result
+    }
+
+    /// Applies entries, and does what follows from them in the wake table.
+    private func apply(
+        _ entries: [SpooledEntry],
+        from spool: SpoolMark?,
+        history: HistoryID,
+        number: Int64,
+        at now: Timestamp
+    ) -> InMemoryOperationState.ApplyOutcome {
+        let outcome = state.withLock {
+            $0.apply(
+                entries,
+                from: spool,
+                history: history,
+                devices: devices,
+                number: number,
+                at: now
+            )
+        }
+        wakes.withState { state in
+            for (key, number) in outcome.contacts { state.contact(key, answeredAt: number) }
+        }
+        request(outcome.write)
+        return outcome
     }
 
     public func expired(
@@ -180,15 +216,20 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource, Wo
     }
 
     public func openWork(for device: DeviceID, tenant: TenantID) async throws -> OpenWork? {
-        let (found, revision) = consistent { () -> (row: DeviceRow, items: [OpenItem])? in
-            guard let row = devices.row(of: device, tenant: tenant), row.state == .enrolled else {
-                return nil
-            }
-            let memberships = devices.memberships(of: device, tenant: tenant)
-            return (row, state.withLock { $0.openItems(of: row, memberships: memberships) })
+        var (found, revision) = consistent {
+            work(of: device, tenant: tenant, as: ledger.revision)
         }
-        guard let found else { return nil }
-        var work = OpenWork(revision: revision, device: found.row, items: found.items)
+        found?.revision = revision
+        return found
+    }
+
+    private func work(of device: DeviceID, tenant: TenantID, as revision: Revision) -> OpenWork? {
+        guard let row = devices.row(of: device, tenant: tenant), row.state == .enrolled else {
+            return nil
+        }
+        let memberships = devices.memberships(of: device, tenant: tenant)
+        let items = state.withLock { $0.openItems(of: row, memberships: memberships) }
+        var work = OpenWork(revision: revision, device: row, items: items)
         work.groupPollingFrequency = devices.groupPollingFrequency(of: device, tenant: tenant)
         return work
     }

@@ -138,6 +138,30 @@ public protocol OperationStorage: PendingWorkReader, ActivityReader, LargeResult
         tenant: TenantID
     ) async throws -> Int
 
+    /// One exchange in process: reads what is open for a device, lets `decide` say what is to be done,
+    /// and applies that as ``apply(_:from:epoch:at:)`` does.
+    ///
+    /// A driver that can does it in one transaction; the standard implementation reads, then applies.
+    ///
+    /// - Parameters:
+    ///   - device: whose work is read.
+    ///   - tenant: the tenant it belongs to.
+    ///   - seen: what the caller has just read of it, if it has: a driver that can tell that it is
+    ///     still so need not read it again.
+    ///   - epoch: the writer's; a store that knows a higher one refuses the write.
+    ///   - now: the time the entries are applied at.
+    ///   - decide: gets what ``PendingWorkReader/openWork(for:tenant:)`` answers. It is called once,
+    ///     perhaps inside a transaction: it must not wait. If it throws, nothing is stored.
+    /// - Returns: what `decide` answered, once its entries are durable.
+    func exchange<Answer: Sendable>(
+        with device: DeviceID,
+        tenant: TenantID,
+        seen: OpenWork?,
+        epoch: Epoch,
+        at now: Timestamp,
+        _ decide: @escaping @Sendable (OpenWork?) throws -> ExchangeDecision<Answer>
+    ) async throws -> Answer
+
     /// Applies accepted entries in order, each by ``ExecutionRules``; entries that cannot be applied
     /// are stored as rejected with their reason.
     ///
@@ -159,7 +183,39 @@ public protocol OperationStorage: PendingWorkReader, ActivityReader, LargeResult
     func expired(at now: Timestamp, limit: Int) async throws -> [(tenant: TenantID, id: ActivityID)]
 }
 
+/// What is to be done in an exchange, and what is answered once it is done.
+public struct ExchangeDecision<Answer: Sendable>: Sendable {
+    /// Applied in order; none means that nothing is stored.
+    public var entries: [InboxEntry]
+    public var answer: Answer
+
+    public init(entries: [InboxEntry], _ answer: Answer) {
+        self.entries = entries
+        self.answer = answer
+    }
+}
+
 extension OperationStorage {
+    public func exchange<Answer: Sendable>(
+        with device: DeviceID,
+        tenant: TenantID,
+        seen: OpenWork?,
+        epoch: Epoch,
+        at now: Timestamp,
+        _ decide: @escaping @Sendable (OpenWork?) throws -> ExchangeDecision<Answer>
+    ) async throws -> Answer {
+        let decision = try decide(try await openWork(for: device, tenant: tenant))
+        if !decision.entries.isEmpty {
+            _ = try await apply(
+                decision.entries.map { SpooledEntry(number: 0, entry: $0) },
+                from: nil,
+                epoch: epoch,
+                at: now
+            )
+        }
+        return decision.answer
+    }
+
     /// Closes an open activity as a whole, in one row. Closing a closed one changes nothing.
     public func close(
         _ activity: ActivityID,

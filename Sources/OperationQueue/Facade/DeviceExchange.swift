@@ -14,6 +14,8 @@ public struct DeviceExchange: Sendable {
     let inbox: any DeviceInbox
     let contacts: ContactBatcher
     let settings: Settings
+    /// Where reading and accepting are one transaction; `nil` where they are two calls.
+    private let inProcess: InProcessStore?
     /// What all copies of this exchange share.
     let traffic: ExchangeTraffic
     private let metrics = ExchangeMetrics()
@@ -56,8 +58,53 @@ public struct DeviceExchange: Sendable {
         signals: (any WorkSignals)? = nil,
         settings: Settings = Settings()
     ) {
+        self.init(
+            reader: reader,
+            inbox: inbox,
+            inProcess: nil,
+            contacts: contacts,
+            signals: signals,
+            settings: settings
+        )
+    }
+
+    /// On a store of this process: a report, and handing out work, is one transaction each that reads,
+    /// decides and applies (``OperationStorage/exchange(with:tenant:seen:epoch:at:_:)``).
+    ///
+    /// - Parameters:
+    ///   - storage: the store.
+    ///   - capability: the right to write to it; once it is revoked, exchanges throw.
+    ///   - contacts: as above.
+    ///   - signals: as above, `nil` for the store, if it gives signals.
+    ///   - settings: clock, randomness, polling schedule and limits.
+    public init(
+        storage: any OperationStorage,
+        capability: WriteCapability,
+        contacts: ContactBatcher? = nil,
+        signals: (any WorkSignals)? = nil,
+        settings: Settings = Settings()
+    ) {
+        self.init(
+            reader: storage,
+            inbox: InProcessInbox(storage: storage, capability: capability, clock: settings.clock),
+            inProcess: InProcessStore(storage: storage, capability: capability),
+            contacts: contacts,
+            signals: signals,
+            settings: settings
+        )
+    }
+
+    private init(
+        reader: any PendingWorkReader,
+        inbox: any DeviceInbox,
+        inProcess: InProcessStore?,
+        contacts: ContactBatcher?,
+        signals: (any WorkSignals)?,
+        settings: Settings
+    ) {
         self.reader = reader
         self.inbox = inbox
+        self.inProcess = inProcess
         self.contacts = contacts ?? ContactBatcher(inbox: inbox, clock: settings.clock)
         self.settings = settings
         traffic = ExchangeTraffic(
@@ -134,50 +181,58 @@ public struct DeviceExchange: Sendable {
         _ report: ExchangeReport,
         isHeard: Bool = true
     ) async throws(OperationQueueError) -> ExchangeLook {
-        let found = try await queueCall {
+        if let inProcess, !report.isPlainPoll {
+            return try await take(report, of: device, seen: nil, in: inProcess)
+        }
+        let work = try await queueCall {
             try await self.reader.openWork(for: device.device, tenant: device.tenant)
         }
-        guard var work = found, work.device.incarnation == device.incarnation else {
-            throw OperationQueueError(
-                .unknownDevice,
-                "The device \(device.device) is not enrolled. Enrol it again."
-            )
-        }
         let now = settings.clock.now()
-        let reported = entries(for: report, of: device, in: work, at: now)
-        for entry in reported { work.apply(entry) }
-        let ended = work.supersede(at: now).map {
-            InboxEntry(identity: device, receivedAt: now, body: .superseded($0))
+        let step = try decide(report, of: device, in: work, at: now)
+        guard !step.entries.isEmpty else {
+            if isHeard { await contacts.note(step.contact) }
+            return look(step, at: now)
         }
-        let afterReport = work
-        let limit = min(report.limit, settings.limits.operations)
-        let chosen = work.batch(limit: limit, redelivery: report.redelivery, at: now)
-        let offers = chosen.map { offer($0, on: work.device, at: now) }
-        let claims = zip(chosen, offers).map { item, offer in
-            claim(item, offer, of: device, at: now)
-        }
-        for claim in claims { work.apply(claim) }
-        let contact = InboxEntry(
-            identity: device,
-            receivedAt: now,
-            body: .contact(answeredAt: work.revision)
-        )
-        guard !reported.isEmpty || !claims.isEmpty || !ended.isEmpty else {
-            if isHeard { await contacts.note(contact) }
-            let answer = makeAnswer([], for: work, limit: limit, at: now)
-            let isIdle = answer.cancel.isEmpty
-            return ExchangeLook(answer, mayWait: isIdle, nextOffer: work.nextOffer(after: now))
+        if let inProcess {
+            return try await take(report, of: device, seen: work, in: inProcess)
         }
         do {
-            try await commit([contact] + reported + ended + claims)
-            let answer = makeAnswer(offers, for: work, limit: limit, at: now)
-            let isIdle = offers.isEmpty && reported.isEmpty && answer.cancel.isEmpty
-            return ExchangeLook(answer, mayWait: isIdle, nextOffer: work.nextOffer(after: now))
+            try await commit([step.contact] + step.entries)
+            return look(step, at: now)
         } catch {
-            guard error.code == .spoolFull, !claims.isEmpty else { throw error }
+            guard error.code == .spoolFull, !step.offers.isEmpty else { throw error }
             // A spool that is nearly full gives out no work, but takes reports as long as it can.
-            if !reported.isEmpty { try await commit(reported) }
-            return ExchangeLook(makeAnswer([], for: afterReport, limit: 0, at: now))
+            if !step.reported.isEmpty { try await commit(step.reported) }
+            return ExchangeLook(makeAnswer([], for: step.afterReport, limit: 0, at: now))
+        }
+    }
+
+    /// Reads, decides and applies in one transaction of the store.
+    private func take(
+        _ report: ExchangeReport,
+        of device: DeviceIdentity,
+        seen: OpenWork?,
+        in store: InProcessStore
+    ) async throws(OperationQueueError) -> ExchangeLook {
+        let riding = contacts.take(upTo: Self.ridingContacts)
+        let now = settings.clock.now()
+        do {
+            let step = try await queueCall {
+                try await store.storage.exchange(
+                    with: device.device,
+                    tenant: device.tenant,
+                    seen: seen,
+                    epoch: store.capability.requireEpoch(),
+                    at: now
+                ) { work in
+                    let step = try decide(report, of: device, in: work, at: now)
+                    return ExchangeDecision(entries: riding + [step.contact] + step.entries, step)
+                }
+            }
+            return look(step, at: now)
+        } catch {
+            contacts.putBack(riding)
+            throw error
         }
     }
 
@@ -206,162 +261,6 @@ public struct DeviceExchange: Sendable {
             )
         }
     }
-
-    private func entries(
-        for report: ExchangeReport,
-        of device: DeviceIdentity,
-        in work: OpenWork,
-        at now: Timestamp
-    ) -> [InboxEntry] {
-        let progress = report.progress.map {
-            InboxEntry.Body.progress(
-                $0.execution.operation,
-                attempt: $0.attempt,
-                detail: $0.detail,
-                stepEnd: settings.limits.stepEnd(
-                    $0.stepTimeout ?? stepTimeout(of: $0.execution.operation, in: work),
-                    at: now
-                )
-            )
-        }
-        let results = report.results.map {
-            InboxEntry.Body.result(
-                $0.execution.operation,
-                attempt: $0.attempt,
-                outcome: settings.limits.bounded($0.outcome, at: now),
-                detail: $0.detail
-            )
-        }
-        return (progress + results).map {
-            InboxEntry(identity: device, receivedAt: now, body: $0)
-        }
-    }
-
-    private func stepTimeout(of operation: OperationID, in work: OpenWork) -> Duration? {
-        work.items.first { $0.operation.id == operation }?.operation.terms.timeouts.step
-    }
-
-    private func offer(
-        _ item: OpenItem,
-        on device: DeviceRow,
-        at now: Timestamp
-    ) -> OfferedOperation {
-        var offered = OfferedOperation(
-            execution: item.executionID(on: device),
-            attempt: AttemptID(from: settings.random),
-            operation: item.operation,
-            leaseEnd: now + item.operation.deliveryLease,
-            confirmation: confirmation(of: item),
-            retries: item.row?.retries ?? 0
-        )
-        offered.redelivery = (item.row?.redeliveries ?? 0) + (item.state == .delivered ? 1 : 0)
-        return offered
-    }
-
-    private func confirmation(of item: OpenItem) -> OfferedConfirmation {
-        guard item.operation.terms.confirmation == .required else { return .notAsked }
-        return item.row?.confirmedAt == nil ? .required : .given
-    }
-
-    private func claim(
-        _ item: OpenItem,
-        _ offer: OfferedOperation,
-        of device: DeviceIdentity,
-        at now: Timestamp
-    ) -> InboxEntry {
-        InboxEntry(
-            identity: device,
-            receivedAt: now,
-            body: .claim(item.operation.id, attempt: offer.attempt, leaseEnd: offer.leaseEnd)
-        )
-    }
-
-    /// - Parameter work: what is open afterwards.
-    private func makeAnswer(
-        _ offers: [OfferedOperation],
-        for work: OpenWork,
-        limit: Int,
-        at now: Timestamp
-    ) -> ExchangeAnswer {
-        let isCutOff = offers.count == limit && limit > 0
-        let remains =
-            isCutOff && !work.batch(limit: 1, redelivery: .afterLease, at: now).isEmpty
-        let pollAfter = settings.schedule.pollAfter(
-            frequency: work.pollingFrequency,
-            workRemains: remains,
-            nextOffer: work.nextOffer(after: now),
-            at: now,
-            random: settings.random
-        )
-        return ExchangeAnswer(
-            operations: offers,
-            cancel: work.cancellations,
-            pollAfter: pollAfter,
-            revision: work.revision,
-            open: work.items.count { !$0.state.isFinal }
-        )
-    }
-}
-
-extension DeviceExchange {
-    /// Stores where to reach a device with wake-ups; `nil` ends it.
-    ///
-    /// - Throws: ``OperationQueueError`` with code `tooLarge` or `invalidRequest`.
-    public func register(
-        push: (transport: String, address: String)?,
-        device: DeviceIdentity
-    ) async throws(OperationQueueError) {
-        let now = settings.clock.now()
-        if let push {
-            guard !push.transport.isEmpty, push.transport.utf8.count <= maximumNameLength,
-                !push.address.isEmpty
-            else {
-                throw OperationQueueError(
-                    .invalidRequest,
-                    "A push registration names a transport and an address."
-                )
-            }
-            guard push.address.utf8.count <= PushRegistration.maximumAddressBytes else {
-                throw OperationQueueError(
-                    .tooLarge,
-                    "A push address has at most \(PushRegistration.maximumAddressBytes) bytes."
-                )
-            }
-        }
-        let registration = push.map {
-            PushRegistration(transport: $0.transport, address: $0.address, registeredAt: now)
-        }
-        try await commit([
-            InboxEntry(identity: device, receivedAt: now, body: .registration(registration))
-        ])
-    }
-
-    /// Stores what a device says about itself.
-    ///
-    /// - Throws: ``OperationQueueError`` with code `tooLarge` or `invalidRequest`
-    ///   (see `DeviceRegistry.InformationRules`).
-    public func record(
-        _ kind: InformationKind,
-        body: [UInt8],
-        device: DeviceIdentity
-    ) async throws(OperationQueueError) {
-        do {
-            try InformationRules.validate(body)
-        } catch {
-            let code: OperationQueueError.Code =
-                error.code == .tooLarge ? .tooLarge : .invalidRequest
-            throw OperationQueueError(code, error.message, cause: error)
-        }
-        do {
-            _ = try InformationKind(validating: kind.rawValue)
-        } catch {
-            throw OperationQueueError(.invalidRequest, error.message, cause: error)
-        }
-        let now = settings.clock.now()
-        try await commit([
-            InboxEntry(identity: device, receivedAt: now, body: .information(kind, body: body))
-        ])
-    }
 }
 
 /// What exchanges count.
@@ -371,4 +270,10 @@ private struct ExchangeMetrics: Sendable {
     let results = Counter(label: "reeve_exchange_results_total")
     let delivered = Counter(label: "reeve_exchange_operations_total")
     let duration = Timer(label: "reeve_exchange_duration")
+}
+
+/// A store that this process may write to.
+private struct InProcessStore: Sendable {
+    let storage: any OperationStorage
+    let capability: WriteCapability
 }

@@ -135,12 +135,15 @@ package final class DatabaseFile: Sendable {
     /// Runs a few queries by key in one snapshot: at once on the caller's thread if a connection is
     /// free, because handing them to a queue costs more than they do; else like ``read(_:)``.
     ///
+    /// The writer's connection is asked first. SQLite drops a reader's pages whenever another connection
+    /// has committed; the writer's stay, because nobody else commits.
+    ///
     /// - Throws: what `body` throws; ``SQLiteStorageError`` with `poisoned`, `closed`, `io`.
     package func readBriefly<Result: Sendable>(
         _ body: @escaping @Sendable (SQLConnection) throws -> Result
     ) async throws -> Result {
         try committer.requireOpen()
-        for reader in readers {
+        for reader in [writer] + readers {
             if let result = try reader.performIfFree({ try $0.snapshot(body) }) { return result }
         }
         return try await read(body)

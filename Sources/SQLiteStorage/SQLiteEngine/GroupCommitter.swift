@@ -160,25 +160,23 @@ package final class GroupCommitter: Sendable {
         outcomes.reserveCapacity(batch.count)
         do {
             try connection.run("BEGIN IMMEDIATE")
-            // Nobody else writes this file: what one call read or set, the next need not read again.
-            connection.metaNumbers = [:]
+            connection.shared = SharedRows()
             if batch.count == 1 {
                 outcomes.append(batch[0].run(connection))
                 if let failure = outcomes[0].failure {
                     try requireRecoverable(failure, on: connection)
-                    connection.metaNumbers = nil
+                    connection.shared = nil
                     try connection.run("ROLLBACK")
                     return outcomes[0].resume(nil)
                 }
             } else {
                 for call in batch { outcomes.append(try runInSavepoint(call, on: connection)) }
             }
-            try connection.storeMetaNumbers()
-            connection.metaNumbers = nil
+            try connection.storeShared()
             try options.commitFault?()
             try connection.run("COMMIT")
         } catch {
-            connection.metaNumbers = nil
+            connection.shared = nil
             if connection.isInTransaction { try? connection.run("ROLLBACK") }
             // First, so that a caller who tries again at once meets it.
             if (error as? SQLiteStorageError)?.code == .io { poison(error) }
@@ -198,13 +196,13 @@ package final class GroupCommitter: Sendable {
     }
 
     private func runInSavepoint(_ call: Call, on connection: SQLConnection) throws -> Outcome {
-        let numbers = connection.metaNumbers
+        let shared = connection.shared
         try connection.run("SAVEPOINT call")
         let outcome = call.run(connection)
         if let failure = outcome.failure {
             try requireRecoverable(failure, on: connection)
             try connection.run("ROLLBACK TO call")
-            connection.metaNumbers = numbers
+            connection.shared = shared
         }
         try connection.run("RELEASE call")
         return outcome

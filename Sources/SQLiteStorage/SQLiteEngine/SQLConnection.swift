@@ -8,8 +8,10 @@ internal import GRDBSQLite
 package final class SQLConnection {
     let handle: OpaquePointer
     private var statements: [StatementText: PreparedStatement] = [:]
-    /// The numbers of the table `meta` during a group commit; `nil` outside of one.
-    var metaNumbers: [String: MetaNumber]?
+    /// What the calls of the present group commit share; `nil` outside of one.
+    var shared: SharedRows?
+    /// What the layer above remembers with this connection, and like it confined to one user at a time.
+    package var memory: AnyObject?
 
     init(handle: OpaquePointer) { self.handle = handle }
 
@@ -137,46 +139,29 @@ private struct StatementText: Hashable {
     }
 }
 
-// MARK: - The meta table
-
-/// A number of the table `meta` as the present group commit has it.
-struct MetaNumber {
-    var number: Int64
-    /// Whether it is still to be stored.
-    var isChanged = false
-}
-
 extension SQLConnection {
     /// A number kept for the whole file; 0 before it is first set.
     package func metaNumber(_ name: String) throws -> Int64 {
-        if let known = metaNumbers?[name] { return known.number }
+        if let known = shared?.numbers[name] { return known.value }
         let number: Int64 =
             try row("SELECT name, number, bytes, sum FROM meta WHERE name = ?", name) {
                 try $0.verify("meta", sum: 3)
                 return $0.int64(1)
             } ?? 0
-        metaNumbers?[name] = MetaNumber(number: number)
+        shared?.numbers[name] = SharedRows.Number(value: number)
         return number
     }
 
     /// In a group commit the number is stored once, with the commit.
     package func setMetaNumber(_ name: String, _ number: Int64) throws {
-        guard metaNumbers == nil else {
-            metaNumbers?[name] = MetaNumber(number: number, isChanged: true)
+        guard shared == nil else {
+            shared?.numbers[name] = SharedRows.Number(value: number, isChanged: true)
             return
         }
         try storeMetaNumber(name, number)
     }
 
-    /// Stores the numbers that the calls of a group commit have set.
-    func storeMetaNumbers() throws {
-        for (name, known) in (metaNumbers ?? [:]).sorted(by: { $0.key < $1.key })
-        where known.isChanged {
-            try storeMetaNumber(name, known.number)
-        }
-    }
-
-    private func storeMetaNumber(_ name: String, _ number: Int64) throws {
+    func storeMetaNumber(_ name: String, _ number: Int64) throws {
         try run(
             sealedFor: "meta",
             "INSERT OR REPLACE INTO meta (name, number, bytes, sum) VALUES (?, ?, ?, ?)",

@@ -5,7 +5,7 @@ internal import OperationQueue
 internal import SQLiteEngine
 
 /// A row of table `activity`: what changes while devices answer.
-struct ActivityRecord {
+struct ActivityRecord: Equatable, SharedRow {
     var number: Int64
     var groupIdx: Int64?
     var expires: Timestamp?
@@ -96,6 +96,18 @@ struct ActivityRecord {
             controlKey,
             dependents
         )
+    }
+
+    /// Whether it is live, was so before, and only columns have changed that no query asks for: such a
+    /// row is stored once a group commit, however many devices answer in it.
+    func differsInCountsOnly(from before: ActivityRecord) -> Bool {
+        guard isLive, before.isLive else { return false }
+        var same = before
+        same.counts = counts
+        same.addressed = addressed
+        same.late = late
+        same.dependents = dependents
+        return same == self
     }
 
     /// The activity as the vocabulary has it.

@@ -104,22 +104,80 @@ extension EmbeddedStore: OperationStorage {
         }
     }
 
+    public func exchange<Answer: Sendable>(
+        with device: DeviceID,
+        tenant: TenantID,
+        seen: OpenWork?,
+        epoch: Epoch,
+        at now: Timestamp,
+        _ decide: @escaping @Sendable (OpenWork?) throws -> ExchangeDecision<Answer>
+    ) async throws -> Answer {
+        let history = history
+        let secrets = secrets
+        return try await guarded(epoch: epoch) { [self] connection, number, draft in
+            let work: OpenWork?
+            if let seen, isTrue(seen, of: tenant, as: number - 1) {
+                work = seen
+            } else {
+                work = try connection.openWork(for: device, tenant: tenant, in: history)
+            }
+            let decision = try decide(work)
+            guard !decision.entries.isEmpty else { return decision.answer }
+            var application = EntryApplication(
+                connection: connection,
+                secrets: secrets,
+                history: history,
+                spool: nil,
+                revision: number,
+                now: now
+            )
+            if let work { application.take(work) }
+            try application.apply(
+                decision.entries.map { SpooledEntry(number: 0, entry: $0) }
+            )
+            draft = application.draft
+            return decision.answer
+        }.result
+    }
+
+    /// Whether what was read of a device is still so at revision `present`.
+    private func isTrue(_ seen: OpenWork, of tenant: TenantID, as present: Int64) -> Bool {
+        guard seen.revision.history == history else { return false }
+        return recent.withLock {
+            $0.leaveAlone(
+                seen.device.id,
+                of: tenant,
+                from: seen.revision.number,
+                to: present
+            )
+        }
+    }
+
     public func openWork(for device: DeviceID, tenant: TenantID) async throws -> OpenWork? {
         let history = history
         return try await file.readBriefly { connection in
-            guard let record = try connection.device(device, tenant: tenant), record.isEnrolled
-            else { return nil }
-            let number = try connection.revisionNumber()
-            var work = OpenWork(
-                revision: Revision(history: history, number: number),
-                device: record.row,
-                items: try connection.openItems(of: record)
-            )
-            work.groupPollingFrequency = try connection.groupPollingFrequency(
-                ofDeviceAt: record.idx
-            )
-            return work
+            try connection.openWork(for: device, tenant: tenant, in: history)
         }
+    }
+}
+
+extension SQLConnection {
+    /// What is open for a device, as this connection sees it.
+    fileprivate func openWork(
+        for device: DeviceID,
+        tenant: TenantID,
+        in history: HistoryID
+    ) throws -> OpenWork? {
+        guard let record = try self.device(device, tenant: tenant), record.isEnrolled else {
+            return nil
+        }
+        var work = OpenWork(
+            revision: Revision(history: history, number: try revisionNumber()),
+            device: record.row,
+            items: try openItems(of: record)
+        )
+        work.groupPollingFrequency = try groupPollingFrequency(ofDeviceAt: record.idx)
+        return work
     }
 }
 #endif

@@ -51,18 +51,17 @@ extension SQLConnection {
     fileprivate func storedQuota(of tenant: TenantID?) throws -> TenantQuota? {
         try row(
             """
-            SELECT tenant, devices, open_activities, enqueues, named, result_bytes, sum
+            SELECT tenant, devices, open_activities, enqueues, named, sum
             FROM quota WHERE tenant = ?
             """,
             TenantID.stored(tenant)
         ) {
-            try $0.verify("quota", sum: 6)
+            try $0.verify("quota", sum: 5)
             return TenantQuota(
                 devices: $0.optionalInt64(1).map { Int($0) },
                 openActivities: $0.optionalInt64(2).map { Int($0) },
                 enqueuesPerMinute: $0.optionalInt64(3).map { Int($0) },
-                namedOperationsPerDevice: $0.optionalInt64(4).map { Int($0) },
-                storedResultBytes: $0.optionalInt64(5)
+                namedOperationsPerDevice: $0.optionalInt64(4).map { Int($0) }
             )
         }
     }
@@ -74,15 +73,14 @@ extension SQLConnection {
             sealedFor: "quota",
             """
             INSERT OR REPLACE INTO quota
-                (tenant, devices, open_activities, enqueues, named, result_bytes, sum)
-            VALUES (?, ?, ?, ?, ?, ?, ?)
+                (tenant, devices, open_activities, enqueues, named, sum)
+            VALUES (?, ?, ?, ?, ?, ?)
             """,
             name,
             quota.devices,
             quota.openActivities,
             quota.enqueuesPerMinute,
-            quota.namedOperationsPerDevice,
-            quota.storedResultBytes
+            quota.namedOperationsPerDevice
         )
     }
 

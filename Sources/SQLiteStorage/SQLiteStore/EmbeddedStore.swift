@@ -30,6 +30,8 @@ public final class EmbeddedStore: Sendable {
     let keptRevisions: Int64
     let lease: Mutex<EmbeddedLease>
     let hintReaders = HintReaders()
+    /// Used on the writer's queue only.
+    let recent = Mutex(RecentChanges())
     /// Whether some tenant is bounded: without quotas nothing is looked up or counted for them.
     let hasQuotas: Atomic<Bool>
     let signals = WorkSignalHub()
@@ -138,7 +140,7 @@ public final class EmbeddedStore: Sendable {
     ) async throws -> (result: Result, revision: Revision) {
         let history = history
         let keptRevisions = keptRevisions
-        let (result, revision, concern) = try await file.write { connection in
+        let (result, revision, concern) = try await file.write { [self] connection in
             let current = Epoch(rawValue: try connection.metaNumber(MetaName.epoch))
             guard epoch == current else { throw ClusterRoleError.fenced(current: current) }
             let before = try connection.metaNumber(MetaName.revision)
@@ -148,6 +150,7 @@ public final class EmbeddedStore: Sendable {
             let number = draft.isEmpty ? before : before + 1
             if !draft.isEmpty {
                 try connection.log(draft, as: number, keeping: keptRevisions)
+                recent.withLock { $0.note(draft.keys, as: number) }
             }
             let told = draft.isEmpty ? nil : try connection.concern(of: draft.keys)
             return (result, Revision(history: history, number: number), told)

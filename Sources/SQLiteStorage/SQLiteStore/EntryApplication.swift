@@ -26,6 +26,9 @@ struct EntryApplication {
     private var foundByPolling = 0
     /// The device of the entry before: a device's entries come together. No entry changes it.
     private var lastDevice: DeviceRecord?
+    /// What is known of the open work of one device: executions by operation, until an entry is applied.
+    private var knownRows: [OperationID: Execution?] = [:]
+    private var knownDevice: DeviceRow?
     /// Groups defined by queries change with what devices report.
     private var memberships: GroupMemberships
 
@@ -49,6 +52,12 @@ struct EntryApplication {
         self.spool = spool
         writer = ExecutionWriter(connection, revision: revision, now: now)
         memberships = GroupMemberships(connection: connection, number: revision, now: now)
+    }
+
+    /// Takes a device's open work, as it is in this transaction, so that it need not be read again.
+    mutating func take(_ work: OpenWork) {
+        knownDevice = work.device
+        for item in work.items { knownRows[item.operation.id] = .some(item.row) }
     }
 
     mutating func apply(_ entries: [SpooledEntry]) throws {
@@ -186,8 +195,13 @@ struct EntryApplication {
         else {
             return "unknown operation"
         }
-        let row = try writer.row(of: known, on: device)
-        if row == nil, try !writer.addresses(known, device) { return "not addressed" }
+        let row: Execution?
+        if device.row == knownDevice, let found = knownRows.removeValue(forKey: operation) {
+            row = found
+        } else {
+            row = try writer.row(of: known, on: device)
+            if row == nil, try !writer.addresses(known, device) { return "not addressed" }
+        }
         let change = ExecutionRules.apply(
             entry,
             to: row,

@@ -50,6 +50,11 @@ struct ExecutionWriter {
         for change in touched.values.filter(\.isChanged).sorted(by: { $0.number < $1.number }) {
             var record = change.record
             record.take(change.activity)
+            if !change.isNew, record.differsInCountsOnly(from: change.record) {
+                try connection.share(record, as: record.number)
+                continue
+            }
+            connection.unshare(record.number)
             try record.store(connection)
             let tenant = change.operation.tenant
             if !change.isNew {
@@ -65,7 +70,7 @@ struct ExecutionWriter {
 
     mutating func touch(_ id: OperationID) throws -> Touched? {
         if let number = numbers[id] { return touched[number] }
-        guard let operation = try connection.operation(id) else { return nil }
+        guard let operation = try connection.knownOperation(id) else { return nil }
         let number = operation.operation.number
         numbers[id] = number
         return try touched[number] ?? fetch(operation)

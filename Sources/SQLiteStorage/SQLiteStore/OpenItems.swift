@@ -73,10 +73,10 @@ extension SQLConnection {
         if let row, row.state.isFinal { return nil }
         guard let activity = try activity(number), activity.isLive,
             !activity.state.effective(row?.state).isFinal,
-            let record = try operation(number)
+            let record = try knownOperation(number)
         else { return nil }
         var operation = record.operation
-        operation.payload = try payload(number)
+        operation.payload = try knownPayload(number)
         var item = OpenItem(
             operation: operation,
             activityState: activity.state,

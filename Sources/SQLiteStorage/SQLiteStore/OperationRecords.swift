@@ -142,7 +142,8 @@ extension SQLConnection {
     }
 
     func activity(_ number: Int64) throws -> ActivityRecord? {
-        try row("SELECT \(ActivityRecord.columns) FROM activity WHERE number = ?", number) {
+        if let shared = sharedRow(number) as? ActivityRecord { return shared }
+        return try row("SELECT \(ActivityRecord.columns) FROM activity WHERE number = ?", number) {
             try ActivityRecord($0)
         }
     }

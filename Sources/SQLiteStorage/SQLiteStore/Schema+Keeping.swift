@@ -33,5 +33,25 @@ extension Schema {
             sum INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID;
         """
+
+    /// Step 11: a bound nothing ever enforced goes.
+    static let quotasWithoutResultBytes = """
+        CREATE TABLE quota_next (
+            tenant TEXT NOT NULL PRIMARY KEY,
+            devices INTEGER,
+            open_activities INTEGER,
+            enqueues INTEGER,
+            named INTEGER,
+            sum INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO quota_next (tenant, devices, open_activities, enqueues, named, sum)
+        SELECT tenant, devices, open_activities, enqueues, named,
+            reeve_sum('quota', tenant, devices, open_activities, enqueues, named)
+        FROM quota
+        WHERE reeve_verify('quota', sum, tenant, devices, open_activities, enqueues, named,
+            result_bytes);
+        DROP TABLE quota;
+        ALTER TABLE quota_next RENAME TO quota;
+        """
 }
 #endif

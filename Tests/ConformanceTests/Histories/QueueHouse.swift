@@ -43,8 +43,8 @@ struct QueueHouse: Sendable {
             random: random
         )
         exchange = DeviceExchange(
-            reader: operations,
-            inbox: InProcessInbox(storage: operations, capability: capability, clock: time),
+            storage: operations,
+            capability: capability,
             settings: .init(clock: time, random: random)
         )
         browser = ActivityBrowser(reader: operations)
