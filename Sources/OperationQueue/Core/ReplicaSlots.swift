@@ -6,7 +6,8 @@ internal import DeviceRegistry
 extension ReplicaTables {
     /// One device. Its tenant is an index into `tenants`.
     struct Slot: Sendable {
-        var id: DeviceID
+        /// Where its name stands in the pool: offset and length in one word.
+        private var packedName: UInt64
         var incarnation = IncarnationID(bits: 0)
         var credential = CredentialDigest(high: 0, low: 0)
         /// −1: none.
@@ -16,6 +17,16 @@ extension ReplicaTables {
         var intervals: Int32 = -1
         /// `nil` until the device's own row has come.
         var state: EnrolmentState?
+
+        init(name: Range<Int>, tenant: Int32) {
+            packedName = UInt64(name.lowerBound) << 16 | UInt64(name.count)
+            self.tenant = tenant
+        }
+
+        var name: Range<Int> {
+            let start = Int(packedName >> 16)
+            return start..<start + Int(packedName & 0xFFFF)
+        }
     }
 
     /// One membership interval.

@@ -3,19 +3,14 @@ internal import DeviceRegistry
 
 /// The tables of one ``ReplicaImage``.
 ///
-/// Devices have dense indices that they keep. A slot takes 96 bytes; membership intervals are
-/// chained through one pool of 32 bytes each; operations are found through the groups and, for named
-/// devices, through a list a device.
+/// Membership intervals of a device are chained through one pool of 32 bytes each; operations are found
+/// through the groups and, for named devices, through a list a device.
 struct ReplicaTables: Sendable {
-    typealias DeviceIndex = Int32
+    typealias DeviceIndex = ReplicaDevices.Index
 
-    private var slots: [Slot] = []
+    private var devices = ReplicaDevices()
     private var tenants: [TenantID] = []
     private var tenantIndices: [TenantID: Int32] = [:]
-    private var deviceIndices: [[DeviceID: DeviceIndex]] = []
-    /// By the low 64 bits of the digest; the few whose bits collide stand in `otherCredentials`.
-    private var credentials: [UInt64: DeviceIndex] = [:]
-    private var otherCredentials: [CredentialDigest: DeviceIndex] = [:]
     private var intervals: [Interval] = []
     private var freeInterval: Int32 = -1
     private var groupIndices: [GroupKey: Int32] = [:]
@@ -38,15 +33,15 @@ struct ReplicaTables: Sendable {
     var activityCount: Int { places.count }
 
     func index(of device: DeviceID, tenant: TenantID) -> DeviceIndex? {
-        tenantIndices[tenant].flatMap { deviceIndices[Int($0)][device] }
+        tenantIndices[tenant].flatMap { devices.index(of: device, tenant: $0) }
     }
 
     func row(at index: DeviceIndex) -> DeviceRow? {
-        let slot = slots[Int(index)]
+        let slot = devices[index]
         guard let state = slot.state else { return nil }
         return DeviceRow(
             tenant: tenants[Int(slot.tenant)],
-            id: slot.id,
+            id: devices.id(at: index),
             incarnation: slot.incarnation,
             state: state,
             credential: slot.credential,
@@ -56,19 +51,12 @@ struct ReplicaTables: Sendable {
     }
 
     func row(of credential: CredentialDigest) -> DeviceRow? {
-        let candidates = [
-            credentials[UInt64(truncatingIfNeeded: credential.low)], otherCredentials[credential],
-        ]
-        for case let index? in candidates {
-            let slot = slots[Int(index)]
-            if slot.credential == credential && slot.state == .enrolled { return row(at: index) }
-        }
-        return nil
+        devices.index(of: credential).flatMap { row(at: $0) }
     }
 
     /// The shortest polling frequency of the groups a device is in.
     func groupPollingFrequency(at index: DeviceIndex) -> Duration? {
-        let slot = slots[Int(index)]
+        let slot = devices[index]
         let incarnation = UInt64(truncatingIfNeeded: slot.incarnation.bits)
         var shortest: Int64?
         var next = slot.intervals
@@ -88,14 +76,16 @@ struct ReplicaTables: Sendable {
     func targets(of number: Int64) -> [ConcernedDevice]? {
         guard let place = places[number], activities[place].group == nil else { return nil }
         return activities[place].targets.map { index in
-            let slot = slots[Int(index)]
-            return ConcernedDevice(tenant: tenants[Int(slot.tenant)], device: slot.id)
+            ConcernedDevice(
+                tenant: tenants[Int(devices[index].tenant)],
+                device: devices.id(at: index)
+            )
         }
     }
 
     func openItems(at index: DeviceIndex) -> [OpenItem] {
         var items: [OpenItem] = []
-        let slot = slots[Int(index)]
+        let slot = devices[index]
         let incarnation = UInt64(truncatingIfNeeded: slot.incarnation.bits)
         func add(_ number: Int64) {
             guard let place = places[number], !activities[place].done.contains(index),
@@ -156,7 +146,7 @@ struct ReplicaTables: Sendable {
     }
 
     private func isMember(_ index: DeviceIndex, of group: Int32) -> Bool {
-        var next = slots[Int(index)].intervals
+        var next = devices[index].intervals
         while next >= 0 {
             let interval = intervals[Int(next)]
             if interval.group == group && interval.left == .max { return true }
@@ -180,13 +170,13 @@ struct ReplicaTables: Sendable {
     }
 
     private func isAddressed(_ index: DeviceIndex, by number: Int64, _ slot: ActivitySlot) -> Bool {
-        let incarnation = UInt64(truncatingIfNeeded: slots[Int(index)].incarnation.bits)
+        let incarnation = UInt64(truncatingIfNeeded: devices[index].incarnation.bits)
         guard let group = slot.group, let scope = slot.activity?.operation.terms.scope else {
             return namedTargets[index]?.contains {
                 $0.number == number && $0.incarnation == incarnation
             } ?? false
         }
-        var next = slots[Int(index)].intervals
+        var next = devices[index].intervals
         while next >= 0 {
             let interval = intervals[Int(next)]
             if interval.group == group && interval.incarnation == incarnation
@@ -285,16 +275,11 @@ struct ReplicaTables: Sendable {
         let index = Int32(tenants.count)
         tenants.append(tenant)
         tenantIndices[tenant] = index
-        deviceIndices.append([:])
         return index
     }
 
     private mutating func intern(_ device: DeviceID, _ tenant: Int32) -> DeviceIndex {
-        if let index = deviceIndices[Int(tenant)][device] { return index }
-        let index = DeviceIndex(slots.count)
-        slots.append(Slot(id: device, tenant: tenant))
-        deviceIndices[Int(tenant)][device] = index
-        return index
+        devices.intern(device, tenant: tenant)
     }
 
     private mutating func intern(_ group: GroupID, _ tenant: Int32) -> Int32 {
@@ -310,37 +295,26 @@ struct ReplicaTables: Sendable {
 
     private mutating func take(_ row: DeviceRow) {
         let index = intern(row.id, intern(row.tenant))
-        let old = slots[Int(index)]
+        let old = devices[index]
         if old.state == .enrolled {
             enrolledCount -= 1
-            forget(old.credential, of: index)
+            devices.removeCredential(of: index)
         }
         if old.state != nil, old.incarnation != row.incarnation { forgetRows(of: index) }
-        slots[Int(index)].incarnation = row.incarnation
-        slots[Int(index)].credential = row.credential
-        slots[Int(index)].state = row.state
-        slots[Int(index)].pollingMilliseconds = row.pollingFrequency?.milliseconds ?? -1
+        devices[index].incarnation = row.incarnation
+        devices[index].credential = row.credential
+        devices[index].state = row.state
+        devices[index].pollingMilliseconds = row.pollingFrequency?.milliseconds ?? -1
         guard row.state == .enrolled else { return }
         enrolledCount += 1
-        let short = UInt64(truncatingIfNeeded: row.credential.low)
-        if credentials[short] == nil {
-            credentials[short] = index
-        } else {
-            otherCredentials[row.credential] = index
-        }
-    }
-
-    private mutating func forget(_ credential: CredentialDigest, of index: DeviceIndex) {
-        let short = UInt64(truncatingIfNeeded: credential.low)
-        if credentials[short] == index { credentials[short] = nil }
-        if otherCredentials[credential] == index { otherCredentials[credential] = nil }
+        devices.addCredential(of: index)
     }
 
     private mutating func take(_ membership: Membership, of tenant: TenantID) {
         let tenant = intern(tenant)
         let index = intern(membership.device, tenant)
         let group = intern(membership.group, tenant)
-        var next = slots[Int(index)].intervals
+        var next = devices[index].intervals
         while next >= 0 {
             if intervals[Int(next)].group == group
                 && intervals[Int(next)].joined == membership.joined
@@ -355,15 +329,15 @@ struct ReplicaTables: Sendable {
             left: membership.left ?? .max,
             incarnation: UInt64(truncatingIfNeeded: membership.incarnation.bits),
             group: group,
-            next: slots[Int(index)].intervals
+            next: devices[index].intervals
         )
         if freeInterval >= 0 {
             let place = freeInterval
             freeInterval = intervals[Int(place)].next
             intervals[Int(place)] = interval
-            slots[Int(index)].intervals = place
+            devices[index].intervals = place
         } else {
-            slots[Int(index)].intervals = Int32(intervals.count)
+            devices[index].intervals = Int32(intervals.count)
             intervals.append(interval)
         }
     }
@@ -372,7 +346,7 @@ struct ReplicaTables: Sendable {
     /// to: all operations that could are known by then.
     private mutating func pruneIntervals(of index: DeviceIndex, until revision: Int64) {
         var kept: Int32 = -1
-        var next = slots[Int(index)].intervals
+        var next = devices[index].intervals
         while next >= 0 {
             let place = next
             let interval = intervals[Int(place)]
@@ -392,7 +366,7 @@ struct ReplicaTables: Sendable {
                 freeInterval = place
             }
         }
-        slots[Int(index)].intervals = kept
+        devices[index].intervals = kept
     }
 
     private mutating func take(_ activity: ReplicaActivity, of tenant: TenantID) {
@@ -454,7 +428,7 @@ struct ReplicaTables: Sendable {
 
     private mutating func take(_ row: Execution, of index: DeviceIndex, number: Int64) {
         guard let place = places[number] else { return }
-        let slot = slots[Int(index)]
+        let slot = devices[index]
         guard slot.state == nil || slot.incarnation == row.id.incarnation else { return }
         if row.state.isFinal {
             activities[place].open[index] = nil

@@ -86,8 +86,8 @@ struct ReplicaFile: Sendable {
         var position: Position
         var epoch: Epoch
         var mark: Int64
-        /// The rows of the generation that is served.
-        var rows: [ReplicaRow] = []
+        /// Made of the rows of the generation that is served; empty without one.
+        var image = ReplicaImage()
         /// Entries behind the mark.
         var pending = PendingSummary()
         /// Bytes of the entries up to the mark.
@@ -131,10 +131,22 @@ struct ReplicaFile: Sendable {
         }
     }
 
+    /// Rows that are decoded before they are taken into the image: a million at once would leave the
+    /// process with several times the memory it needs.
+    private static let loadedRows = 1_000
+
     private static func readRows(
         _ connection: SQLConnection,
         into contents: inout Contents
     ) throws {
+        guard let revision = contents.position.revision else { return }
+        var page = ReplicaPage(
+            content: .snapshotBegins,
+            rows: [],
+            revision: revision,
+            next: ReplicaCursor(token: "more"),
+            epoch: contents.epoch
+        )
         let sql = """
             SELECT generation, kind, key, body, sum FROM replica WHERE generation = ?
             ORDER BY kind, key
@@ -144,12 +156,18 @@ struct ReplicaFile: Sendable {
             while try statement.step() {
                 do {
                     try statement.verify("replica", sum: 4)
-                    contents.rows.append(try ReplicaRow(decoding: statement.blob(3)))
+                    page.rows.append(try ReplicaRow(decoding: statement.blob(3)))
                 } catch {
                     contents.damage.rows += 1
                 }
+                guard page.rows.count == loadedRows else { continue }
+                contents.image.apply(page)
+                page.rows.removeAll(keepingCapacity: true)
+                page.content = .snapshotContinues
             }
         }
+        page.next = nil
+        contents.image.apply(page)
     }
 
     /// Entries behind `mark`: how many there are, and those that are overlaid.

@@ -154,7 +154,7 @@ public final class WorkerReplica: Sendable {
 }
 
 extension ReplicaState {
-    /// The file was opened: the rows make the image, the entries behind the mark the overlay.
+    /// The file was opened: its rows have made the image, the entries behind the mark the overlay.
     mutating func onOpened(
         _ contents: ReplicaFile.Contents,
         node: NodeID,
@@ -170,17 +170,7 @@ extension ReplicaState {
         if let heard = contents.position.contactedAt {
             heardAt = time.monotonic() - max(.zero, time.now() - heard)
         }
-        if let revision = contents.position.revision {
-            image.apply(
-                ReplicaPage(
-                    content: .snapshotBegins,
-                    rows: contents.rows,
-                    revision: revision,
-                    next: nil,
-                    epoch: contents.epoch
-                )
-            )
-        }
+        image = contents.image
         onOpened(contents.pending)
     }
 }
