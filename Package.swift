@@ -308,7 +308,9 @@ let testTargets: [Target] = [
     tests("PushTransportsTests", core + ["PushTransports"]),
     tests(
         "ProcessTests",
-        core + ["reeve", "reeve-worker", "HTTPHandling", "ReeveManager", "ReeveWorker"]
+        core + [
+            "reeve", "reeve-worker", "HTTPHandling", "ReeveManager", "ReeveWorker", configuration,
+        ]
     ),
     tests("HouseTests", libraries.map { .target(name: $0) }),
 ]

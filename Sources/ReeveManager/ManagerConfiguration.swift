@@ -1,7 +1,7 @@
 #if Server && SQLite
 public import ClusterRole
 public import Configuration
-internal import DeviceRegistry
+public import DeviceRegistry
 internal import Foundation
 public import HTTPHandling
 public import HummingbirdHosting
@@ -27,6 +27,8 @@ public struct ManagerConfiguration: Sendable {
     public var enrolmentSecret: String?
     /// How often devices poll unless their row says otherwise.
     public var pollingFrequency = Duration.seconds(60)
+    /// From when on a silent device counts as unreachable, and as inactive.
+    public var liveness = LivenessRule()
     /// Directories below which the admin API may publish.
     public var publishRoots: [String] = []
     /// Directories below which the admin API may write backups.
@@ -67,6 +69,8 @@ public struct ManagerConfiguration: Sendable {
     /// | `link.tokens` | one `node=token` for each worker |
     /// | `enrolment.secret` | what devices present to enrol |
     /// | `polling.frequency` | seconds, default 60 |
+    /// | `liveness.unreachable` | seconds of silence after which a device is unreachable, default 300 |
+    /// | `liveness.inactive` | seconds of silence after which it is inactive, default 3600 |
     /// | `publish.roots` | directories below which the admin API may publish |
     /// | `backup.roots` | directories below which the admin API may write backups |
     /// | `retention.days` | how long closed activities are kept, default 90; 0 for ever |
@@ -109,6 +113,12 @@ public struct ManagerConfiguration: Sendable {
         }
         enrolmentSecret = config.string(forKey: "enrolment.secret", isSecret: true)
         pollingFrequency = .seconds(config.double(forKey: "polling.frequency", default: 60))
+        liveness.unreachableAfter = .seconds(
+            config.double(forKey: "liveness.unreachable", default: 300)
+        )
+        liveness.inactiveAfter = .seconds(
+            config.double(forKey: "liveness.inactive", default: 3_600)
+        )
         publishRoots = config.stringArray(forKey: "publish.roots") ?? []
         backupRoots = config.stringArray(forKey: "backup.roots") ?? []
         let days = config.double(forKey: "retention.days", default: 90)
@@ -130,6 +140,13 @@ public struct ManagerConfiguration: Sendable {
         }
         guard pollingFrequency >= .milliseconds(100) else {
             throw ManagerConfigurationError("polling.frequency is at least 0.1 seconds.")
+        }
+        guard liveness.unreachableAfter >= .seconds(1),
+            liveness.inactiveAfter >= liveness.unreachableAfter
+        else {
+            throw ManagerConfigurationError(
+                "liveness.unreachable is at least 1 second, and liveness.inactive not less than it."
+            )
         }
         guard retention.keepFor ?? .zero >= .zero, retention.keepAtMost ?? 0 >= 0,
             retentionInterval >= .seconds(1)

@@ -326,6 +326,7 @@ public final class ManagerNode: Service {
         let liveness = LivenessTask(
             storage: store,
             capability: capability,
+            rule: configuration.liveness,
             clock: configuration.time
         )
         let groups = DynamicGroupTask(

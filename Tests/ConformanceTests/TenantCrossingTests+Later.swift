@@ -11,6 +11,18 @@ extension TenantCrossingTests.Scene {
     /// Adds what optional drivers keep.
     func populateLater(after revision: Revision) async throws {
         try await store.compliance?.put(policy, activity: open, tenant: victim, epoch: epoch)
+        let report = #"{"policy":"passcode","version":"1","compliant":false}"#
+        let violation = InboxEntry(
+            identity: silence.identity,
+            receivedAt: now,
+            body: .information(.compliance, body: Array(report.utf8))
+        )
+        _ = try await store.operations.apply(
+            [SpooledEntry(number: 9, entry: violation)],
+            from: nil,
+            epoch: epoch,
+            at: now
+        )
         _ = try await store.devices.commit(
             .define(GroupID(rawValue: "located"), as: DeviceQuery(parsing: "member \"fleet\"")),
             tenant: victim,
@@ -56,6 +68,16 @@ extension TenantCrossingTests.Scene {
         return LivenessChange(identity: identity, lastSeen: now, liveness: .unreachable)
     }
 
+    private func violators() async throws -> [DeviceCompliance] {
+        try await store.compliance?.devices(
+            of: policy.id,
+            in: .violating,
+            after: nil,
+            limit: 9,
+            tenant: victim
+        ) ?? []
+    }
+
     /// What these drivers show of the victim.
     func laterPicture() async throws -> [String] {
         let (devices, operations) = (store.devices, store.operations)
@@ -75,6 +97,7 @@ extension TenantCrossingTests.Scene {
             "\(letters ?? [])",
             "\(try await devices.history(of: device, before: nil, limit: 9, tenant: victim))",
             "\(try await store.compliance?.policies(tenant: victim) ?? [])",
+            "\(try await violators())",
             "\(try await store.webhooks?.webhooks(tenant: victim) ?? [])",
             "\(try await store.tasks?.dueTimes(of: device, tenant: victim) ?? [])",
         ]

@@ -14,7 +14,7 @@ final class TenantCrossingTests: XCTestCase {
         let store: StoreUnderTest
         let epoch: Epoch
         let victim = TenantID(rawValue: "victim")
-        let thief = TenantID(rawValue: "thief")
+        var thief = TenantID(rawValue: "thief")
         let now = ManualTimeSource.standardStart
         let device = DeviceID(rawValue: "d-1")
         let group = GroupID(rawValue: "fleet")
@@ -28,6 +28,13 @@ final class TenantCrossingTests: XCTestCase {
         let policy = CompliancePolicy(id: "passcode", version: "1", payload: [1])
         let webhook = WebhookID(bits: 0x3E)
 
+        /// The owner in the place of the thief.
+        var ownersOwn: Scene {
+            var scene = self
+            scene.thief = victim
+            return scene
+        }
+
         func operation(_ activity: ActivityID) -> OperationID {
             OperationID(bits: UInt128(activity.description.hashValue.magnitude))
         }
@@ -40,7 +47,12 @@ final class TenantCrossingTests: XCTestCase {
             )
         }
 
-        func plan(_ activity: ActivityID, to target: OperationTarget, key: String?) -> EnqueuePlan {
+        func plan(
+            _ activity: ActivityID,
+            to target: OperationTarget,
+            key: String?,
+            wakeAt: Timestamp? = nil
+        ) -> EnqueuePlan {
             EnqueuePlan(
                 operation: DeviceOperation(
                     id: operation(activity),
@@ -54,7 +66,7 @@ final class TenantCrossingTests: XCTestCase {
                 initiator: "tester",
                 idempotencyKey: key,
                 requestDigest: [1],
-                wakeAt: nil
+                wakeAt: wakeAt
             )
         }
 
@@ -75,7 +87,7 @@ final class TenantCrossingTests: XCTestCase {
             let row = try XCTUnwrap(receipt.row)
             for (id, key) in [(open, "key-open"), (closed, "key-closed")] {
                 _ = try await store.operations.enqueue(
-                    plan(id, to: .devices([device]), key: key),
+                    plan(id, to: .devices([device]), key: key, wakeAt: now),
                     tenant: victim,
                     epoch: epoch
                 )
@@ -110,6 +122,7 @@ final class TenantCrossingTests: XCTestCase {
                 at: now
             )
             try await store.tasks?.put(task, tenant: victim, epoch: epoch)
+            while try await store.tasks?.spread(limit: 9, epoch: epoch, at: now) == false {}
             try await store.quotas?.setQuota(TenantQuota(devices: 9), of: victim, epoch: epoch)
             try await populateLater(after: receipt.revision)
         }
@@ -303,6 +316,26 @@ final class TenantCrossingTests: XCTestCase {
                 XCTAssertNil(leak, "\(driver.name): \(name) crossed into another tenant")
                 let after = try await scene.picture()
                 XCTAssertEqual(before, after, "\(driver.name): \(name) changed another tenant")
+                try await store.close()
+            }
+        }
+    }
+
+    /// A row proves something only if the same call, made by the owner, shows or changes something: an
+    /// implementation that ignores the tenant gives the thief the owner's answer.
+    func test_everyRequirement_askedByTheOwner_showsOrChangesSomething() async throws {
+        for driver in DriverTable.stores {
+            for name in Self.attempts.keys.sorted() {
+                let store = try await driver.make()
+                let scene = Scene(store: store, epoch: try await store.newEpoch())
+                try await scene.populate()
+                let before = try await scene.picture()
+                let shown = try await Self.attempts[name]?(scene.ownersOwn)
+                let after = try await scene.picture()
+                XCTAssertTrue(
+                    shown != nil || before != after,
+                    "\(driver.name): \(name) shows and changes nothing even for the owner"
+                )
                 try await store.close()
             }
         }

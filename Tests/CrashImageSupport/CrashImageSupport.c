@@ -564,6 +564,37 @@ static int check_integrity(sqlite3 *database) {
     return code;
 }
 
+int crash_empty_tables(const char *path, char *names, int capacity, int *tables) {
+    sqlite3 *database = NULL;
+    sqlite3_stmt *statement = NULL;
+    names[0] = 0;
+    *tables = 0;
+    int code = sqlite3_open_v2(path, &database, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, NULL);
+    if (code == SQLITE_OK)
+        code = sqlite3_prepare_v2(
+            database,
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' "
+            "ORDER BY name",
+            -1, &statement, NULL
+        );
+    while (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
+        const char *name = (const char *)sqlite3_column_text(statement, 0);
+        char sql[512];
+        snprintf(sql, sizeof sql, "SELECT 1 FROM \"%s\" LIMIT 1", name);
+        sqlite3_stmt *rows = NULL;
+        code = sqlite3_prepare_v2(database, sql, -1, &rows, NULL);
+        if (code == SQLITE_OK && sqlite3_step(rows) == SQLITE_DONE) {
+            strncat(names, name, (size_t)capacity - strlen(names) - 1);
+            strncat(names, " ", (size_t)capacity - strlen(names) - 1);
+        }
+        sqlite3_finalize(rows);
+        *tables += 1;
+    }
+    sqlite3_finalize(statement);
+    sqlite3_close(database);
+    return code == SQLITE_DONE ? SQLITE_OK : code;
+}
+
 int crash_digest(const char *path, uint64_t *digest, int64_t *tables) {
     sqlite3 *database = NULL;
     *digest = 0xCBF29CE484222325;

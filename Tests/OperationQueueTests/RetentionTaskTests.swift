@@ -113,6 +113,34 @@ final class RetentionTaskTests: XCTestCase {
         XCTAssertFalse(isStillKept)
     }
 
+    func test_removedDevices_goAfterTheirTime_unlessAnActivityKeepsThem() async throws {
+        let cluster = InMemoryCluster()
+        for index in 1...120 { try await cluster.enrol("d-\(index)") }
+        let kept = try await cancelled(cluster)
+        for index in 1...119 {
+            _ = try await cluster.administration.remove(DeviceID(rawValue: "d-\(index)"))
+        }
+        let policy = RetentionPolicy(keepFor: nil, keepRemovedDevicesFor: .seconds(100))
+        let retention = task(cluster, policy)
+        cluster.time.advance(by: .seconds(100))
+        let early = try await retention.tick(at: cluster.time.now())
+        XCTAssertEqual(early.devices, 0)
+        cluster.time.advance(by: .seconds(1))
+        let report = try await retention.tick(at: cluster.time.now())
+        XCTAssertEqual(report.devices, 118, "all but the one that the activity names")
+        let left = try await cluster.devices.devices(
+            in: nil,
+            after: nil,
+            limit: 200,
+            tenant: .standard
+        )
+        XCTAssertEqual(left.map(\.row.id.rawValue), ["d-1", "d-120"])
+        let executions = try await cluster.browser.executions(of: kept).executions
+        XCTAssertEqual(executions.map(\.id.device.rawValue), ["d-1"])
+        let again = try await retention.tick(at: cluster.time.now())
+        XCTAssertEqual(again.devices, 0)
+    }
+
     func test_enqueueRate_aboveTheQuota_isRefusedUntilRetryAfter() async throws {
         let cluster = InMemoryCluster()
         try await cluster.enrol("d-1")

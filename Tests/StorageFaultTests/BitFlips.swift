@@ -1,6 +1,8 @@
 #if SQLite
 import ClusterTestKit
+import CrashImageSupport
 import Foundation
+import XCTest
 
 /// Flips bits of a file and looks who tells.
 enum BitFlips {
@@ -15,6 +17,22 @@ enum BitFlips {
     }
 
     enum Answer { case same, different }
+
+    /// Holds that each table of a file has a row: a flip proves nothing about a table that is empty.
+    static func assertEveryTableHasARow(
+        in path: String,
+        file: StaticString = #filePath,
+        line: UInt = #line
+    ) {
+        var names = [CChar](repeating: 0, count: 4_096)
+        var tables: Int32 = 0
+        let code = crash_empty_tables(path, &names, Int32(names.count), &tables)
+        XCTAssertEqual(code, 0, file: file, line: line)
+        XCTAssertGreaterThan(tables, 2, file: file, line: line)
+        let empty = names.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+        let text = String(decoding: empty, as: UTF8.self)
+        XCTAssertEqual(text, "", "tables without a row: \(text)", file: file, line: line)
+    }
 
     /// Flips one bit at a time and asks what is returned then.
     ///

@@ -55,9 +55,12 @@ final class DiskFaultTests: XCTestCase {
     }
 
     /// Fails one sync of a life and hands over what was acknowledged before.
+    ///
+    /// - Parameter killed: looks at the files before anything is closed.
     private func failSync(
         _ number: Int64,
-        suffix: String
+        suffix: String,
+        killed: (CrashRecording, [ActivityID]) async throws -> Void = { _, _ in }
     ) async throws -> (
         recording: CrashRecording, acknowledged: [ActivityID], failure: SQLiteStorageError?
     ) {
@@ -78,7 +81,9 @@ final class DiskFaultTests: XCTestCase {
             }
             XCTAssertEqual(read?.code, .poisoned, "sync \(number)")
         }
+        let hasStruck = crash_failed_calls() == 1
         crash_fail_none()
+        if hasStruck { try await killed(recording, acknowledged) }
         try await house.store.close()
         return (recording, acknowledged, failure)
     }
@@ -103,6 +108,33 @@ final class DiskFaultTests: XCTestCase {
             }
         }
         XCTAssertGreaterThan(struck, 15)
+    }
+
+    /// The process dies with the error in its hands: nobody closes the file.
+    func test_store_killedAfterAFailedSync_losesNothing() async throws {
+        var images = 0
+        for suffix in ["-wal", ".sqlite"] {
+            for number in 0..<Int64(30) {
+                _ = try await failSync(number, suffix: suffix) { recording, acknowledged in
+                    for kept in [CRASH_KEEP_NONE, CRASH_KEEP_ALL, CRASH_KEEP_SOME] {
+                        let image = try recording.image(
+                            after: recording.events,
+                            keeping: kept,
+                            seed: UInt64(number)
+                        )
+                        images += 1
+                        let found = try await self.open(image, seed: 18)
+                        let lost = try await self.missing(acknowledged, in: found)
+                        XCTAssertEqual(lost, 0, "sync \(number) of \(suffix), kept \(kept)")
+                        let more = await self.work(found, calls: 2)
+                        XCTAssertNil(more.failure, "sync \(number) of \(suffix), kept \(kept)")
+                        try await found.store.close()
+                    }
+                }
+                guard crash_failed_calls() == 1 else { break }
+            }
+        }
+        XCTAssertGreaterThan(images, 45)
     }
 
     /// The kernel counts the pages of a failed sync as written: a later sync does not bring them to the

@@ -99,11 +99,12 @@ final class ReplicaBitFlipTests: XCTestCase {
         let rows = report.rows
         XCTAssertGreaterThan(rows, 50)
         try await replica.close()
+        BitFlips.assertEveryTableHasARow(in: path)
         let reference = try Self.open(path, time)
         let expected = try await Self.read(reference)
         try await reference.close()
         let original = Array(try Data(contentsOf: URL(fileURLWithPath: path)))
-        let tally = try await BitFlips.flip(original, at: path, count: 600, seed: 78) { path in
+        let tally = try await BitFlips.flip(original, at: path, count: 2_000, seed: 78) { path in
             let replica = try Self.open(path, time)
             do {
                 let found = try await Self.read(replica)
@@ -124,7 +125,8 @@ final class ReplicaBitFlipTests: XCTestCase {
             }
             try await replica.close()
         }
-        XCTAssertGreaterThan(tally.reported, 200)
+        print("replica: \(tally)")
+        XCTAssertGreaterThan(tally.reported, 700)
         XCTAssertEqual(tally.silent, [])
     }
 }

@@ -9,72 +9,6 @@ import XCTest
 
 /// What a power cut at any write leaves of a worker's replica and spool.
 final class ReplicaCrashTests: XCTestCase {
-    /// A manager in memory and the file of one worker.
-    private struct Worker {
-        static let node = NodeID(rawValue: "worker-1")
-        let cluster: InMemoryCluster
-        let replica: WorkerReplica
-
-        static func open(
-            _ path: String,
-            _ cluster: InMemoryCluster,
-            synchronous: DatabaseFileOptions.Synchronous = .full
-        ) throws -> Worker {
-            var options = DatabaseFileOptions()
-            options.readers = 1
-            options.checkpointPages = 30
-            options.synchronous = synchronous
-            return Worker(
-                cluster: cluster,
-                replica: try WorkerReplica(
-                    path: path,
-                    node: node,
-                    secrets: SecretBox(key: Array(repeating: 7, count: SecretBox.keySize)),
-                    oracle: nil,
-                    configuration: WorkerReplicaConfiguration(),
-                    options: options,
-                    time: cluster.time,
-                    random: SeededRandomSource(seed: 3),
-                    logger: quiet
-                )
-            )
-        }
-
-        /// Takes pages until it has the manager's newest revision.
-        func follow() async throws {
-            var cursor: ReplicaCursor?
-            while true {
-                let page = try await cluster.operations.page(
-                    after: replica.position.revision,
-                    cursor: cursor,
-                    limit: 100,
-                    for: Self.node
-                )
-                try await replica.apply(page)
-                cursor = page.next
-                let newest = try await cluster.operations.currentRevision()
-                if page.content == .delta, page.revision == newest { return }
-            }
-        }
-
-        /// Hands a few entries on to the manager.
-        func drain() async throws {
-            let entries = try await replica.pendingEntries(limit: 4)
-            guard let last = entries.last else { return }
-            let receipt = try await cluster.operations.apply(
-                entries,
-                from: SpoolMark(
-                    node: Self.node,
-                    incarnation: replica.incarnation,
-                    number: last.number
-                ),
-                epoch: cluster.ledger.epoch,
-                at: cluster.time.now()
-            )
-            replica.handedOn(upTo: receipt.mark?.number ?? last.number, at: receipt.revision)
-        }
-    }
-
     /// A result the worker answered for.
     private struct Accepted: Sendable {
         var events: Int64
@@ -91,7 +25,7 @@ final class ReplicaCrashTests: XCTestCase {
         for index in 0..<4 {
             devices.append(try await cluster.enrol("device-\(index)", groups: ["field"]))
         }
-        let worker = try Worker.open(recording.path, cluster, synchronous: synchronous)
+        let worker = try ReplicaHouse.open(recording.path, cluster, synchronous: synchronous)
         let exchange = DeviceExchange(
             reader: worker.replica,
             inbox: worker.replica,
@@ -143,7 +77,7 @@ final class ReplicaCrashTests: XCTestCase {
         _ cluster: InMemoryCluster,
         _ accepted: [Accepted]
     ) async throws {
-        let worker = try Worker.open(path, cluster)
+        let worker = try ReplicaHouse.open(path, cluster)
         var present: Set<[UInt8]> = []
         for entry in try await worker.replica.pendingEntries(limit: 10_000) {
             if case .result(_, _, _, let detail) = entry.entry.body { present.insert(detail) }
@@ -175,7 +109,7 @@ final class ReplicaCrashTests: XCTestCase {
     /// The control.
     func test_replica_withoutSyncedCommits_losesAcceptedResults() async throws {
         let recording = try await CrashRecording {
-            try await Worker.open($0, InMemoryCluster()).replica.close()
+            try await ReplicaHouse.open($0, InMemoryCluster()).replica.close()
         }
         try recording.acknowledge()
         _ = try await live(recording, steps: 40, synchronous: .normal)

@@ -3,6 +3,35 @@ internal import DeviceRegistry
 internal import OperationQueue
 
 extension ComplianceStorageConformance {
+    static func takesItsSlots(_ scene: StoreScene) async throws {
+        let storage = try storage(scene)
+        try await put(policy("p"), scene)
+        let rows = try await scene.enrol((1...24).map { "d-\($0)" }, groups: [fleet])
+        for (index, row) in rows.enumerated() {
+            try await report(document("p", false), by: row, scene, after: index)
+        }
+        let half = TaskPartition.slotCount / 2
+        var everybody: [String] = []
+        for slots in [0..<half, half..<TaskPartition.slotCount] {
+            let own = rows.map(\.id).filter {
+                slots.contains(TaskPartition.slot(of: $0, tenant: scene.tenant))
+            }
+            try scene.check.isTrue(own.count > 3, "devices of both halves")
+            for limit in [1, 3, 100] {
+                let steps = try await storage.violators(
+                    at: scene.now + .seconds(9_999),
+                    limit: limit,
+                    in: TaskPartition(slots: slots)
+                )
+                let taken = steps.flatMap(\.violators).map(\.device)
+                // The first in due order, listed by id.
+                try scene.check.equal(taken, own.prefix(limit).sorted(), "the first \(limit)")
+                if limit == 100 { everybody += taken.map(\.rawValue) }
+            }
+        }
+        try scene.check.equal(everybody.sorted(), rows.map(\.id.rawValue).sorted(), "everybody")
+    }
+
     static func forgives(_ scene: StoreScene) async throws {
         let storage = try storage(scene)
         try await put(policy("p"), scene)

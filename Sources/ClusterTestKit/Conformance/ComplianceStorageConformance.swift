@@ -32,6 +32,7 @@ public struct ComplianceStorageConformance: Sendable {
         .init("reports of others, and on other policies, change nothing", ignoresStrangers),
         .init("who leaves the group is forgotten", forgetsLeavers),
         .init("violators are taken in due order and move on", reapplies),
+        .init("a partition takes the violators of its slots, whoever is due before", takesItsSlots),
         .init("a device that complies again is not taken", forgives),
         .init("a new version forgets what was reported, and is swept", startsAnew),
         .init("a report on a policy satisfies the task about it", satisfiesItsTask),

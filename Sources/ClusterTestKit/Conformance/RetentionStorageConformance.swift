@@ -33,17 +33,20 @@ public struct RetentionStorageConformance: Sendable {
         .init("its rows go in batches, and then nothing is left", sweeps),
         .init("an idempotency key goes with its activity", forgetsKeys),
         .init("the history of each tenant is counted", counts),
+        .init("removed devices go when nothing that is kept names them", forgetsDevices),
+        .init("a replica that lags behind hears of a forgotten device", tellsReplicas),
+        .init("past enrolments and their device are held apart", forgetsEnrolments),
         .init("tenants never cross", keepsTenantsApart),
         .init("an old epoch changes nothing", refusesOldEpoch),
         .init("no revision is taken", takesNoRevision),
     ]
 
-    private static func retention(_ scene: StoreScene) throws -> any RetentionStorage {
+    static func retention(_ scene: StoreScene) throws -> any RetentionStorage {
         try scene.needs(\.retention, "RetentionStorage")
     }
 
     /// An activity of one device that has answered it `seconds` after the scene's start.
-    private static func finished(
+    static func finished(
         _ scene: StoreScene,
         _ row: DeviceRow,
         after seconds: Int = 0

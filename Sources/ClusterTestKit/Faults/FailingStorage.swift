@@ -6,8 +6,8 @@ public import OperationQueue
 
 /// An `OperationStorage` whose calls fail as a ``FaultScript`` says.
 public struct FailingOperationStorage: OperationStorage {
-    private let base: any OperationStorage
-    private let script: FaultScript
+    let base: any OperationStorage
+    let script: FaultScript
 
     public init(_ base: any OperationStorage, _ script: FaultScript) {
         self.base = base

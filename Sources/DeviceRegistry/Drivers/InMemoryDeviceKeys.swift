@@ -30,6 +30,8 @@ struct InMemoryDeviceOrder: Sendable {
         ids.append(id)
     }
 
+    mutating func remove(_ id: DeviceID) { ids.removeAll { $0 == id } }
+
     mutating func page(after: DeviceID?, limit: Int) -> [DeviceID] {
         if !isSorted {
             ids.sort()

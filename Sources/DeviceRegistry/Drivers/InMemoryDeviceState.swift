@@ -23,6 +23,8 @@ struct InMemoryDeviceState: Sendable {
         var registrationTime: Timestamp?
         /// Oldest first.
         var memberships: [Membership] = []
+        /// Its index in the order of first enrolment.
+        var place = 0
 
         func isPresent(in group: GroupID) -> Bool {
             memberships.contains { $0.group == group && $0.left == nil }
@@ -74,6 +76,16 @@ struct InMemoryDeviceState: Sendable {
     /// Enrolled devices that are not active.
     var silent: [TenantID: LivenessCounts] = [:]
     private var devicesByTenant: [TenantID: InMemoryDeviceOrder] = [:]
+
+    /// Removes all that is kept of a device. Its place in ``order`` stays empty.
+    mutating func forget(_ key: InMemoryDeviceKey) {
+        guard let entry = entries.removeValue(forKey: key) else { return }
+        history[key] = nil
+        devicesByTenant[key.tenant]?.remove(key.id)
+        for group in Set(entry.memberships.map(\.group)) {
+            groups[InMemoryGroupKey(key.tenant, group)]?.devices.remove(key.id)
+        }
+    }
 
     mutating func deviceIDs(
         in group: GroupID?,
@@ -158,7 +170,8 @@ struct InMemoryDeviceState: Sendable {
         entries[key] = Entry(
             device: Device(row: row, enrolledAt: now),
             key: record.key,
-            memberships: entries[key]?.memberships ?? []
+            memberships: entries[key]?.memberships ?? [],
+            place: entries[key]?.place ?? order.count - 1
         )
         note(
             isKnown ? .reEnrolled : .enrolled,

@@ -221,10 +221,37 @@ extension InMemoryDeviceStorage {
     /// keep their index, so that a scan may go on while devices enrol.
     package func device(at index: Int) -> (row: DeviceRow, memberships: [Membership])? {
         state.withLock { state in
-            guard state.order.indices.contains(index), let entry = state.entries[state.order[index]]
-            else { return nil }
+            guard state.order.indices.contains(index) else { return nil }
+            let key = state.order[index]
+            guard let entry = state.entries[key], entry.place == index else {
+                return (.forgotten(key.id, tenant: key.tenant), [])
+            }
             return (entry.device.row, entry.memberships)
         }
+    }
+
+    /// Removed devices in the order of enrolment, among `limit` places from `start`.
+    package func devices(
+        from start: Int,
+        limit: Int,
+        removedBefore time: Timestamp
+    ) -> (rows: [DeviceRow], next: Int?) {
+        state.withLock { state in
+            let end = min(state.order.count, start + max(1, limit))
+            guard start < end else { return ([], nil) }
+            let rows = (start..<end).compactMap { index -> DeviceRow? in
+                guard let entry = state.entries[state.order[index]], entry.place == index,
+                    let removed = entry.device.removedAt, removed < time
+                else { return nil }
+                return entry.device.row
+            }
+            return (rows, end < state.order.count ? end : nil)
+        }
+    }
+
+    /// Removes all that is kept of a removed device, inside a guarded write of the ledger.
+    package func forget(_ device: DeviceID, tenant: TenantID) {
+        state.withLock { $0.forget(InMemoryDeviceKey(tenant, device)) }
     }
 
     /// How many devices were ever enrolled.

@@ -74,6 +74,17 @@ public struct DeviceRow: Hashable, Sendable {
     public var identity: DeviceIdentity {
         DeviceIdentity(tenant: tenant, device: id, incarnation: incarnation)
     }
+
+    /// What is said of a device that is known no more: it is removed.
+    package static func forgotten(_ id: DeviceID, tenant: TenantID) -> DeviceRow {
+        DeviceRow(
+            tenant: tenant,
+            id: id,
+            incarnation: IncarnationID(bits: 0),
+            state: .removed,
+            credential: CredentialDigest(high: 0, low: 0)
+        )
+    }
 }
 
 /// A device as managers see it.

@@ -49,6 +49,9 @@ public enum ExecutionRules: Sendable {
         if let row, isStale(entry, attempt: report.attempt, row: row) {
             return ExecutionChange(before: row, after: row, rejection: "answer of an older attempt")
         }
+        if let row, report.failure != nil, wasCounted(report.attempt, in: row, activity) {
+            return ExecutionChange(before: row, after: row)
+        }
         let id = ExecutionID(
             operation: operation.id,
             incarnation: entry.identity.incarnation,
@@ -180,6 +183,8 @@ public enum ExecutionRules: Sendable {
             )
             row.until = row.deferrals == 0 ? until : max(until, happening.at + wait)
             row.deferrals += 1
+            // The device has given it back: the time of the next attempt begins when it is handed out.
+            row.startedAt = nil
             row.detail = happening.detail
         case .retry(let until):
             row.until = until
@@ -212,6 +217,19 @@ public enum ExecutionRules: Sendable {
             }
         default: return false
         }
+    }
+
+    /// Whether a failure was counted already: a device that repeats its answer, because it never heard
+    /// that it had arrived, uses up one repetition, not two. Once work was repeated, only what the device
+    /// has in hand can fail again.
+    private static func wasCounted(
+        _ attempt: AttemptID?,
+        in row: Execution,
+        _ activity: ActivityState
+    ) -> Bool {
+        let state = activity.effective(row.state)
+        guard row.retries > 0, !state.isFinal else { return false }
+        return state == .pending || attempt.map { $0 != row.attempt } ?? false
     }
 
     /// What an entry reports about an operation.

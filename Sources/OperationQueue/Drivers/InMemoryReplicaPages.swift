@@ -102,8 +102,12 @@ extension InMemoryOperationStorage {
     private func rows(of key: ChangeKey, after: Int64, for node: NodeID) -> [ReplicaRow] {
         switch key {
         case .device(let tenant, let id):
-            let row = devices.row(of: DeviceID(rawValue: id), tenant: tenant)
-            return row.map { [.device($0)] } ?? []
+            let id = DeviceID(rawValue: id)
+            return [
+                .device(
+                    devices.row(of: id, tenant: tenant) ?? .forgotten(id, tenant: tenant)
+                )
+            ]
         case .membership(let tenant, let group, let device):
             return devices.memberships(of: DeviceID(rawValue: device), tenant: tenant)
                 .filter { $0.group.rawValue == group }

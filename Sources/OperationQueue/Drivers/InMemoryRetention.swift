@@ -93,6 +93,45 @@ extension InMemoryOperationStorage: RetentionStorage {
     }
 }
 
+extension InMemoryOperationStorage {
+    public func forgetDevices(
+        removedBefore time: Timestamp,
+        after: Int64?,
+        limit: Int,
+        epoch: Epoch
+    ) async throws -> ForgottenDevices {
+        try ledger.guarded(epoch: epoch) { _ in
+            let (rows, next) = devices.devices(
+                from: Int(after ?? 0),
+                limit: limit,
+                removedBefore: time
+            )
+            let gone = state.withLock { state in
+                rows.filter { !state.appears($0, devices: devices) }
+            }
+            for row in gone { devices.forget(row.id, tenant: row.tenant) }
+            return ([], ForgottenDevices(count: gone.count, next: next.map(Int64.init)))
+        }.result
+    }
+}
+
+extension InMemoryOperationState {
+    /// Whether a device, in any of its enrolments, appears in an activity that is kept.
+    fileprivate func appears(_ row: DeviceRow, devices: InMemoryDeviceStorage) -> Bool {
+        let memberships = devices.memberships(of: row.id, tenant: row.tenant)
+        return (numbers[row.tenant] ?? []).contains { number in
+            guard let entry = activities[number] else { return false }
+            let scope = entry.activity.operation.terms.scope
+            return entry.rowOrder.contains { $0.device == row.id }
+                || entry.targets.contains { $0.device == row.id }
+                || memberships.contains {
+                    $0.group == entry.activity.group
+                        && scope.addresses(number, joined: $0.joined, left: $0.left)
+                }
+        }
+    }
+}
+
 extension InMemoryActivity {
     /// What it is as history; `nil` while it is live.
     fileprivate var closed: ClosedActivity? {

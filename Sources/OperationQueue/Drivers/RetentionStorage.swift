@@ -50,6 +50,22 @@ public protocol RetentionStorage: Sendable {
     ///
     /// - Returns: how many; fewer than `rows` means that nothing is left.
     func forgetEvidence(before time: Timestamp, rows: Int, epoch: Epoch) async throws -> Int
+
+    /// Removes devices, and past enrolments of devices, that ended before `time`, with all that is kept
+    /// of them: history, what they told, memberships. Who appears in an activity that is kept, open or
+    /// closed, stays.
+    ///
+    /// - Parameters:
+    ///   - time: only who was removed, or enrolled anew, before.
+    ///   - after: where the look before ended; `nil` begins with the oldest enrolment.
+    ///   - limit: the most enrolments looked at, in one transaction.
+    ///   - epoch: the writer's.
+    func forgetDevices(
+        removedBefore time: Timestamp,
+        after: Int64?,
+        limit: Int,
+        epoch: Epoch
+    ) async throws -> ForgottenDevices
 }
 
 /// Where activities go before they are purged.

@@ -164,7 +164,8 @@ extension OperationEnqueuer {
             let begun = try await queueCall {
                 try await self.storage.activity(receipts[0].activity, tenant: tenant)
             }
-            if begun?.gate.hold == .awaitingApproval {
+            // A first step that addresses nobody has ended already.
+            if begun?.state == .open, begun?.gate.hold == .awaitingApproval {
                 try await approve(receipts[0].activity, by: first.initiator, tenant: tenant)
             }
         }

@@ -3,6 +3,7 @@ internal import DeviceRegistry
 public import Logging
 internal import Metrics
 public import ServiceLifecycle
+internal import Synchronization
 
 /// Purges the history of activities by age and by count, archiving it first. Runs on the coordinator.
 ///
@@ -14,10 +15,16 @@ public struct RetentionTask: Service {
     private let policy: RetentionPolicy
     private let capability: WriteCapability
     private let settings: Settings
+    private let walk = DeviceWalk()
     private let purged = Counter(label: "reeve_activities_purged_total")
 
     /// The most activities one look purges; the next look goes on.
     public static let maximumActivities = 10_000
+    /// The most enrolments one look goes through for removed devices; the next look goes on.
+    public static let maximumEnrolments = 10_000
+    /// Enrolments looked at in one transaction: what is kept of a device is a handful of rows, and its
+    /// history.
+    static let enrolmentsInBatch = 50
     /// Activities that become unknown in one transaction: each takes a handful of rows.
     static let activitiesInBatch = 50
 
@@ -68,6 +75,7 @@ public struct RetentionTask: Service {
             try await run.byCount()
             if !dryRun {
                 run.report.evidence = try await self.forgetEvidence(at: now)
+                run.report.devices = try await self.forgetDevices(at: now)
                 self.purged.increment(by: run.report.activities)
             }
             if run.report.activities > 0 {
@@ -112,6 +120,23 @@ public struct RetentionTask: Service {
             total += count
             if count < policy.batchRows { return total }
         }
+    }
+
+    private func forgetDevices(at now: Timestamp) async throws -> Int {
+        guard let keepFor = policy.keepRemovedDevicesFor else { return 0 }
+        var total = 0
+        for _ in 0..<(Self.maximumEnrolments / Self.enrolmentsInBatch) {
+            let forgotten = try await storage.forgetDevices(
+                removedBefore: now - keepFor,
+                after: walk.place.withLock { $0 },
+                limit: Self.enrolmentsInBatch,
+                epoch: capability.requireEpoch()
+            )
+            total += forgotten.count
+            walk.place.withLock { $0 = forgotten.next }
+            if forgotten.next == nil { break }
+        }
+        return total
     }
 
     /// Archives and purges closed activities.
@@ -230,4 +255,9 @@ public struct RetentionTask: Service {
             return count
         }
     }
+}
+
+/// How far a task has come on its way through all enrolments.
+private final class DeviceWalk: Sendable {
+    let place = Mutex<Int64?>(nil)
 }

@@ -13,6 +13,9 @@ public struct RetentionPolicy: Hashable, Sendable {
     public var batchRows: Int
     /// How long rejected entries are kept, and the marks of spools whose node is no longer heard of.
     public var keepEvidenceFor: Duration
+    /// How long a removed device is kept, with its history, at least; `nil` for ever. One that appears
+    /// in an activity that is kept stays as long as that.
+    public var keepRemovedDevicesFor: Duration?
 
     /// The most rows of one transaction: with more, others wait noticeably.
     public static let maximumBatchRows = 500
@@ -25,12 +28,15 @@ public struct RetentionPolicy: Hashable, Sendable {
     ///   - keepAtMost: closed activities a tenant; no bound unless said.
     ///   - batchRows: rows a transaction.
     ///   - keepEvidenceFor: of rejected entries and marks of spools of nodes that are gone.
+    ///   - keepRemovedDevicesFor: after their removal; 90 days unless said.
     public init(
         keepFor: Duration? = .seconds(90 * 86_400),
         keepAtMost: Int? = nil,
         batchRows: Int = RetentionPolicy.maximumBatchRows,
-        keepEvidenceFor: Duration = .seconds(30 * 86_400)
+        keepEvidenceFor: Duration = .seconds(30 * 86_400),
+        keepRemovedDevicesFor: Duration? = .seconds(90 * 86_400)
     ) {
+        self.keepRemovedDevicesFor = keepRemovedDevicesFor
         self.keepFor = keepFor
         self.keepAtMost = keepAtMost
         self.batchRows = max(1, min(batchRows, Self.maximumBatchRows))
@@ -89,6 +95,19 @@ public struct HistoryCount: Hashable, Sendable {
     }
 }
 
+/// What one step of forgetting removed devices did.
+public struct ForgottenDevices: Hashable, Sendable {
+    /// Enrolments that went.
+    public var count: Int
+    /// Where the next look begins; `nil` at the end.
+    public var next: Int64?
+
+    public init(count: Int, next: Int64?) {
+        self.count = count
+        self.next = next
+    }
+}
+
 /// What one look of a ``RetentionTask`` did, or would do.
 public struct RetentionReport: Hashable, Sendable {
     /// Activities purged.
@@ -99,6 +118,8 @@ public struct RetentionReport: Hashable, Sendable {
     public var keptForKey = 0
     /// Rejected entries and marks of spools removed.
     public var evidence = 0
+    /// Removed devices and past enrolments that were forgotten.
+    public var devices = 0
     /// Whether it stopped at ``RetentionTask/maximumActivities``: there is more.
     public var hasMore = false
 

@@ -110,8 +110,9 @@ struct ReplicaDelta {
     private func rows(of key: ChangeKey, upTo number: Int64) throws -> [ReplicaRow]? {
         switch key {
         case .device(let tenant, let id):
-            return try connection.device(DeviceID(rawValue: id), tenant: tenant)
-                .map { [.device($0.row)] } ?? []
+            let id = DeviceID(rawValue: id)
+            let known = try connection.device(id, tenant: tenant)?.row
+            return [.device(known ?? .forgotten(id, tenant: tenant))]
         case .membership(let tenant, let group, let device):
             return try memberships(GroupID(rawValue: group), DeviceID(rawValue: device), tenant)
         case .group(let tenant, let name):

@@ -4,21 +4,40 @@ import OperationQueue
 
 /// What the queue promises, said a second time in as few words as possible: no code of the module
 /// decides anything here. Options of enqueue that are added later get a field in ``Work`` and a line
-/// in ``offered(to:limit:again:at:)``.
+/// in ``standing(of:in:again:at:)``.
 struct OperationModel {
     typealias Target = DeviceIdentity
+
+    /// Why nobody new is handed it.
+    enum Hold { case none, approval, paused, failures }
 
     /// One request.
     struct Work {
         var id: ActivityID
         var operation: OperationID?
         var number: Int64
+        var code: OperationCode
         var priority: Int32
         var isStrict: Bool
         var expiresAt: Timestamp?
         var notBefore: Timestamp?
+        var window: MaintenanceWindow?
+        var control: RepetitionControl
+        var asksUser: Bool
+        var retry: RetryPolicy?
+        var timeouts: ExecutionTimeouts
+        var after: [(work: Int, stops: Bool)]
+        var hold: Hold
+        var rollout: RolloutPlan?
+        var ceiling: Int32
+        var wave = -1
+        var released = 0
+        var waveBegan: Timestamp?
+        var waveSucceeded: Timestamp?
+        var group: GroupID?
         var targets: [Target]
         var state = ActivityState.open
+        var closedAt: Timestamp?
         var late = 0
         var rows: [Target: Row] = [:]
     }
@@ -28,18 +47,20 @@ struct OperationModel {
         var state: ExecutionState
         var attempt: AttemptID?
         var until: Timestamp?
+        /// What the queue may choose for `until`, until it is known what it chose.
+        var bounds: ClosedRange<Timestamp>?
+        /// When this attempt was handed out first.
+        var started: Timestamp?
+        var retries: Int32 = 0
+        var hasAgreed = false
         var lateAnswer: [UInt8]?
-    }
-
-    /// What a device says.
-    enum Answer {
-        case progress(until: Timestamp)
-        case outcome(ResultOutcome, detail: [UInt8])
     }
 
     var works: [Work] = []
     var members: [GroupID: Set<DeviceID>] = [:]
     var enrolled: [DeviceID: Target] = [:]
+    /// What has had an effect.
+    var seen: Set<HistoryTerm> = []
 
     // MARK: What is true
 
@@ -73,112 +94,193 @@ struct OperationModel {
         queue(of: target).filter { state(of: target, in: $0) == .cancelRequested }
     }
 
+    /// How a work stands for a device.
+    enum Standing {
+        case over, ready, inHand
+        /// Nobody knows of it, so it blocks nobody.
+        case hidden(HistoryTerm)
+        /// It waits by itself: if it is strict, the rest waits with it.
+        case waiting(HistoryTerm)
+    }
+
+    func standing(
+        of target: Target,
+        in index: Int,
+        again: Bool = false,
+        at now: Timestamp
+    ) -> Standing {
+        let work = works[index]
+        let state = state(of: target, in: index)
+        if Self.isFinal(state) || state == .cancelRequested { return .over }
+        let runs = work.rows[target]?.until.map { $0 > now } ?? false
+        if Self.held.contains(state) {
+            if runs && !(again && (work.state == .open || state == .delivered)) { return .inHand }
+            return work.state == .open ? .ready : .over
+        }
+        if let end = work.expiresAt, end <= now { return .over }
+        if state == .awaitingConfirmation { return .waiting(.confirmation) }
+        if state == .deferred && runs { return .waiting(.notNow) }
+        if state == .pending && runs { return .waiting(.retry) }
+        switch work.hold {
+        case .none: break
+        case .approval: return .hidden(.approval)
+        case .paused: return .hidden(.pause)
+        case .failures: return .hidden(.rolloutPause)
+        }
+        if work.id.rank(of: target.device) >= work.ceiling { return .hidden(.wave) }
+        for (other, _) in work.after where works[other].targets.contains(target) {
+            let before = self.state(of: target, in: other)
+            if before == .completed { continue }
+            return .hidden(Self.isFinal(before) ? .failedDependency : .dependency)
+        }
+        if let start = work.notBefore, start > now { return .waiting(.notBefore) }
+        if let window = work.window, !window.isOpenDaily(at: now) { return .waiting(.window) }
+        return .ready
+    }
+
     /// What an exchange hands out.
     func offered(to target: Target, limit: Int, again: Bool, at now: Timestamp) -> [Int] {
         var result: [Int] = []
         for work in queue(of: target) where result.count < limit {
-            let state = state(of: target, in: work)
-            if Self.isFinal(state) || state == .cancelRequested { continue }
-            let isOpen = works[work].state == .open
-            let runs = works[work].rows[target]?.until.map { $0 > now } ?? false
-            let isHeld = Self.held.contains(state)
-            if !isHeld, let end = works[work].expiresAt, end <= now { continue }
-            if isHeld && runs && !(again && (isOpen || state == .delivered)) { return result }
-            let isEarly = !isHeld && works[work].notBefore.map { $0 > now } ?? false
-            if isEarly || state == .awaitingConfirmation || (state == .deferred && runs) {
-                if works[work].isStrict { return result }
-                continue
+            switch standing(of: target, in: work, again: again, at: now) {
+            case .over, .hidden: continue
+            case .ready: result.append(work)
+            case .inHand: return result
+            case .waiting: if works[work].isStrict { return result }
             }
-            if isOpen { result.append(work) }
         }
         return result
     }
 
+    /// Remembers what keeps work back from a device.
+    mutating func noteStandings(of target: Target, at now: Timestamp) {
+        for work in queue(of: target) {
+            switch standing(of: target, in: work, at: now) {
+            case .hidden(let term): seen.insert(term)
+            case .waiting(let term):
+                seen.insert(term)
+                if works[work].isStrict { seen.insert(.strict) }
+            case .over, .ready, .inHand: continue
+            }
+        }
+    }
+
+    // MARK: What is done in place of what
+
+    /// Ends, when a device polls, what it need not do because it does another work instead.
+    mutating func supersede(for target: Target, at now: Timestamp) {
+        let present = queue(of: target).filter {
+            switch standing(of: target, in: $0, at: now) {
+            case .over, .hidden, .waiting(.notBefore): false
+            case .ready, .inHand, .waiting: works[$0].control != .always
+            }
+        }
+        let ended = present.filter { isUntouched($0, target) && isReplaced($0, by: present, target) }
+        for work in ended {
+            seen.insert(works[work].control == .noRepeat ? .noRepeat : .supersede)
+            end(work, on: target, as: .superseded)
+        }
+    }
+
+    private func isUntouched(_ work: Int, _ target: Target) -> Bool {
+        works[work].rows[target] == nil
+    }
+
+    private func isReplaced(_ index: Int, by present: [Int], _ target: Target) -> Bool {
+        let work = works[index]
+        return present.contains { other in
+            if other == index || works[other].control != work.control { return false }
+            if work.control != .noRepeat { return works[other].number > work.number }
+            return works[other].code == work.code
+                && (!isUntouched(other, target) || works[other].number < work.number)
+        }
+    }
+
+    /// A work that everybody may have at once closes older ones for the very same target.
+    private mutating func replaceOlder(than index: Int, at now: Timestamp) {
+        let work = works[index]
+        guard case .supersede = work.control, work.state == .open, work.hold == .none,
+            work.rollout == nil, work.after.isEmpty, work.notBefore.map({ $0 <= now }) ?? true,
+            work.window.map({ $0.isOpenDaily(at: now) }) ?? true
+        else { return }
+        for older in works.indices.dropLast()
+        where works[older].state == .open && works[older].control == work.control
+            && works[older].group == work.group
+            && (work.group != nil || works[older].targets == work.targets)
+        {
+            seen.insert(.supersededWhole)
+            close(older, as: .superseded, at: now)
+        }
+    }
+
     // MARK: What happens
+
+    mutating func enqueue(_ work: Work, at now: Timestamp) {
+        works.append(work)
+        if work.targets.isEmpty { works[works.count - 1].state = .finished }
+        replaceOlder(than: works.count - 1, at: now)
+    }
 
     mutating func hand(
         _ work: Int,
         to target: Target,
         attempt: AttemptID,
         until: Timestamp,
-        operation: OperationID
+        operation: OperationID,
+        at now: Timestamp
     ) {
         works[work].operation = operation
         var row = works[work].rows[target] ?? Row(state: .pending)
         row.state = .delivered
         row.attempt = attempt
         row.until = until
+        row.started = row.started ?? now
         works[work].rows[target] = row
     }
 
-    mutating func take(_ answer: Answer, on work: Int, from target: Target, attempt: AttemptID) {
-        let now = state(of: target, in: work)
-        var row = works[work].rows[target] ?? Row(state: now)
-        let isOld = row.attempt != nil && row.attempt != attempt && !Self.isFinal(row.state)
-        if isOld && !answer.isFinal { return }
-        if Self.isFinal(now) {
-            guard case .outcome(let outcome, let detail) = answer, outcome.verdict != now,
-                row.lateAnswer != detail
-            else { return }
-            row.lateAnswer = detail
-            works[work].late += 1
-        } else if let next = answer.next(from: now) {
-            row.state = next.state
-            row.until = next.until
-        } else {
-            return
+    mutating func close(_ work: Int, as state: ActivityState, at now: Timestamp) {
+        guard works[work].state == .open else { return }
+        works[work].state = state
+        works[work].closedAt = now
+    }
+
+    mutating func expire(at now: Timestamp) {
+        for work in works.indices {
+            if let end = works[work].expiresAt, end <= now {
+                if works[work].state == .open { seen.insert(.expiry) }
+                close(work, as: .expired, at: now)
+            }
         }
+    }
+
+    /// Gives one execution its final state.
+    mutating func end(_ work: Int, on target: Target, as state: ExecutionState) {
+        var row = works[work].rows[target] ?? Row(state: .pending)
+        row.state = state
+        row.until = nil
+        row.bounds = nil
         works[work].rows[target] = row
         let isDone = works[work].targets.allSatisfy {
             works[work].rows[$0].map { Self.isFinal($0.state) } ?? false
         }
         if isDone && works[work].state == .open { works[work].state = .finished }
-    }
-
-    mutating func close(_ work: Int, as state: ActivityState) {
-        if works[work].state == .open { works[work].state = state }
-    }
-
-    mutating func expire(at now: Timestamp) {
-        for work in works.indices {
-            if let end = works[work].expiresAt, end <= now { close(work, as: .expired) }
+        if state == .completed { return }
+        for behind in works.indices
+        where works[behind].state == .open && works[behind].targets.contains(target)
+            && works[behind].after.contains(where: { $0.work == work && $0.stops })
+            && !Self.isFinal(self.state(of: target, in: behind))
+        {
+            seen.insert(.stop)
+            end(behind, on: target, as: .cancelled)
         }
     }
 }
 
-extension OperationModel.Answer {
-    fileprivate var isFinal: Bool {
-        if case .outcome(let outcome, _) = self { outcome.verdict != nil } else { false }
-    }
-
-    /// Where an answer takes work that is not final; `nil` if nowhere.
-    fileprivate func next(
-        from state: ExecutionState
-    ) -> (state: ExecutionState, until: Timestamp?)? {
-        let isEnding = state == .cancelRequested
-        switch self {
-        case .progress(let until): return isEnding ? nil : (.inProgress, until)
-        case .outcome(.completed, _): return (.completed, nil)
-        case .outcome(.failed, _), .outcome(.failedBecause, _): return (.failed, nil)
-        case .outcome(.notNow(let until), _):
-            return isEnding ? (.cancelled, nil) : (.deferred, until)
-        case .outcome(.awaitingConfirmation, _):
-            return isEnding ? (.cancelled, nil) : (.awaitingConfirmation, nil)
-        case .outcome(.confirmed, _):
-            return state == .awaitingConfirmation ? (.confirmed, nil) : nil
-        case .outcome(.cancelled, _): return isEnding ? (.cancelled, nil) : nil
-        }
-    }
-}
-
-extension ResultOutcome {
-    /// The final state it says, if it says one.
-    fileprivate var verdict: ExecutionState? {
-        switch self {
-        case .completed: .completed
-        case .failed, .failedBecause: .failed
-        case .cancelled: .cancelled
-        case .notNow, .awaitingConfirmation, .confirmed: nil
-        }
+extension MaintenanceWindow {
+    /// Whether a window of each day, by UTC, is open: all that the histories ask for.
+    func isOpenDaily(at now: Timestamp) -> Bool {
+        let day: Int64 = 86_400_000
+        let into = (now.milliseconds - Int64(start) * 60_000) % day
+        return (into < 0 ? into + day : into) < duration.milliseconds
     }
 }

@@ -19,6 +19,26 @@ enum PlantedBug: String, CaseIterable {
     case keyForgotten
     /// What has expired is handed out until somebody closes it.
     case expiryIgnored
+    /// Of two operations under one key the older is offered.
+    case olderOffered
+    /// What has the code of other work is done as well.
+    case repetitionOffered
+    /// A rollout goes to everybody at once.
+    case ceilingIgnored
+    /// Work goes out without approval and while it is paused.
+    case holdIgnored
+    /// Nobody waits for what must be done first.
+    case dependencyIgnored
+    /// What is behind a failed step is left open.
+    case stopForgotten
+    /// Work goes out at any time of the day.
+    case windowIgnored
+    /// A failure is repeated once more than was asked.
+    case oneRetryTooMany
+    /// Nothing ever times out.
+    case timersForgotten
+    /// The user is asked again after agreeing.
+    case agreementForgotten
 
     var decoration: QueueHouse.Decoration {
         { BuggyOperationStorage($0, self) }
@@ -48,7 +68,15 @@ private final class BuggyOperationStorage: OperationStorage {
         epoch: Epoch
     ) async throws -> EnqueueReceipt {
         var plan = plan
-        if bug == .keyForgotten { plan.idempotencyKey = nil }
+        switch bug {
+        case .keyForgotten: plan.idempotencyKey = nil
+        case .oneRetryTooMany: plan.operation.terms.retry?.count += 1
+        case .stopForgotten:
+            for index in plan.operation.terms.after.indices {
+                plan.operation.terms.after[index].onFailure = .pause
+            }
+        default: break
+        }
         return try await base.enqueue(plan, tenant: tenant, epoch: epoch)
     }
 
@@ -90,7 +118,8 @@ private final class BuggyOperationStorage: OperationStorage {
     }
 
     func fireTimers(at now: Timestamp, limit: Int, epoch: Epoch) async throws -> Int {
-        try await base.fireTimers(at: now, limit: limit, epoch: epoch)
+        if bug == .timersForgotten { return 0 }
+        return try await base.fireTimers(at: now, limit: limit, epoch: epoch)
     }
 
     func rollouts(after: Int64?, limit: Int) async throws -> [Activity] {
@@ -164,9 +193,39 @@ private final class BuggyOperationStorage: OperationStorage {
             }
         case .expiryIgnored:
             for index in items.indices { items[index].operation.expiresAt = nil }
-        case .lostResult, .doubleCount, .keyForgotten: break
+        case .olderOffered: Self.reverse(&items)
+        case .repetitionOffered:
+            for index in items.indices where items[index].operation.terms.control == .noRepeat {
+                items[index].operation.terms.control = .always
+            }
+        case .ceilingIgnored:
+            for index in items.indices { items[index].gate.ceiling = RolloutPlan.everyone }
+        case .holdIgnored:
+            for index in items.indices { items[index].gate.hold = .none }
+        case .dependencyIgnored:
+            for index in items.indices { items[index].dependencies = [:] }
+        case .windowIgnored:
+            for index in items.indices { items[index].operation.terms.window = nil }
+        case .agreementForgotten:
+            for index in items.indices { items[index].row?.confirmedAt = nil }
+        case .lostResult, .doubleCount, .keyForgotten, .stopForgotten, .oneRetryTooMany,
+            .timersForgotten:
+            break
         }
         return OpenWork(revision: work.revision, device: work.device, items: items)
+    }
+
+    /// Gives operations under one key each other's numbers.
+    private static func reverse(_ items: inout [OpenItem]) {
+        for key in ["policy", "wallpaper"] {
+            let rivals = items.indices.filter {
+                items[$0].operation.terms.control == .supersede(key)
+            }
+            let numbers = rivals.map { items[$0].operation.number }
+            for (index, number) in zip(rivals, numbers.reversed()) {
+                items[index].operation.number = number
+            }
+        }
     }
 
     func activity(_ id: ActivityID, tenant: TenantID) async throws -> Activity? {

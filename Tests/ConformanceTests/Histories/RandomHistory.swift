@@ -13,12 +13,15 @@ struct RandomHistory {
         case join(GroupID, DeviceID)
         case leave(GroupID, DeviceID)
         case enqueue(EnqueueRequest)
+        case sequence([EnqueueRequest], DependencyFailureRule)
         case repeatEnqueue(EnqueueRequest, isSame: Bool)
         case cancel(Int)
+        case decide(OperationModel.Decision, Int)
         case poll(DeviceID, limit: Int, RedeliveryRule)
         case answer(Int, ResultOutcome)
         case progress(Int)
         case expire
+        case timers
         case wait(Duration)
     }
 
@@ -34,8 +37,10 @@ struct RandomHistory {
         }
     }
 
+    struct Broken: Error { var message: String }
+
     /// An operation some device was handed, and may answer at any time, more than once.
-    private struct Offer {
+    struct Offer {
         var target: DeviceIdentity
         var offer: OfferedOperation
         var work: Int
@@ -45,11 +50,11 @@ struct RandomHistory {
     static let groups: [GroupID] = ["red", "blue"]
 
     let house: QueueHouse
-    private let random: SeededRandomSource
-    private var model = OperationModel()
-    private var offers: [Offer] = []
-    private var requests: [(request: EnqueueRequest, receipt: EnqueueReceipt)] = []
-    private var steps: [Step] = []
+    let random: SeededRandomSource
+    var model = OperationModel()
+    var offers: [Offer] = []
+    var requests: [(request: EnqueueRequest, receipt: EnqueueReceipt)] = []
+    var steps: [Step] = []
     private var answers: UInt8 = 0
 
     init(seed: UInt64, house: QueueHouse) {
@@ -64,6 +69,7 @@ struct RandomHistory {
         do {
             for name in Self.names { try await perform(.enrol(name, [pick(Self.groups)])) }
             for _ in 0..<count { try await perform(next()) }
+            try await house.settle()
             for work in model.works.indices { try await check(work) }
         } catch let error as Broken {
             throw Difference(seed: random.seed, steps: steps, message: error.message)
@@ -72,76 +78,16 @@ struct RandomHistory {
         }
     }
 
-    // MARK: Choosing
-
-    private func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
-    private func pick<Element>(_ elements: [Element]) -> Element { elements[below(elements.count)] }
-
-    private func next() -> Step {
-        switch below(24) {
-        case 0: return .enrol(pick(Self.names), below(2) == 0 ? [] : [pick(Self.groups)])
-        case 1: return below(2) == 0 ? .remove(pick(Self.names)) : .expire
-        case 2: return .join(pick(Self.groups), pick(Self.names))
-        case 3: return .leave(pick(Self.groups), pick(Self.names))
-        case 4...8: return .enqueue(request())
-        case 9:
-            guard let known = requests.last?.request, known.idempotencyKey != nil else {
-                return .expire
-            }
-            return .repeatEnqueue(known, isSame: below(3) > 0)
-        case 10: return model.works.isEmpty ? .expire : .cancel(below(model.works.count))
-        case 11...15:
-            return .poll(
-                pick(Self.names),
-                limit: below(4),
-                below(5) == 0 ? .now : .afterLease
-            )
-        case 16...20: return offers.isEmpty ? .expire : .answer(recentOffer(), outcome())
-        case 21: return offers.isEmpty ? .expire : .progress(recentOffer())
-        default: return .wait(pick([.seconds(1), .seconds(20), .seconds(61), .seconds(400)]))
-        }
-    }
-
-    /// Mostly one of the newest; sometimes one long answered.
-    private func recentOffer() -> Int {
-        below(3) == 0 ? below(offers.count) : max(0, offers.count - 1 - below(3))
-    }
-
-    private func outcome() -> ResultOutcome {
-        switch below(10) {
-        case 0...3: .completed
-        case 4: .failed
-        case 5, 6: .notNow(until: house.time.now() + .seconds(30))
-        case 7: .awaitingConfirmation
-        case 8: .confirmed
-        default: .cancelled
-        }
-    }
-
-    private func request() -> EnqueueRequest {
-        let target: OperationTarget =
-            below(2) == 0
-            ? .group(pick(Self.groups + [.everyone]))
-            : .devices((0...below(3)).map { _ in pick(Self.names) })
-        var request = EnqueueRequest("code", to: target, payload: [UInt8(below(200))])
-        request.priority = Int32(below(3)) - 1
-        request.order = below(4) == 0 ? .strict : .skipsWaiting
-        if below(4) == 0 { request.expiresAfter = .seconds(30 + below(100)) }
-        if below(6) == 0 { request.notBefore = house.time.now() + .seconds(below(90)) }
-        if below(3) == 0 { request.idempotencyKey = "key-\(steps.count)" }
-        return request
+    func expect(_ condition: Bool, _ message: @autoclosure () -> String) throws {
+        if !condition { throw Broken(message: message()) }
     }
 
     // MARK: Doing
 
-    struct Broken: Error { var message: String }
-
-    private func expect(_ condition: Bool, _ message: @autoclosure () -> String) throws {
-        if !condition { throw Broken(message: message()) }
-    }
-
     private mutating func perform(_ step: Step) async throws {
         steps.append(step)
+        if !step.isOfDevice { try await house.settle() }
+        let now = house.time.now()
         switch step {
         case .enrol(let name, let groups): try await enrol(name, groups)
         case .remove(let name):
@@ -158,21 +104,23 @@ struct RandomHistory {
             _ = try await house.administration.leave(group, [name], tenant: house.tenant)
             model.members[group]?.remove(name)
         case .enqueue(let request): try await enqueue(request)
+        case .sequence(let requests, let rule): try await enqueue(sequence: requests, rule)
         case .repeatEnqueue(let request, let isSame): try await repeated(request, isSame)
         case .cancel(let work):
             _ = try await house.enqueuer.cancel(model.works[work].id, tenant: house.tenant)
-            model.close(work, as: .cancelled)
+            model.close(work, as: .cancelled, at: now)
             try await check(work)
+        case .decide(let decision, let work): try await decide(decision, work)
         case .poll(let name, let limit, let rule): try await poll(name, limit, rule)
         case .answer(let index, let outcome):
             answers &+= 1
             try await report(index, .outcome(outcome, detail: [answers]))
             if below(4) == 0 { try await report(index, .outcome(outcome, detail: [answers])) }
-        case .progress(let index):
-            try await report(index, .progress(until: house.time.now() + .seconds(300)))
+        case .progress(let index): try await report(index, .progress)
         case .expire:
-            try await house.expiry.tick(at: house.time.now())
-            model.expire(at: house.time.now())
+            try await house.expiry.tick(at: now)
+            model.expire(at: now)
+        case .timers: try await fireTimers()
         case .wait(let duration): house.time.advance(by: duration)
         }
     }
@@ -184,55 +132,33 @@ struct RandomHistory {
         model.enrolled[name] = made.identity
     }
 
-    private mutating func enqueue(_ request: EnqueueRequest) async throws {
-        let names: [DeviceID]?
-        switch request.target {
-        case .group(let group): names = model.members[group].map(Array.init)
-        case .devices(let named): names = named.contains { model.enrolled[$0] != nil } ? named : nil
-        }
-        let receipt: EnqueueReceipt
+    private mutating func decide(_ decision: OperationModel.Decision, _ work: Int) async throws {
+        let (id, tenant, enqueuer) = (model.works[work].id, house.tenant, house.enqueuer)
+        let isPossible = model.decide(decision, on: work, at: house.time.now())
         do {
-            receipt = try await house.enqueuer.enqueue(request, tenant: house.tenant)
-        } catch {
-            try expect(
-                names == nil && [.unknownGroup, .noTarget].contains(error.code),
-                "enqueue threw \(error)"
-            )
-            return
+            switch decision {
+            case .approve: try await enqueuer.approve(id, by: "ann", tenant: tenant)
+            case .reject: try await enqueuer.reject(id, by: "ann", tenant: tenant)
+            case .pause: try await enqueuer.pause(id, by: "ann", tenant: tenant)
+            case .resume: try await enqueuer.resume(id, by: "ann", tenant: tenant)
+            }
+            try expect(isPossible, "\(decision) was possible")
+        } catch let error as OperationQueueError {
+            try expect(!isPossible && error.code == .invalidRequest, "\(decision) threw \(error)")
         }
-        let targets = Set(names ?? []).sorted().compactMap { model.enrolled[$0] }
-        try expect(receipt.addressed == targets.count, "\(receipt.addressed) are addressed")
-        let known = model.works.last?.number ?? 0
-        try expect(receipt.number > known, "the number did not grow")
-        model.works.append(
-            OperationModel.Work(
-                id: receipt.activity,
-                number: receipt.number,
-                priority: request.priority,
-                isStrict: request.order == .strict,
-                expiresAt: request.expiresAfter.map { house.time.now() + $0 },
-                notBefore: request.notBefore,
-                targets: targets,
-                state: targets.isEmpty ? .finished : .open
-            )
-        )
-        requests.append((request, receipt))
-        try await check(model.works.count - 1)
+        try await check(work)
     }
 
-    private func repeated(_ request: EnqueueRequest, _ isSame: Bool) async throws {
-        var request = request
-        if !isSame { request.payload.append(1) }
-        do {
-            let receipt = try await house.enqueuer.enqueue(request, tenant: house.tenant)
-            try expect(isSame, "another request was taken under the same key")
-            try expect(
-                receipt.wasRepeated && receipt.activity == requests.last?.receipt.activity,
-                "a repeated request was enqueued again"
-            )
-        } catch let error as OperationQueueError {
-            try expect(!isSame && error.code == .keyConflict, "a repeated request threw \(error)")
+    private mutating func fireTimers() async throws {
+        let now = house.time.now()
+        var rounds = 0
+        while try await house.timers.tick(at: now) > 0 {
+            rounds += 1
+            try expect(rounds < 100, "timers that never end")
         }
+        model.tick(at: now)
+        try await learnWaits()
+        for work in model.works.indices { try await check(work) }
     }
 
     private mutating func poll(
@@ -241,15 +167,25 @@ struct RandomHistory {
         _ rule: RedeliveryRule
     ) async throws {
         guard let target = model.enrolled[name] else { return }
+        try await house.followManager()
         let answer = try await house.exchange.exchange(
             device: target,
             report: ExchangeReport(limit: limit, redelivery: rule)
         )
         try take(answer, limit: limit, again: rule == .now, by: target)
+        if answer.operations.isEmpty { return }
+        guard try await looksAtOnce() else { return }
         for work in model.works.indices where model.works[work].targets.contains(target) {
-            if answer.operations.isEmpty { break }
             try await check(work)
         }
+    }
+
+    /// Whether the manager's view is compared after this step. On a replica that is done now and then
+    /// only: between, devices are served from what has not been handed on yet.
+    private func looksAtOnce() async throws -> Bool {
+        if house.isReplicated && below(3) > 0 { return false }
+        try await house.settle()
+        return true
     }
 
     /// Compares what was handed out with what should have been.
@@ -260,6 +196,8 @@ struct RandomHistory {
         by target: DeviceIdentity
     ) throws {
         let now = house.time.now()
+        model.noteStandings(of: target, at: now)
+        model.supersede(for: target, at: now)
         let cancels = model.cancellations(of: target).compactMap { model.works[$0].operation }
         try expect(
             answer.cancel.map(\.operation) == cancels,
@@ -268,24 +206,17 @@ struct RandomHistory {
         let expected = model.offered(to: target, limit: limit, again: again, at: now)
         try expect(
             answer.operations.count == expected.count,
-            "\(answer.operations.count) operations were handed out, not \(expected.count)"
+            "\(answer.operations.count) operations were handed out, not \(expected)"
         )
         for (work, offer) in zip(expected, answer.operations) {
-            let known = model.works[work].operation
-            try expect(
-                offer.priority == model.works[work].priority
-                    && (known == nil || known == offer.execution.operation)
-                    && !model.works.indices.contains {
-                        $0 != work && model.works[$0].operation == offer.execution.operation
-                    },
-                "operation \(offer.execution) was handed out in the place of \(work)"
-            )
+            try check(offer, of: work, to: target)
             model.hand(
                 work,
                 to: target,
                 attempt: offer.attempt,
                 until: offer.leaseEnd,
-                operation: offer.execution.operation
+                operation: offer.execution.operation,
+                at: now
             )
             offers.append(Offer(target: target, offer: offer, work: work))
         }
@@ -309,13 +240,18 @@ struct RandomHistory {
                 )
             ]
         }
+        try await house.followManager()
         do {
             let answered = try await house.exchange.exchange(device: target, report: report)
             try expect(model.enrolled[target.device] == target, "an ended enrolment was served")
-            model.take(answer, on: work, from: target, attempt: offer.attempt)
-            if case .outcome(.notNow(let asked), _) = answer {
-                try await learnWait(of: target, in: work, asked: asked)
-            }
+            model.take(
+                answer,
+                on: work,
+                from: target,
+                attempt: offer.attempt,
+                at: house.time.now()
+            )
+            try await learnWaits()
             try take(answered, limit: 0, again: false, by: target)
         } catch let error as OperationQueueError {
             try expect(
@@ -323,53 +259,20 @@ struct RandomHistory {
                 "a report threw \(error)"
             )
         }
-        try await check(work)
-    }
-
-    /// A device that puts work off again and again waits longer than it asked; how long is up to the
-    /// queue, within limits.
-    private mutating func learnWait(
-        of target: DeviceIdentity,
-        in work: Int,
-        asked: Timestamp
-    ) async throws {
-        guard model.works[work].rows[target]?.state == .deferred else { return }
-        let page = try await house.browser.executions(
-            of: model.works[work].id,
-            tenant: house.tenant
-        )
-        let found = page.executions.first { $0.id.device == target.device }?.until
-        if model.state(of: target, in: work) == .deferred {
-            let latest = house.time.now() + .seconds(3_600)
-            try expect(
-                found.map { $0 >= asked && $0 <= max(asked, latest) } ?? false,
-                "put off until \(String(describing: found)), asked for \(asked)"
-            )
+        guard try await looksAtOnce() else { return }
+        for other in model.works.indices
+        where other == work || model.works[other].after.contains(where: { $0.work == work }) {
+            try await check(other)
         }
-        model.works[work].rows[target]?.until = found
     }
+}
 
-    // MARK: Checking
-
-    /// One activity: its state, every execution, and its counters, which must be their recount.
-    private func check(_ index: Int) async throws {
-        let work = model.works[index]
-        let activity = try await house.browser.activity(work.id, tenant: house.tenant)
-        try expect(activity.state == work.state, "activity \(index) is \(activity.state)")
-        try expect(activity.answeredLate == work.late, "\(activity.answeredLate) late answers")
-        let page = try await house.browser.executions(of: work.id, tenant: house.tenant)
-        let found = page.executions
-        try expect(found.count == work.targets.count, "\(found.count) executions of \(index)")
-        var recount = StateCounts()
-        for (execution, target) in zip(found, work.targets) {
-            recount[execution.state] += 1
-            let state = model.state(of: target, in: index)
-            try expect(
-                execution.id.device == target.device
-                    && execution.id.incarnation == target.incarnation && execution.state == state,
-                "\(target.device) has \(index) \(execution.state), not \(state)"
-            )
+extension RandomHistory.Step {
+    /// Whether only a device and the node that serves it take part.
+    fileprivate var isOfDevice: Bool {
+        switch self {
+        case .poll, .answer, .progress, .wait: true
+        default: false
         }
-        try expect(activity.counts == recount, "the counters of \(index) are not their recount")
     }
 }

@@ -63,4 +63,8 @@ int64_t crash_failed_calls(void);
 // fails the integrity check. `*tables` is the number of tables.
 int crash_digest(const char *path, uint64_t *digest, int64_t *tables);
 
+// The names of the tables of the file at `path` that have no row, each followed by a space; `*tables`
+// is the number of all tables. 0, or a SQLite error.
+int crash_empty_tables(const char *path, char *names, int capacity, int *tables);
+
 #endif
