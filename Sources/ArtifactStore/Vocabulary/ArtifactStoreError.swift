@@ -48,6 +48,14 @@ public struct ArtifactStoreError: CodedError, Equatable {
         public static let notFound = Code(rawValue: "artifacts.not-found")
         /// The source of releases did not answer, or its answer ended too early.
         public static let unavailable = Code(rawValue: "artifacts.unavailable")
+        /// A dependency names a channel that is not there, or not at that release.
+        public static let dependencyMissing = Code(rawValue: "artifacts.dependency-missing")
+        /// Channels need each other in a circle; the message names it.
+        public static let dependencyCycle = Code(rawValue: "artifacts.dependency-cycle")
+        /// The node lacks a capability or has too old a version for the release.
+        public static let requirementsUnmet = Code(rawValue: "artifacts.requirements-unmet")
+        /// A ``PublishValidator`` refused the tree.
+        public static let rejected = Code(rawValue: "artifacts.rejected")
         /// Another process uses the directory.
         public static let locked = Code(rawValue: "artifacts.locked")
         /// The frame needs a codec that is missing on this machine.
