@@ -42,6 +42,10 @@ public struct ArtifactStoreError: CodedError, Equatable {
         public static let belowFloor = Code(rawValue: "artifacts.below-floor")
         /// The deployer refused the release.
         public static let deploymentFailed = Code(rawValue: "artifacts.deployment-failed")
+        /// The deployer did not come back from a step in time.
+        public static let deploymentTimedOut = Code(rawValue: "artifacts.deployment-timed-out")
+        /// A release of another channel that this one needs was refused on this node.
+        public static let dependencyRefused = Code(rawValue: "artifacts.dependency-refused")
         /// Another publisher was faster; ``ArtifactStoreError/conflict`` names both releases.
         public static let conflict = Code(rawValue: "artifacts.conflict")
         /// The channel, release or object does not exist.
