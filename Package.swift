@@ -29,6 +29,7 @@ let hummingbird = product("Hummingbird", "hummingbird", trait: "Server")
 let hummingbirdCore = product("HummingbirdCore", "hummingbird", trait: "Server")
 let mustache = product("Mustache", "swift-mustache", trait: "Server")
 let configuration = product("Configuration", "swift-configuration", trait: "Server")
+let configurationAlways = product("Configuration", "swift-configuration")
 let argumentParser = product("ArgumentParser", "swift-argument-parser", trait: "Server")
 let httpClientForServer = product("AsyncHTTPClient", "async-http-client", trait: "Server")
 let nio = product("NIOCore", "swift-nio", trait: "Server")
@@ -37,7 +38,8 @@ let nioForPush = product("NIOCore", "swift-nio", trait: "Push")
 let nioHTTP1ForPush = product("NIOHTTP1", "swift-nio", trait: "Push")
 let httpClientForPush = product("AsyncHTTPClient", "async-http-client", trait: "Push")
 
-/// The modules every consumer may link: no Foundation, no NIO, no SQLite.
+/// The modules every consumer may link: no Foundation, no NIO, no SQLite. ArtifactConfiguration alone
+/// brings Foundation along, with swift-configuration.
 let coreModules: [Target] = [
     .target(name: "ClusterRole", dependencies: [logging, lifecycle], swiftSettings: strict),
     .target(
@@ -51,6 +53,11 @@ let coreModules: [Target] = [
             "ClusterRole", "CReeveSystem", "CZstandard", crypto, logging, metrics, tracing,
             lifecycle,
         ],
+        swiftSettings: strict
+    ),
+    .target(
+        name: "ArtifactConfiguration",
+        dependencies: ["ArtifactStore", "ClusterRole", configurationAlways],
         swiftSettings: strict
     ),
     .target(
@@ -181,7 +188,8 @@ let nodes: [Target] = [
         name: "ReeveWorker",
         dependencies: [
             "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
-            "SQLiteReplica", "HTTPHandling", "DeviceGateway", "ClusterLink", "HummingbirdHosting",
+            "SQLiteReplica", "HTTPHandling", "DeviceGateway", "ClusterTransport", "ClusterLink",
+            "HummingbirdHosting",
             configuration, lifecycle, logging,
         ],
         swiftSettings: strict
@@ -217,7 +225,8 @@ let commands: [Target] = [
         name: "reeve",
         dependencies: [
             "WorkerCommandLine", "ReeveManager", "PushTransports", "NotificationDispatch",
-            "ClusterRole", "HTTPHandling", "HummingbirdHosting", argumentParser,
+            "ArtifactStore", "ClusterLink", "ClusterRole", "HTTPHandling", "HummingbirdHosting",
+            argumentParser,
             httpTypes, httpClientForServer, nio, nioHTTP1, lifecycle, signals, logging,
         ],
         swiftSettings: strict
@@ -226,8 +235,9 @@ let commands: [Target] = [
 
 /// What a consumer may name.
 let libraries = [
-    "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
-    "NotificationDispatch", "ClusterTestKit", "SQLiteStore", "SQLiteReplica", "HTTPHandling",
+    "ClusterRole", "ClusterMembership", "ArtifactStore", "ArtifactConfiguration", "DeviceRegistry",
+    "OperationQueue", "NotificationDispatch", "ClusterTestKit", "SQLiteStore", "SQLiteReplica",
+    "HTTPHandling",
     "DeviceGateway", "ManagerConsole", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
     "PushTransports", "ReeveManager", "ReeveWorker",
 ]
@@ -244,7 +254,14 @@ let core: [Target.Dependency] = [
 let testTargets: [Target] = [
     tests("ClusterRoleTests", ["ClusterRole", logging, lifecycle]),
     tests("ClusterMembershipTests", core),
-    tests("ArtifactStoreTests", core),
+    .target(name: "FileFaultSupport", path: "Tests/FileFaultSupport"),
+    tests(
+        "ArtifactStoreTests",
+        core + [
+            "ArtifactConfiguration", "FileFaultSupport", "HTTPHandling", "HummingbirdHosting",
+            configurationAlways, httpClientForServer, nio,
+        ]
+    ),
     tests("DeviceRegistryTests", core),
     tests("OperationQueueTests", core),
     tests("NotificationDispatchTests", core),

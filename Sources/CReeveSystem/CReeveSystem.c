@@ -190,6 +190,19 @@ int reeve_status_at(int directory, const char *path, struct reeve_status *status
     return 0;
 }
 
+int reeve_stamp_at(int directory, const char *path, struct reeve_status *status, int64_t *modified) {
+    struct stat info;
+    if (fstatat(directory, path, &info, AT_SYMLINK_NOFOLLOW) < 0) return -errno;
+    fill(&info, status);
+#ifdef __APPLE__
+    struct timespec time = info.st_mtimespec;
+#else
+    struct timespec time = info.st_mtim;
+#endif
+    *modified = (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+    return 0;
+}
+
 int reeve_make_directory(int directory, const char *path, uint32_t mode) {
     RETRY(int, mkdirat(directory, path, (mode_t)mode));
 }

@@ -1,4 +1,5 @@
 #if Server && SQLite
+public import ArtifactStore
 public import ClusterRole
 public import Configuration
 public import DeviceRegistry
@@ -47,6 +48,9 @@ public struct ManagerConfiguration: Sendable {
     public var informationFrequency: Duration?
     /// What the node starts: `Profile.manager`, or one of the product's own.
     public var profile = Profile.manager
+    /// What a combined node deploys itself, each channel with its deployer; a profile without the
+    /// worker's half leaves it alone.
+    public var channels: [ChannelName: any Deployer] = [:]
     /// Components of the product's own, started with the node's.
     public var components: [NodeComponent] = []
     public var time: any TimeSource = SystemTimeSource()

@@ -61,6 +61,9 @@ public final class ManagerNode: Service {
     /// What workers dial; mount it at `/link/v1`.
     public let link: any HTTPHandler
 
+    /// The channels a combined node deploys itself; empty without ``ManagerConfiguration/channels``.
+    public let artifacts: ArtifactSet
+
     private let store: EmbeddedStore
     private let capability: WriteCapability
     private let members: ClusterMembersWriter
@@ -173,6 +176,22 @@ public final class ManagerNode: Service {
             signer: signer,
             capability: capability,
             configuration: publishing
+        )
+        var syncing = SyncConfiguration(node: configuration.node, tenant: configuration.tenant)
+        syncing.time = time
+        syncing.random = random
+        artifacts = ArtifactSet(
+            channels: Set(configuration.channels.keys),
+            deployers: [],
+            own: configuration.channels,
+            source: InProcessReleaseSource(
+                storage: store,
+                objects: objects,
+                capability: capability
+            ),
+            directory: files.path("channels"),
+            trusted: TrustedKeys(signer.publicKey),
+            configuration: syncing
         )
         tasks = PeriodicTaskRunner(
             tasks: store,
@@ -348,6 +367,10 @@ public final class ManagerNode: Service {
             NodeComponent("dynamic-groups", roles: [.manager]) { groups },
             NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
             NodeComponent("policies", roles: [.manager]) { [policies] in policies },
+            NodeComponent("artifacts", roles: [.worker]) { [artifacts] in artifacts },
+            NodeComponent("artifact-hints", roles: [.worker]) { [store, artifacts] in
+                ReleaseHints(hints: store.hints(), artifacts: artifacts)
+            },
         ] + [telling].compactMap { $0 }
     }
 
@@ -414,6 +437,16 @@ private struct WakeHints: Service {
 
     func run() async throws {
         for await _ in hints.cancelOnGracefulShutdown() { dispatcher.hint() }
+    }
+}
+
+/// Tells a combined node's channels of each commit.
+private struct ReleaseHints: Service {
+    let hints: AsyncStream<Revision>
+    let artifacts: ArtifactSet
+
+    func run() async throws {
+        for await _ in hints.cancelOnGracefulShutdown() { artifacts.hint() }
     }
 }
 #endif

@@ -21,6 +21,19 @@ public struct WorkerConfiguration: Sendable {
     public var token = ""
     /// Channels to deploy, each with the deployer that loads its releases.
     public var channels: [ChannelName: any Deployer] = [:]
+    /// Further channels, whose releases are loaded by the ``deployers`` of their kinds.
+    public var keptChannels: Set<ChannelName> = []
+    /// A deployer for each kind of artifact, for ``keptChannels``.
+    public var deployers: [any Deployer] = [DirectoryDeployer()]
+    /// Limits, intervals and modes of the channels; `nil` for the defaults. The node, its tenant,
+    /// its clock and its randomness are this configuration's.
+    public var syncing: SyncConfiguration?
+    /// Base addresses of workers that are asked for releases while no manager answers.
+    public var peers: [String] = []
+    /// The bearer token the workers of a group share for that; empty if this one serves no peers.
+    public var peerToken = ""
+    /// Exported releases (`ReleaseExport`) that are taken while neither a manager nor a peer answers.
+    public var imports: [String] = []
     /// Keys whose releases are accepted.
     public var trusted = TrustedKeys()
     /// How often devices poll unless their row says otherwise.
@@ -58,6 +71,9 @@ public struct WorkerConfiguration: Sendable {
     /// | `listen.host`, `listen.port` | default `127.0.0.1`, `8280` |
     /// | `link.managers`, `link.token` | required |
     /// | `channels` | channels of plain files to keep at `channels/<name>/current` |
+    /// | `channels.mode` | `automatic` (the default) or `manual`: releases are taken when somebody says so |
+    /// | `import` | files that `reeve export` wrote, for a start with every manager down |
+    /// | `peers.addresses`, `peers.token` | workers to ask while no manager answers, and the token they share |
     /// | `trust.keys` | public keys of publishers, 64 hexadecimal digits each |
     /// | `polling.frequency` | seconds, default 60 |
     /// | `exchange.perMinute` | how often a device may come, default 600; 0 for no limit |
@@ -80,6 +96,17 @@ public struct WorkerConfiguration: Sendable {
         for name in config.stringArray(forKey: "channels") ?? [] {
             channels[try ChannelName(validating: name)] = DirectoryDeployer()
         }
+        if let mode = config.string(forKey: "channels.mode") {
+            guard let mode = SyncMode(rawValue: mode) else {
+                throw WorkerConfigurationError("channels.mode is automatic or manual, not \(mode).")
+            }
+            var settings = SyncConfiguration(node: node)
+            settings.mode = mode
+            syncing = settings
+        }
+        imports = config.stringArray(forKey: "import") ?? []
+        peers = config.stringArray(forKey: "peers.addresses") ?? []
+        peerToken = config.string(forKey: "peers.token", isSecret: true) ?? ""
         trusted = TrustedKeys(
             try (config.stringArray(forKey: "trust.keys") ?? []).map { key in
                 try ReleasePublicKey(parsing: key)

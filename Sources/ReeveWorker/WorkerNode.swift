@@ -2,6 +2,7 @@
 public import ArtifactStore
 internal import ClusterLink
 internal import ClusterRole
+internal import ClusterTransport
 public import DeviceGateway
 public import DeviceRegistry
 internal import Foundation
@@ -36,9 +37,10 @@ public final class WorkerNode: Service {
     private let replica: WorkerReplica
     private let workerLink: WorkerLink
     private let contacts: ContactBatcher
-    private let syncs: [ChannelName: ArtifactSync]
-    private let transfers: [ChannelName: TransferLog]
+    /// Every channel the node keeps, and how it stands.
+    public let artifacts: ArtifactSet
     private let revisions: RevisionSignal
+    private let peerReleases: HeldReleaseSource?
 
     /// Opens the node's directory: its replica, its spool and its releases. Nothing runs or listens yet.
     ///
@@ -109,29 +111,46 @@ public final class WorkerNode: Service {
             enrolment: client,
             configuration: gateway
         )
-        var syncs: [ChannelName: ArtifactSync] = [:]
-        var transfers: [ChannelName: TransferLog] = [:]
-        for (channel, deployer) in configuration.channels {
-            let log = TransferLog(time: time)
-            var settings = SyncConfiguration(
-                node: configuration.node,
-                tenant: configuration.tenant
-            )
-            settings.time = time
-            settings.random = random
-            transfers[channel] = log
-            syncs[channel] = ArtifactSync(
-                channel: channel,
-                source: ObservedReleaseSource(base: client, log: log),
-                directory: "\(configuration.directory)/channels/\(channel.pathComponent)",
-                deployer: deployer,
-                trusted: configuration.trusted,
-                configuration: settings
+        var syncing = configuration.syncing ?? SyncConfiguration(node: configuration.node)
+        syncing.node = configuration.node
+        syncing.tenant = configuration.tenant
+        syncing.time = time
+        syncing.random = random
+        var sources: [any ReleaseSource] = [client]
+        if !configuration.peers.isEmpty {
+            sources.append(
+                try LinkClient(
+                    node: configuration.node,
+                    configuration: LinkClientConfiguration(
+                        addresses: configuration.peers,
+                        token: configuration.peerToken
+                    ),
+                    random: random
+                )
             )
         }
-        self.syncs = syncs
-        self.transfers = transfers
-        revisions = RevisionSignal(syncs: Array(syncs.values))
+        if !configuration.imports.isEmpty {
+            sources.append(ExportedReleaseSource(paths: configuration.imports))
+        }
+        artifacts = ArtifactSet(
+            channels: Set(configuration.channels.keys).union(configuration.keptChannels),
+            deployers: configuration.deployers,
+            own: configuration.channels,
+            source: sources.count == 1 ? client : FailoverReleaseSource(sources),
+            directory: configuration.directory + "/channels",
+            trusted: configuration.trusted,
+            configuration: syncing
+        )
+        revisions = RevisionSignal(artifacts: artifacts)
+        peerReleases =
+            configuration.peerToken.isEmpty
+            ? nil
+            : try HeldReleaseSource(
+                artifacts,
+                tenant: configuration.tenant,
+                directory: configuration.directory + "/held",
+                random: random
+            )
         workerLink = WorkerLink(
             client: client,
             replica: replica,
@@ -161,7 +180,9 @@ public final class WorkerNode: Service {
 
     /// The release a channel serves now; `nil` before the first, and for a channel that is not
     /// configured.
-    public func activeRelease(of channel: ChannelName) -> ActiveRelease? { syncs[channel]?.active }
+    public func activeRelease(of channel: ChannelName) -> ActiveRelease? {
+        artifacts.sync(of: channel)?.active
+    }
 
     /// Runs `body` with the active release of a channel, which stays in place meanwhile: a request that
     /// began on one release ends on it, and the next one gets the next.
@@ -172,14 +193,7 @@ public final class WorkerNode: Service {
         of channel: ChannelName,
         _ body: (ActiveRelease) async throws -> Result
     ) async throws -> Result {
-        guard let lease = syncs[channel]?.lease() else {
-            throw ArtifactStoreError(
-                .notFound,
-                "Channel \(channel) has no active release yet. Publish one, or wait."
-            )
-        }
-        defer { lease.end() }
-        return try await body(lease.release)
+        try await artifacts.withActiveRelease(of: channel, body)
     }
 
     /// How the node stands.
@@ -191,12 +205,8 @@ public final class WorkerNode: Service {
             devices: replica.deviceCount,
             spooled: replica.pendingCount,
             isHandingOut: replica.isHandingOut,
-            releases: syncs.keys.sorted().flatMap { channel in
-                transfers[channel]?.statuses(
-                    channel: channel,
-                    active: syncs[channel]?.active?.release.number
-                ) ?? []
-            }
+            releases: artifacts.statuses.flatMap(ReleaseStatus.all),
+            channels: artifacts.statuses.map(ChannelReport.init)
         )
     }
 
@@ -251,13 +261,8 @@ public final class WorkerNode: Service {
         [
             NodeComponent("link", roles: [.worker]) { [workerLink] in workerLink },
             NodeComponent("contacts", roles: [.worker]) { [contacts] in contacts },
+            NodeComponent("artifacts", roles: [.worker]) { [artifacts] in artifacts },
         ]
-            + syncs.sorted { $0.key < $1.key }.map { channel, sync in
-                NodeComponent(
-                    ComponentName(rawValue: "sync-\(channel.pathComponent)"),
-                    roles: [.worker]
-                ) { sync }
-            }
     }
 
     private func mounts() throws -> [HandlerMount] {
@@ -266,7 +271,7 @@ public final class WorkerNode: Service {
                 configuration.token: Identity(
                     name: "operator",
                     tenant: configuration.tenant,
-                    permissions: [.read]
+                    permissions: [.read, .operate]
                 )
             ])
         )
@@ -279,20 +284,28 @@ public final class WorkerNode: Service {
             [weak self] _ in
             try .json(self?.status)
         }
+        try ChannelRoutes(artifacts).add(to: &root)
+        var peers: [HandlerMount] = []
+        if let peerReleases {
+            let endpoint = try PeerReleaseEndpoint(
+                peerReleases,
+                authenticator: InMemoryTokens([
+                    configuration.peerToken: Identity(
+                        name: "peer",
+                        tenant: configuration.tenant,
+                        permissions: [.link]
+                    )
+                ])
+            )
+            peers.append(HandlerMount(LinkEndpoint.standardPrefix, endpoint))
+        }
         return [
             HandlerMount(
                 "/device/v1",
                 ObservedHandler(deviceAPI, name: "device", time: configuration.time)
             ),
             HandlerMount("/", root),
-        ] + configuration.mounts
-    }
-}
-
-extension ChannelName {
-    /// The name as one component of a path: a channel never lies inside another's directory.
-    var pathComponent: String {
-        rawValue.replacing("%", with: "%25").replacing("/", with: "%2F")
+        ] + peers + configuration.mounts
     }
 }
 #endif

@@ -2,7 +2,6 @@
 internal import ArtifactStore
 internal import ClusterMembership
 internal import ClusterRole
-internal import Synchronization
 
 /// How a worker stands: what an operator reads at `/status` with the node's own token.
 public struct WorkerStatus: Hashable, Sendable, Codable {
@@ -16,6 +15,8 @@ public struct WorkerStatus: Hashable, Sendable, Codable {
     public var spooled: Int
     public var isHandingOut: Bool
     public var releases: [ReleaseStatus]
+    /// Every channel the node keeps.
+    public var channels: [ChannelReport]
 }
 
 /// One release that came to a worker, and what it cost.
@@ -32,117 +33,69 @@ public struct ReleaseStatus: Hashable, Sendable, Codable {
     public var duration: Double
 }
 
-/// Notes what a channel's releases cost. Keeps the newest ``capacity``.
-final class TransferLog: Sendable {
-    static let capacity = 16
-
-    private struct State {
-        var began: Duration?
-        var bytes: Int64 = 0
-        var isIncremental = false
-        var finished: [ReleaseStatus] = []
-    }
-
-    private let state = Mutex(State())
-    private let time: any TimeSource
-
-    init(time: any TimeSource) { self.time = time }
-
-    func onLook() { state.withLock { $0.began = time.monotonic() } }
-
-    func onBundle(isIncremental: Bool) { state.withLock { $0.isIncremental = isIncremental } }
-
-    func onBytes(_ count: Int) { state.withLock { $0.bytes += Int64(count) } }
-
-    func onAcknowledged(_ applied: AppliedRelease) {
-        let now = time.monotonic()
-        state.withLock { state in
-            defer {
-                state.bytes = 0
-                state.isIncremental = false
-            }
-            guard applied.state == .applied,
-                !state.finished.contains(where: { $0.number == applied.number.rawValue })
-            else { return }
-            let took = now - (state.began ?? now)
-            state.finished.append(
-                ReleaseStatus(
-                    channel: applied.channel.rawValue,
-                    number: applied.number.rawValue,
-                    isActive: false,
-                    bytesReceived: state.bytes,
-                    isIncremental: state.isIncremental,
-                    duration: Double(took.milliseconds) / 1_000
-                )
+extension ReleaseStatus {
+    /// The receipts of a channel.
+    static func all(of status: ChannelStatus) -> [ReleaseStatus] {
+        status.receipts.map { receipt in
+            ReleaseStatus(
+                channel: status.channel.rawValue,
+                number: receipt.number.rawValue,
+                isActive: receipt.number == status.active,
+                bytesReceived: receipt.bytesReceived,
+                isIncremental: receipt.transfer == .incremental,
+                duration: Double(receipt.duration.milliseconds) / 1_000
             )
-            state.finished.removeFirst(max(0, state.finished.count - Self.capacity))
-        }
-    }
-
-    func statuses(channel: ChannelName, active: ReleaseNumber?) -> [ReleaseStatus] {
-        state.withLock { state in
-            state.finished.map {
-                var status = $0
-                status.isActive = status.number == active?.rawValue
-                return status
-            }
         }
     }
 }
 
-/// A release source that notes what passes through it.
-struct ObservedReleaseSource: ReleaseSource {
-    let base: any ReleaseSource
-    let log: TransferLog
+/// How one channel stands on a worker.
+public struct ChannelReport: Hashable, Sendable, Codable {
+    public var channel: String
+    /// `automatic` or `manual`.
+    public var mode: String
+    /// The release that is served.
+    public var active: Int64?
+    /// A newer one that was seen and is not active.
+    public var offered: Int64?
+    /// When the managers were last asked, and when a release was last taken into use, in
+    /// milliseconds since 1970.
+    public var lastLook: Int64?
+    public var lastApply: Int64?
+    /// What the last look came to: `unchanged`, `activated`, `refused`, `held`, `available`, …
+    public var lastOutcome: String?
+    /// Why not, as a code and in words.
+    public var errorCode: String?
+    public var errorMessage: String?
+    /// The files of the active release are damaged and could not be mended yet.
+    public var isDamaged: Bool
+    /// How many paths the last drift concerned, and the first of them.
+    public var driftCount: Int
+    public var driftPaths: [String]
 
-    func latestRelease(
-        of channel: ChannelName,
-        tenant: TenantID,
-        unlessAt revision: Revision?
-    ) async throws -> ReleaseAnswer {
-        let answer = try await base.latestRelease(of: channel, tenant: tenant, unlessAt: revision)
-        log.onLook()
-        return answer
-    }
-
-    func bundle(_ bundle: BundleDescription, from offset: Int64) async throws -> ByteChunks {
-        log.onBundle(isIncremental: bundle.from != nil)
-        let chunks = try await base.bundle(bundle, from: offset)
-        return ByteChunks(CountedChunks(base: chunks, log: log))
-    }
-
-    func acknowledge(_ applied: AppliedRelease, tenant: TenantID) async throws {
-        try await base.acknowledge(applied, tenant: tenant)
-        log.onAcknowledged(applied)
-    }
-}
-
-private struct CountedChunks: AsyncSequence, Sendable {
-    typealias Element = [UInt8]
-    let base: ByteChunks
-    let log: TransferLog
-
-    struct AsyncIterator: AsyncIteratorProtocol {
-        var base: ByteChunks.AsyncIterator
-        let log: TransferLog
-
-        mutating func next() async throws -> [UInt8]? {
-            let chunk = try await base.next()
-            if let chunk { log.onBytes(chunk.count) }
-            return chunk
+    init(_ status: ChannelStatus) {
+        channel = status.channel.rawValue
+        mode = status.mode.rawValue
+        active = status.active?.rawValue
+        offered = status.offered?.rawValue
+        lastLook = status.lastLook?.milliseconds
+        lastApply = status.lastApply?.milliseconds
+        lastOutcome = status.lastOutcome?.rawValue
+        errorCode = status.lastError?.codeName
+        errorMessage = status.lastError?.message
+        isDamaged = status.isDamaged
+        driftCount = status.lastDrift?.count ?? 0
+        driftPaths = (status.lastDrift?.findings ?? []).prefix(16).map {
+            "\($0.path): \($0.change.rawValue)"
         }
-    }
-
-    func makeAsyncIterator() -> AsyncIterator {
-        AsyncIterator(base: base.makeAsyncIterator(), log: log)
     }
 }
 
 /// Passes the link's news of revisions on to the channels, which then look whether a release is new.
 struct RevisionSignal: HintBus {
-    let syncs: [ArtifactSync]
+    let artifacts: ArtifactSet
 
-    func publish(_ revision: Revision) { syncs.forEach { $0.hint() } }
+    func publish(_ revision: Revision) { artifacts.hint() }
 
     func hints() -> AsyncStream<Revision> { AsyncStream { $0.finish() } }
 }

@@ -65,7 +65,7 @@ final class ReleaseTests: XCTestCase {
     func test_record_hasTheDocumentedBeginning() throws {
         let record = try ReleaseStorageConformance.sample(7).release.encoded
         let names = [7] + Array("default".utf8) + [8] + Array("web/site".utf8)
-        XCTAssertEqual(Array(record.prefix(names.count + 1)), [1] + names)
+        XCTAssertEqual(Array(record.prefix(names.count + 1)), [2] + names)
     }
 
     func test_signature_ofATrustedKey_isAccepted_andNoOther() async throws {

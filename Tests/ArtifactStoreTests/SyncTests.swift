@@ -184,7 +184,9 @@ final class SyncTests: XCTestCase {
         _ = try await harness.publish(["a": "2"])
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await sync.syncOnce() }
-            try await eventually("draining") { time.sleeperCount > 0 }
+            try await eventually("draining") {
+                sync.active?.release.number == ReleaseNumber(2) && time.sleeperCount > 0
+            }
             time.advance(by: .seconds(11))
             try await group.waitForAll()
         }
@@ -236,11 +238,12 @@ final class SyncTests: XCTestCase {
             _ = try await harness.publish(["a": "1"])
             sync.hint()
             try await eventually("release 1") { sync.active?.release.number == .first }
-            try await eventually("the next pause") { time.sleeperCount > 0 }
+            // One sleeps until the next look, one until the files are verified again.
+            try await eventually("the next pause") { time.sleeperCount > 1 }
             _ = try await harness.publish(["a": "2"])
+            time.advance(by: .seconds(37))
             try await eventually("release 2") {
-                time.advance(by: .seconds(37))
-                return sync.active?.release.number == ReleaseNumber(2)
+                sync.active?.release.number == ReleaseNumber(2)
             }
             group.cancelAll()
             try await group.waitForAll()

@@ -1,4 +1,5 @@
 #if Server && SQLite && Push
+import ArtifactConfiguration
 import ArtifactStore
 import ClusterLink
 import ClusterMembership
@@ -30,6 +31,8 @@ final class HeadlineNamesTests: XCTestCase {
             Timestamp.self, InMemoryLedger.self,
             Coordinator.self, ClusterMembers.self, Lease.self, Member.self, InMemoryHintBus.self,
             ArtifactPublisher.self, ArtifactSync.self, Release.self, SignedRelease.self,
+            ArtifactSet.self, LazyDeployer.self, ReleaseExport.self, HeldReleaseSource.self,
+            ArtifactConfigurationProvider.self,
             TreeManifest.self, ChannelName.self, ActiveRelease.self, DirectoryObjectStorage.self,
             DeviceDirectory.self, DeviceAdministration.self, Device.self, DeviceID.self,
             GroupID.self, DeviceCredential.self, EnrolmentDesk.self, SecretBox.self,
@@ -52,7 +55,8 @@ final class HeadlineNamesTests: XCTestCase {
         let bare = names.map { String(describing: $0) }
         XCTAssertEqual(Set(bare).count, bare.count, "two headline types share a name")
         let modules: Set<String> = [
-            "ArtifactStore", "ClusterLink", "ClusterMembership", "ClusterRole", "ClusterTestKit",
+            "ArtifactConfiguration", "ArtifactStore", "ClusterLink", "ClusterMembership",
+            "ClusterRole", "ClusterTestKit",
             "ClusterTransport", "DeviceGateway", "DeviceRegistry", "HTTPHandling",
             "HummingbirdHosting", "ManagerConsole", "NotificationDispatch", "OperationQueue",
             "PushTransports", "ReeveManager", "ReeveWorker", "SQLiteReplica", "SQLiteStore",

@@ -7,25 +7,33 @@ internal import ClusterRole
 struct ActivationCore {
     let tenant: TenantID
     let channel: ChannelName
-    let kind: ArtifactKind
+    /// The kinds somebody on this node loads.
+    let kinds: Set<ArtifactKind>
     private(set) var state: ActivationState
 
-    init(tenant: TenantID, channel: ChannelName, kind: ArtifactKind, state: ActivationState) {
+    init(
+        tenant: TenantID,
+        channel: ChannelName,
+        kinds: Set<ArtifactKind>,
+        state: ActivationState
+    ) {
         self.tenant = tenant
         self.channel = channel
-        self.kind = kind
+        self.kinds = kinds
         self.state = state
     }
 
     /// The source offers this release as the newest of the channel.
     func onOffer(_ signed: SignedRelease, at now: Timestamp) -> OfferDirective {
         let release = signed.release
-        guard release.tenant == tenant, release.channel == channel, release.kind == kind else {
+        guard release.tenant == tenant, release.channel == channel, kinds.contains(release.kind)
+        else {
             return .refuse(
                 ArtifactStoreError(
                     .wrongChannel,
                     "The release is \(release.kind) for \(release.channel) of \(release.tenant); this node "
-                        + "takes \(kind) for \(channel) of \(tenant)."
+                        + "takes \(kinds.sorted().map(\.rawValue).joined(separator: ", ")) for "
+                        + "\(channel) of \(tenant)."
                 )
             )
         }
@@ -84,8 +92,10 @@ struct ActivationCore {
         if let old { state.previous = old }
         state.active = signed
         state.floor = signed
+        // The state first: a node that stops between the two goes on to the new release, and a
+        // program that follows `current` never sees it go back.
         var directives: [ActivationDirective] = [
-            .pointCurrent(signed), .persist, .activate(signed),
+            .persist, .pointCurrent(signed), .activate(signed),
         ]
         if let old { directives.append(.drain(old)) }
         return directives + [.removeOthers, .acknowledge(signed, nil)]
@@ -108,11 +118,18 @@ struct ActivationCore {
     ) -> [ActivationDirective] {
         state = old
         remember(signed, error)
-        var directives: [ActivationDirective] = []
-        if let active = old.active { directives = [.pointCurrent(active)] }
-        directives.append(.persist)
-        if let active = old.active { directives.append(.activate(active)) }
+        var directives: [ActivationDirective] = [.persist]
+        if let active = old.active { directives += [.pointCurrent(active), .activate(active)] }
         return directives + [.removeOthers, .acknowledge(signed, error)]
+    }
+
+    /// The node does not keep the channel any more. The floor stays, so that a channel that comes
+    /// back does not go back.
+    mutating func onUndeployed() -> [ActivationDirective] {
+        guard state.active != nil else { return [] }
+        state.active = nil
+        state.previous = nil
+        return [.persist, .pointNowhere, .removeOthers]
     }
 
     /// The directives could not be carried out, for reasons that are not the release's.
@@ -137,6 +154,8 @@ struct ActivationCore {
 enum ActivationDirective: Equatable {
     /// Point the `current` link at the release's tree, durably.
     case pointCurrent(SignedRelease)
+    /// Remove the `current` link, durably.
+    case pointNowhere
     /// Write the state, durably.
     case persist
     /// Serve from it, and tell the deployer.

@@ -11,8 +11,9 @@ public protocol ReleaseSigner: Sendable {
 }
 
 extension ReleaseSigner {
-    /// Signs a release record.
+    /// Signs a release record, once it is valid.
     public func sign(_ release: Release) async throws -> SignedRelease {
+        try release.validate()
         let record = release.encoded
         let signature = try await signature(for: SignedRelease.signedBytes(of: record))
         return try SignedRelease(record: record, signature: signature)
@@ -137,7 +138,10 @@ public struct TrustedKeys: Hashable, Sendable {
     ///
     /// - Throws: ``ArtifactStoreError`` with code `untrustedSignature`.
     public func verify(_ signed: SignedRelease) throws(ArtifactStoreError) {
-        guard let key = keys[signed.release.key] else {
+        let known = signed.signatures.compactMap { signature in
+            keys[signature.key].map { (key: $0, signature: signature.bytes) }
+        }
+        guard !known.isEmpty else {
             throw ArtifactStoreError(
                 .untrustedSignature,
                 "The release is signed with key \(signed.release.key), which this node does not trust. "
@@ -145,7 +149,8 @@ public struct TrustedKeys: Hashable, Sendable {
             )
         }
         let message = SignedRelease.signedBytes(of: signed.record)
-        guard key.isValid(signature: signed.signature, for: message) else {
+        guard known.contains(where: { $0.key.isValid(signature: $0.signature, for: message) })
+        else {
             throw ArtifactStoreError(
                 .untrustedSignature,
                 "The signature of the release does not match. It was changed on its way."

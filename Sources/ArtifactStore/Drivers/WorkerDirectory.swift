@@ -11,10 +11,10 @@ internal import ClusterRole
 ///     lock                            held by the one process that uses the directory
 final class WorkerDirectory {
     let path: String
-    private let root: OpenFile
-    private let releases: OpenFile
-    private let manifests: OpenFile
-    private let staging: OpenFile
+    let root: OpenFile
+    let releases: OpenFile
+    let manifests: OpenFile
+    let staging: OpenFile
     private let lock: OpenFile
 
     private static let state: TreePath = "state"
@@ -24,11 +24,39 @@ final class WorkerDirectory {
     /// Opens the directory, making what is missing, and takes its lock.
     ///
     /// - Throws: ``ArtifactStoreError`` with code `locked`, naming the process that holds it.
-    init(path: String) throws(ArtifactStoreError) {
+    convenience init(path: String) throws(ArtifactStoreError) {
+        try self.init(path: path, after: nil)
+    }
+
+    /// The same place once more, after the directory or parts of it went away.
+    func reopened() throws(ArtifactStoreError) -> WorkerDirectory {
+        try WorkerDirectory(path: path, after: self)
+    }
+
+    private init(path: String, after before: WorkerDirectory?) throws(ArtifactStoreError) {
         self.path = path
         let made = reeve_make_directory(reeve_current_directory, path, 0o755)
         if made != -reeve_error_exists { try check(made, "make the directory", path) }
         root = try OpenFile.directory(path)
+        if let before, try root.status().inode == before.root.status().inode {
+            lock = before.lock
+        } else {
+            lock = try Self.lock(path, in: root)
+        }
+        for name in ["releases", "manifests", "staging"] as [TreePath] {
+            try root.makeDirectory(name)
+        }
+        releases = try root.directory(beneath: "releases")
+        manifests = try root.directory(beneath: "manifests")
+        staging = try root.directory(beneath: "staging")
+        for leftover in try staging.names(limit: .max) { try staging.removeTree(leftover) }
+        try root.sync()
+    }
+
+    private static func lock(
+        _ path: String,
+        in root: OpenFile
+    ) throws(ArtifactStoreError) -> OpenFile {
         let lock = OpenFile(
             descriptor: try check(reeve_open_lock(root.descriptor, "lock"), "open", "\(path)/lock")
         )
@@ -51,15 +79,7 @@ final class WorkerDirectory {
             "write",
             "\(path)/lock"
         )
-        self.lock = lock
-        for name in ["releases", "manifests", "staging"] as [TreePath] {
-            try root.makeDirectory(name)
-        }
-        releases = try root.directory(beneath: "releases")
-        manifests = try root.directory(beneath: "manifests")
-        staging = try root.directory(beneath: "staging")
-        for leftover in try staging.names(limit: .max) { try staging.removeTree(leftover) }
-        try root.sync()
+        return lock
     }
 
     // MARK: - State
@@ -94,7 +114,7 @@ final class WorkerDirectory {
 
     func treePath(_ root: TreeID) -> String { "\(path)/releases/\(root)" }
 
-    private static func name(_ root: TreeID) -> TreePath { TreePath(root.description) }
+    static func name(_ root: TreeID) -> TreePath { TreePath(root.description) }
 
     /// The tree of a release as it was laid out, or `nil` if it or its manifest is not there. The
     /// manifest is proved by the root; the files are proved when they are read.
@@ -103,10 +123,20 @@ final class WorkerDirectory {
             let name = Self.name(release.root)
             guard try releases.status(of: name) != nil, try manifests.status(of: name) != nil
             else { return nil }
-            let bytes = try manifests.file(name).contents(limit: limits.manifestBytes)
-            let manifest = try TreeManifest(decoding: bytes, limits: limits, links: release.links)
-            guard manifest.id == release.root else { return nil }
+            guard let manifest = manifest(of: release, limits: limits) else { return nil }
             return TreeReader(manifest, in: try releases.directory(beneath: name))
+        } catch {
+            return nil
+        }
+    }
+
+    /// The manifest of a release, or `nil` if it is not there or not the release's.
+    func manifest(of release: Release, limits: TreeLimits) -> TreeManifest? {
+        do {
+            let bytes = try manifests.file(Self.name(release.root))
+                .contents(limit: limits.manifestBytes)
+            let manifest = try TreeManifest(decoding: bytes, limits: limits, links: release.links)
+            return manifest.id == release.root ? manifest : nil
         } catch {
             return nil
         }
@@ -180,6 +210,27 @@ final class WorkerDirectory {
         )
         try root.rename(beside, to: "current")
         try root.sync()
+    }
+
+    /// Removes `current`: nothing is served any more.
+    func pointNowhere() throws(ArtifactStoreError) {
+        try root.removeFile("current")
+        try root.sync()
+    }
+
+    /// Whether the directory is still the one that `path` names: not removed, not unmounted.
+    var isInPlace: Bool {
+        guard let mine = try? root.status(), let there = try? OpenFile.directory(path).status(),
+            mine.inode == there.inode, mine.device == there.device
+        else { return false }
+        let parts: [(TreePath, OpenFile)] = [
+            ("releases", releases), ("manifests", manifests), ("staging", staging),
+        ]
+        return parts.allSatisfy { name, directory in
+            guard let found = try? root.status(of: name), let held = try? directory.status()
+            else { return false }
+            return found.inode == held.inode
+        }
     }
 
     /// Whether `current` points at the release's tree.

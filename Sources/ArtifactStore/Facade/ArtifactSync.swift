@@ -2,6 +2,7 @@ internal import ClusterRole
 internal import Logging
 internal import Metrics
 public import ServiceLifecycle
+internal import Synchronization
 internal import Tracing
 
 /// Keeps a worker at its channel's newest release: the worker's half of deployment synchronization.
@@ -23,19 +24,31 @@ public actor ArtifactSync: Service {
     public nonisolated let channel: ChannelName
     let source: any ReleaseSource
     let path: String
-    let deployer: any Deployer
+    let deployers: [ArtifactKind: any Deployer]
     let trusted: TrustedKeys
     let configuration: SyncConfiguration
+    /// Asked before a release goes ahead; `nil` for a channel that stands alone.
+    let gate: DependencyGate?
     nonisolated let served = ServedReleases()
-    private nonisolated let hints = Signal()
+    nonisolated let current: Mutex<ChannelStatus>
+    let calls: DeployerCalls
+    /// Where deployers' steps run; `nil` if whoever made this object runs it.
+    private let nursery: Nursery?
+    nonisolated let hints = Signal()
     private let executor = FileWorkExecutor(label: "reeve.artifacts.sync")
 
     var opened: (directory: WorkerDirectory, core: ActivationCore)?
+    var isRestored = false
+    /// What the files under the active release looked like when they were last proved.
+    var proof: TreeProof?
+    /// When every file was last read.
+    var lastDigested: Duration?
     /// What the source was last seen at, once that was dealt with.
     var seen: Revision?
     /// The active tree does not match its digests.
     var isDamaged = false
-    var unsent: AppliedRelease?
+    /// Words the source has not taken yet, the oldest first.
+    var unsent: [AppliedRelease] = []
     /// The releases whose trees were kept when trees were last removed.
     var removable: [ActiveRelease] = []
     /// Old releases that requests went on using after the drain timeout.
@@ -64,12 +77,41 @@ public actor ArtifactSync: Service {
         trusted: TrustedKeys,
         configuration: SyncConfiguration
     ) {
+        self.init(
+            channel: channel,
+            source: source,
+            directory: directory,
+            deployers: [deployer],
+            trusted: trusted,
+            configuration: configuration,
+            within: nil
+        )
+    }
+
+    /// - Parameter within: the set of channels it belongs to, which runs its deployers' steps.
+    init(
+        channel: ChannelName,
+        source: any ReleaseSource,
+        directory: String,
+        deployers: [any Deployer],
+        trusted: TrustedKeys,
+        configuration: SyncConfiguration,
+        within: (gate: DependencyGate, nursery: Nursery)?
+    ) {
         self.channel = channel
         self.source = source
         path = directory
-        self.deployer = deployer
+        self.deployers = Dictionary(deployers.map { ($0.kind, $0) }) { first, _ in first }
         self.trusted = trusted
         self.configuration = configuration
+        gate = within?.gate
+        nursery = within == nil ? Nursery() : nil
+        calls = DeployerCalls(
+            timeouts: configuration.deployerTimeouts,
+            time: configuration.time,
+            nursery: within?.nursery ?? nursery ?? Nursery()
+        )
+        current = Mutex(ChannelStatus(channel: channel, mode: configuration.mode))
     }
 
     // MARK: - Serving
@@ -102,6 +144,13 @@ public actor ArtifactSync: Service {
     /// A release may be there: look soon. It may be called from anywhere, as often as one likes.
     public nonisolated func hint() { hints.raise() }
 
+    /// How the channel stands on this node.
+    public nonisolated var status: ChannelStatus {
+        var status = current.withLock { $0 }
+        status.active = active?.release.number
+        return status
+    }
+
     // MARK: - Running
 
     /// Works until the task is cancelled or the service group shuts down gracefully.
@@ -109,9 +158,20 @@ public actor ArtifactSync: Service {
     /// - Throws: ``ArtifactStoreError`` if the directory cannot be used (`locked`, `fileSystem`,
     ///   `wrongChannel`). Failures of the source are logged and tried again.
     public func run() async throws {
-        try await start()
+        nursery?.open()
         do {
-            try await cancelWhenGracefulShutdown { try await self.poll() }
+            try await cancelWhenGracefulShutdown { [nursery] in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    if let nursery { group.addTask { await nursery.run() } }
+                    group.addTask {
+                        try await self.start()
+                        try await self.poll()
+                    }
+                    group.addTask { try await self.watchFiles() }
+                    defer { group.cancelAll() }
+                    for try await _ in group { try Task.checkCancellation() }
+                }
+            }
         } catch is CancellationError {
             return
         }
@@ -159,6 +219,24 @@ public actor ArtifactSync: Service {
         try Task.checkCancellation()
     }
 
+    private func watchFiles() async throws {
+        guard let interval = configuration.verifyInterval else { return }
+        while true {
+            let jittered = configuration.random.jittered(interval, by: configuration.pollJitter)
+            try await configuration.time.sleep(for: jittered)
+            do {
+                try await verifyFiles()
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                configuration.logger.warning(
+                    "The files of the active release could not be verified or mended.",
+                    metadata: ["channel": "\(channel)", "error": "\(error)"]
+                )
+            }
+        }
+    }
+
     /// Opens the directory and brings back the last good release, without the source. ``run()`` and
     /// ``syncOnce()`` do it themselves; doing it twice is harmless.
     public func start() async throws {
@@ -167,7 +245,7 @@ public actor ArtifactSync: Service {
         try await open()
     }
 
-    /// Looks at the source once and does what is to be done.
+    /// Looks at the source once and does what is to be done; in manual mode it only looks.
     ///
     /// One at a time: a second call waits for the first.
     ///
@@ -176,23 +254,48 @@ public actor ArtifactSync: Service {
     ///   fetched or laid out now (`unavailable`, `notFound`, `fileSystem`). What was active stays.
     @discardableResult
     public func syncOnce() async throws -> SyncReport {
+        try await sync(applying: status.mode == .automatic)
+    }
+
+    /// Looks at the source and takes what is there, whatever the mode says.
+    ///
+    /// - Returns: what it came to, a refusal included.
+    /// - Throws: as ``syncOnce()``.
+    @discardableResult
+    public func applyNow() async throws -> SyncReport { try await sync(applying: true) }
+
+    /// From now on releases are taken as `mode` says. What was seen and waits is looked at again.
+    public func setMode(_ mode: SyncMode) {
+        current.withLock { $0.mode = mode }
+        seen = nil
+        hint()
+    }
+
+    private func sync(applying: Bool) async throws -> SyncReport {
         await takeTurn()
         defer { endTurn() }
-        try await open()
-        return try await withSpan("artifacts.sync", ofKind: .internal) { span in
-            span.attributes["reeve.channel"] = channel.rawValue
-            let began = configuration.time.monotonic()
-            await sendUnsent()
-            var report = try await look()
-            report.duration = configuration.time.monotonic() - began
-            observe(report, span)
-            return report
+        do {
+            try await open()
+            return try await withSpan("artifacts.sync", ofKind: .internal) { span in
+                span.attributes["reeve.channel"] = channel.rawValue
+                let began = configuration.time.monotonic()
+                await sendUnsent()
+                var report = try await look(applying: applying)
+                report.duration = configuration.time.monotonic() - began
+                observe(report, span)
+                let now = configuration.time.now()
+                current.withLock { $0.onReport(report, at: now) }
+                return report
+            }
+        } catch {
+            current.withLock { $0.onFailure(error) }
+            throw error
         }
     }
 
     // MARK: - One at a time
 
-    private func takeTurn() async {
+    func takeTurn() async {
         if isBusy {
             await withCheckedContinuation { waiting.append($0) }
         } else {
@@ -200,13 +303,30 @@ public actor ArtifactSync: Service {
         }
     }
 
-    private func endTurn() {
+    func endTurn() {
         if waiting.isEmpty { isBusy = false } else { waiting.removeFirst().resume() }
     }
 
     // MARK: - Last good
 
     private func open() async throws {
+        try openDirectory()
+        guard !isRestored, let directory = opened?.directory else { return }
+        try await restoreActive(in: directory)
+        isRestored = true
+    }
+
+    /// Opens the directory and reads what is remembered; nothing is loaded.
+    ///
+    /// - Returns: the release that was active.
+    func remembered() async throws -> Release? {
+        await takeTurn()
+        defer { endTurn() }
+        try openDirectory()
+        return opened?.core.state.active?.release
+    }
+
+    func openDirectory() throws {
         guard opened == nil else { return }
         let directory = try WorkerDirectory(path: path)
         let (state, damage) = try directory.loadState(
@@ -222,36 +342,51 @@ public actor ArtifactSync: Service {
         let core = ActivationCore(
             tenant: configuration.tenant,
             channel: channel,
-            kind: deployer.kind,
+            kinds: Set(deployers.keys),
             state: state
         )
         opened = (directory, core)
         removable = [state.active, state.previous].compactMap {
             $0.map { handle($0.release, in: directory) }
         }
-        guard let active = state.active?.release else { return }
-        if configuration.startCheck == .digests,
-            !directory.isWhole(active, limits: configuration.limits)
-        {
-            isDamaged = true
-            configuration.logger.error(
-                "The active tree does not match its digests; it is not served but fetched again.",
-                metadata: ["channel": "\(channel)", "number": "\(active.number)"]
-            )
-            return
+    }
+
+    private func restoreActive(in directory: WorkerDirectory) async throws {
+        guard let active = opened?.core.state.active?.release else { return }
+        if configuration.startCheck == .digests {
+            let isWhole =
+                directory.isWhole(active, limits: configuration.limits)
+                || mend(active, in: directory)
+            guard isWhole else {
+                setDamaged(true)
+                configuration.logger.error(
+                    "The active tree does not match its digests; it is not served but fetched again.",
+                    metadata: ["channel": "\(channel)", "number": "\(active.number)"]
+                )
+                return
+            }
         }
         if !directory.isCurrent(active) { try directory.pointCurrent(to: active) }
-        isDamaged = await restore(handle(active, in: directory)) != nil
+        setDamaged(await restore(handle(active, in: directory)) != nil)
+    }
+
+    func setDamaged(_ damaged: Bool) {
+        isDamaged = damaged
+        current.withLock { $0.isDamaged = damaged }
     }
 
     /// Loads a release whose tree is on the disk, with nothing beside it.
     func restore(_ release: ActiveRelease) async -> ArtifactStoreError? {
         do {
-            try await deployer.prepare(release, replacing: nil)
-            try await deployer.activate(release)
+            let deployer = try deployer(of: release)
+            try await calls.call(.prepare, release) {
+                try await deployer.prepare(release, replacing: nil)
+            }
+            try await calls.call(.activate, release) { try await deployer.activate(release) }
             _ = served.activate(release)
+            gate?.onActive(release.release)
             configuration.logger.info(
-                "The last good release is active again.",
+                "The last good release is served again.",
                 metadata: ["channel": "\(channel)", "number": "\(release.release.number)"]
             )
             return nil
@@ -262,6 +397,17 @@ public actor ArtifactSync: Service {
             )
             return failure("load again", error).error
         }
+    }
+
+    func deployer(of release: ActiveRelease) throws -> any Deployer {
+        guard let deployer = deployers[release.release.kind] else {
+            throw ArtifactStoreError(
+                .wrongChannel,
+                "Nobody on this node loads releases of kind \(release.release.kind). Give \(channel) a "
+                    + "deployer for it."
+            )
+        }
+        return deployer
     }
 
     func handle(_ release: Release, in directory: WorkerDirectory) -> ActiveRelease {

@@ -1,30 +1,37 @@
 internal import ClusterRole
 internal import Logging
+internal import Synchronization
 
 // What one look at the source leads to. The decisions are ActivationCore's.
 extension ArtifactSync {
     // MARK: - Looking
 
-    func look() async throws -> SyncReport {
+    func look(applying: Bool) async throws -> SyncReport {
         let answer = try await source.latestRelease(
             of: channel,
             tenant: configuration.tenant,
-            unlessAt: isDamaged ? nil : seen
+            unlessAt: isDamaged || applying && isWaitingForOperator ? nil : seen
         )
         switch answer {
         case .unchanged: return SyncReport(.unchanged, served.active?.release)
         case .empty: return SyncReport(.empty)
         case .release(let stored):
             seen = nil
-            let (report, isSettled) = try await consider(stored.published)
+            let (report, isSettled) = try await consider(stored.published, applying: applying)
             if isSettled { seen = stored.revision }
             return report
         }
     }
 
+    /// A release was seen in manual mode and not taken.
+    private var isWaitingForOperator: Bool {
+        current.withLock { $0.lastOutcome == .available }
+    }
+
     /// - Returns: the report, and whether looking at the same revision again would be in vain.
     private func consider(
-        _ published: PublishedRelease
+        _ published: PublishedRelease,
+        applying: Bool
     ) async throws -> (SyncReport, isSettled: Bool) {
         guard let (directory, core) = opened else { return (SyncReport(.empty), false) }
         let signed = published.signed
@@ -45,12 +52,30 @@ extension ArtifactSync {
             return (SyncReport(.unchanged, release), true)
         case .keepRefused(let refusal):
             let error = ArtifactStoreError(.init(rawValue: refusal.code), refusal.message)
+            gate?.onRefused(release)
             await acknowledge(signed, error)
             return (SyncReport(.refused(error), release), true)
         case .refuse(let error):
             await acknowledge(signed, error)
             return (SyncReport(.refused(error), release), true)
-        case .adopt where !isDamaged:
+        case .adopt, .fetch: break
+        }
+        guard applying else { return (SyncReport(.available, release), true) }
+        if let hold = gate?.onOffered(release) {
+            if hold.isBlocking { await acknowledge(signed, hold.error) }
+            return (SyncReport(.held(hold), release), false)
+        }
+        return try await take(published, in: directory)
+    }
+
+    private func take(
+        _ published: PublishedRelease,
+        in directory: WorkerDirectory
+    ) async throws -> (SyncReport, isSettled: Bool) {
+        guard let core = opened?.core else { return (SyncReport(.empty), false) }
+        let signed = published.signed
+        let release = signed.release
+        if !isDamaged, release.root == core.state.active?.release.root {
             var next = core
             let directives = next.onAdopted(signed)
             opened = (directory, next)
@@ -58,10 +83,10 @@ extension ArtifactSync {
             if let active = served.active {
                 served.rename(ActiveRelease(release: release, directory: active.directory))
             }
+            gate?.onActive(release)
             return (SyncReport(.adopted, release), true)
-        case .adopt, .fetch:
-            return try await advance(to: published, in: directory)
         }
+        return try await advance(to: published, in: directory)
     }
 
     /// Fetches, prepares and activates a release, or refuses it.
@@ -98,6 +123,7 @@ extension ArtifactSync {
                 let undo = core.onActivationFailed(signed, before: before, error.error)
                 opened = (directory, core)
                 removable.append(handle(signed.release, in: directory))
+                gate?.onRefused(signed.release)
                 try await perform(undo, in: directory)
                 return (SyncReport(.refused(error.error), signed.release), true)
             } catch {
@@ -105,7 +131,9 @@ extension ArtifactSync {
                 opened?.core.forget(backTo: before)
                 throw error
             }
-            isDamaged = false
+            setDamaged(false)
+            proof = nil
+            gate?.onActive(signed.release)
             return (report, true)
         } catch let failure as DeploymentFailure {
             return (try await refuse(signed, failure.error, fetcher, in: directory), true)
@@ -130,29 +158,9 @@ extension ArtifactSync {
         let directives = core.onRefused(signed, error)
         opened = (directory, core)
         removable.append(handle(signed.release, in: directory))
+        gate?.onRefused(signed.release)
         try await perform(directives, in: directory)
         var report = SyncReport(.refused(error), signed.release)
-        report.bytesReceived = fetcher.bytesReceived
-        return report
-    }
-
-    /// Fetches the active release once more, whole, because its files were damaged.
-    private func repair(
-        _ published: PublishedRelease,
-        in directory: WorkerDirectory
-    ) async throws -> SyncReport {
-        let fetcher = ReleaseFetcher(
-            source: source,
-            directory: directory,
-            configuration: configuration
-        )
-        let tree = try await fetcher.obtain(published, from: [])
-        try directory.pointCurrent(to: published.release)
-        let error = await restore(handle(published.release, in: directory))
-        isDamaged = error != nil
-        await acknowledge(published.signed, error)
-        var report = SyncReport(error.map { .refused($0) } ?? .activated, published.release)
-        report.transfer = tree.transfer
         report.bytesReceived = fetcher.bytesReceived
         return report
     }
@@ -162,7 +170,10 @@ extension ArtifactSync {
     struct DeploymentFailure: Error { let error: ArtifactStoreError }
 
     func failure(_ step: String, _ cause: any Error) -> DeploymentFailure {
-        DeploymentFailure(
+        if let known = cause as? ArtifactStoreError, known.code == .deploymentTimedOut {
+            return DeploymentFailure(error: known)
+        }
+        return DeploymentFailure(
             error: ArtifactStoreError(
                 .deploymentFailed,
                 "The deployer refused to \(step) the release: \(cause). Mend it and publish again.",
@@ -172,21 +183,47 @@ extension ArtifactSync {
     }
 
     private func prepare(_ new: ActiveRelease) async throws {
-        try await asking("prepare") { try await deployer.prepare(new, replacing: served.active) }
-        try await asking("pass as healthy") { try await deployer.checkHealth(of: new) }
+        let old = served.active
+        try await asking(.prepare, new) { try await $0.prepare(new, replacing: old) }
+        try await asking(.checkHealth, new) { try await $0.checkHealth(of: new) }
     }
 
     /// Calls the deployer. What it throws refuses the release, unless this task is being stopped.
-    private func asking(_ step: String, _ body: () async throws -> Void) async throws {
+    private func asking(
+        _ step: DeployerStep,
+        _ release: ActiveRelease,
+        _ body: @escaping @Sendable (any Deployer) async throws -> Void
+    ) async throws {
         do {
-            try await body()
+            let deployer = try deployer(of: release)
+            try await calls.call(step, release) { try await body(deployer) }
         } catch {
             if error is CancellationError || Task.isCancelled { throw CancellationError() }
-            throw failure(step, error)
+            throw failure(step.inWords, error)
         }
     }
 
-    private func perform(
+    /// Calls the deployer in a step that cannot refuse anything.
+    func telling(
+        _ step: DeployerStep,
+        _ release: ActiveRelease,
+        _ body: @escaping @Sendable (any Deployer) async -> Void
+    ) async {
+        do {
+            let deployer = try deployer(of: release)
+            try await calls.call(step, release) { await body(deployer) }
+        } catch {
+            configuration.logger.warning(
+                "The deployer did not finish a step.",
+                metadata: [
+                    "channel": "\(channel)", "step": "\(step.rawValue)",
+                    "number": "\(release.release.number)", "error": "\(error)",
+                ]
+            )
+        }
+    }
+
+    func perform(
         _ directives: [ActivationDirective],
         in directory: WorkerDirectory
     ) async throws {
@@ -194,11 +231,17 @@ extension ArtifactSync {
         for directive in directives {
             switch directive {
             case .pointCurrent(let signed): try directory.pointCurrent(to: signed.release)
+            case .pointNowhere: try directory.pointNowhere()
             case .persist: try persist(in: directory)
             case .activate(let signed):
                 let new = handle(signed.release, in: directory)
-                try await asking("activate") { try await deployer.activate(new) }
-                if served.active != new { retired = served.activate(new) }
+                guard served.active != new else {
+                    // Back to what is served all the while; its refusal would change nothing.
+                    await telling(.activate, new) { try? await $0.activate(new) }
+                    continue
+                }
+                try await asking(.activate, new) { try await $0.activate(new) }
+                retired = served.activate(new)
             case .drain:
                 guard let slot = retired else { continue }
                 await drain(slot)
@@ -208,12 +251,12 @@ extension ArtifactSync {
         }
     }
 
-    private func persist(in directory: WorkerDirectory) throws {
+    func persist(in directory: WorkerDirectory) throws {
         guard let state = opened?.core.state else { return }
         try directory.saveState(state, tenant: configuration.tenant, channel: channel)
     }
 
-    private func drain(_ slot: ServedReleases.Slot) async {
+    func drain(_ slot: ServedReleases.Slot) async {
         let isFree = await slot.retire(
             timeout: configuration.drainTimeout,
             time: configuration.time
@@ -225,7 +268,8 @@ extension ArtifactSync {
                 metadata: ["channel": "\(channel)", "number": "\(slot.release.release.number)"]
             )
         }
-        await deployer.drain(slot.release)
+        let old = slot.release
+        await telling(.drain, old) { await $0.drain(old) }
     }
 
     /// Removes trees that are neither active nor the one before. Failing to is no failure: the next
@@ -236,9 +280,10 @@ extension ArtifactSync {
         let kept = Set(
             [state.active, state.previous].compactMap { $0?.release.root }
                 + lingering.map(\.release.release.root)
+                + [calls.overdue?.release.release.root].compactMap { $0 }
         )
         for gone in removable where !kept.contains(gone.release.root) {
-            await deployer.remove(gone)
+            await telling(.remove, gone) { await $0.remove(gone) }
         }
         removable = [state.active, state.previous].compactMap {
             $0.map { handle($0.release, in: directory) }
@@ -258,27 +303,48 @@ extension ArtifactSync {
 
     func acknowledge(_ signed: SignedRelease, _ error: ArtifactStoreError?) async {
         let floor = error?.code == .belowFloor ? opened?.core.state.floor?.encoded : nil
-        unsent = AppliedRelease(
+        let word = AppliedRelease(
             node: configuration.node,
             release: signed.release,
             error: error,
             at: configuration.time.now(),
             floorRecord: floor
         )
+        unsent.removeAll { $0.number == word.number }
+        unsent.append(word)
+        unsent.removeFirst(max(0, unsent.count - Self.maximumUnsent))
         await sendUnsent()
     }
 
+    /// 8: a word about each release a node met while nobody listened, and no more.
+    private static var maximumUnsent: Int { 8 }
+
     /// An acknowledgement that gets lost is sent again with the next look.
     func sendUnsent() async {
-        guard let applied = unsent else { return }
-        do {
-            try await source.acknowledge(applied, tenant: configuration.tenant)
-            unsent = nil
-        } catch {
-            configuration.logger.debug(
-                "An acknowledgement could not be sent; it is kept.",
-                metadata: ["channel": "\(channel)", "error": "\(error)"]
-            )
+        while let applied = unsent.first {
+            do {
+                try await source.acknowledge(applied, tenant: configuration.tenant)
+                unsent.removeFirst()
+            } catch {
+                configuration.logger.debug(
+                    "An acknowledgement could not be sent; it is kept.",
+                    metadata: ["channel": "\(channel)", "error": "\(error)"]
+                )
+                return
+            }
+        }
+    }
+}
+
+extension DeployerStep {
+    /// After "The deployer refused to".
+    fileprivate var inWords: String {
+        switch self {
+        case .prepare: "prepare"
+        case .checkHealth: "pass as healthy"
+        case .activate: "activate"
+        case .drain: "drain"
+        case .remove: "remove"
         }
     }
 }

@@ -99,6 +99,16 @@ final class ServedReleases: Sendable {
         }
     }
 
+    /// Nothing is served from now on.
+    ///
+    /// - Returns: what was served before, to be retired.
+    func deactivate() -> Slot? {
+        current.withLock { current in
+            defer { current = Current() }
+            return current.slot
+        }
+    }
+
     /// The same tree is served under a newer release from now on. Leases stay as they are.
     func rename(_ release: ActiveRelease) {
         current.withLock { current in

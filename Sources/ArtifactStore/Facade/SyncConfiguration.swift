@@ -26,6 +26,16 @@ public struct SyncConfiguration: Sendable {
     public var maximumRetryInterval: Duration = .seconds(300)
     /// How long requests may go on using the old release after the switch. 10 s.
     public var drainTimeout: Duration = .seconds(10)
+    /// How long each step of a deployer may take.
+    public var deployerTimeouts = DeployerTimeouts()
+    /// Whether releases are taken at once. ``ArtifactSync/setMode(_:)`` changes it later.
+    public var mode = SyncMode.automatic
+    /// How often the files under the active release are compared with what was released, and
+    /// mended; `nil` for never. 5 minutes: a look at each file's metadata, and a digest of those
+    /// that changed.
+    public var verifyInterval: Duration? = .seconds(300)
+    /// How often that reads every file, whatever its metadata says. 24 hours.
+    public var digestInterval: Duration = .seconds(86_400)
     /// How often one bundle is opened, counting from the first time. 3: a broken connection, and
     /// its bad luck.
     public var bundleAttempts = 3
@@ -63,6 +73,10 @@ public struct SyncReport: Sendable {
         case adopted
         /// The active release stays. The error says why.
         case refused(ArtifactStoreError)
+        /// The active release stays until another channel has what this release needs.
+        case held(DependencyHold)
+        /// It could be taken; in manual mode somebody says when.
+        case available
     }
 
     /// How the bytes came.
@@ -95,7 +109,7 @@ public struct SyncReport: Sendable {
     public var isApplied: Bool {
         switch outcome {
         case .unchanged, .activated, .adopted: true
-        case .empty, .refused: false
+        case .empty, .refused, .held, .available: false
         }
     }
 }

@@ -8,10 +8,11 @@ extension ArtifactSync {
     func observe(_ report: SyncReport, _ span: any Span) {
         let label: String
         switch report.outcome {
-        case .unchanged, .empty: return
+        case .unchanged, .empty, .available: return
         case .activated: label = "activated"
         case .adopted: label = "adopted"
         case .refused: label = "refused"
+        case .held: label = "held"
         }
         Counter(label: "reeve_artifact_syncs_total", dimensions: [("outcome", label)]).increment()
         Counter(label: "reeve_artifact_sync_bytes_total").increment(by: report.bytesReceived)
@@ -35,6 +36,12 @@ extension ArtifactSync {
                 "A release is refused; the active one stays.",
                 metadata: metadata
             )
+        } else if case .held(let hold) = report.outcome {
+            metadata["reason"] = "\(hold.error.message)"
+            configuration.logger.notice(
+                "A release waits for another channel.",
+                metadata: metadata
+            )
         } else {
             configuration.logger.info("A release is \(label).", metadata: metadata)
         }
@@ -53,7 +60,8 @@ extension ArtifactStoreError {
     /// Whether fetching the same release again cannot help.
     var isLasting: Bool {
         switch code {
-        case .unsafePath, .unsafeLink, .unsupportedEntry, .deploymentFailed: true
+        case .unsafePath, .unsafeLink, .unsupportedEntry, .deploymentFailed, .deploymentTimedOut:
+            true
         default: false
         }
     }

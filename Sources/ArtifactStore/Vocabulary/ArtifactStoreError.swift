@@ -42,12 +42,24 @@ public struct ArtifactStoreError: CodedError, Equatable {
         public static let belowFloor = Code(rawValue: "artifacts.below-floor")
         /// The deployer refused the release.
         public static let deploymentFailed = Code(rawValue: "artifacts.deployment-failed")
+        /// The deployer did not come back from a step in time.
+        public static let deploymentTimedOut = Code(rawValue: "artifacts.deployment-timed-out")
+        /// A release of another channel that this one needs was refused on this node.
+        public static let dependencyRefused = Code(rawValue: "artifacts.dependency-refused")
         /// Another publisher was faster; ``ArtifactStoreError/conflict`` names both releases.
         public static let conflict = Code(rawValue: "artifacts.conflict")
         /// The channel, release or object does not exist.
         public static let notFound = Code(rawValue: "artifacts.not-found")
         /// The source of releases did not answer, or its answer ended too early.
         public static let unavailable = Code(rawValue: "artifacts.unavailable")
+        /// A dependency names a channel that is not there, or not at that release.
+        public static let dependencyMissing = Code(rawValue: "artifacts.dependency-missing")
+        /// Channels need each other in a circle; the message names it.
+        public static let dependencyCycle = Code(rawValue: "artifacts.dependency-cycle")
+        /// The node lacks a capability or has too old a version for the release.
+        public static let requirementsUnmet = Code(rawValue: "artifacts.requirements-unmet")
+        /// A ``PublishValidator`` refused the tree.
+        public static let rejected = Code(rawValue: "artifacts.rejected")
         /// Another process uses the directory.
         public static let locked = Code(rawValue: "artifacts.locked")
         /// The frame needs a codec that is missing on this machine.

@@ -23,12 +23,19 @@ public struct Release: Hashable, Sendable {
     public let created: Timestamp
     /// From then on no node accepts it any more. What was accepted before goes on being served.
     public let expires: Timestamp?
-    /// The key it is signed with.
+    /// The key of the publisher. More keys may sign, ``SignedRelease/signatures`` has all.
     public let key: SigningKeyID
     /// What links the publisher let into the tree.
     public let links: LinkPolicy
+    /// The channels of the same tenant it needs: sorted, none twice, never its own.
+    public let dependencies: [ReleaseDependency]
+    /// What a node must be able to do to be offered it.
+    public let requirements: ReleaseRequirements
+    /// Who published it, in the publisher's own words.
+    public let publisher: PublisherName?
 
-    /// A record to be signed; sizes are taken from the tree.
+    /// A record to be signed; sizes are taken from the tree. A channel that is named twice among
+    /// the dependencies is needed at the higher of both numbers. ``validate()`` checks the rest.
     public init(
         tenant: TenantID,
         channel: ChannelName,
@@ -39,7 +46,10 @@ public struct Release: Hashable, Sendable {
         created: Timestamp,
         expires: Timestamp?,
         key: SigningKeyID,
-        links: LinkPolicy
+        links: LinkPolicy,
+        dependencies: [ReleaseDependency] = [],
+        requirements: ReleaseRequirements = .none,
+        publisher: PublisherName? = nil
     ) {
         self.tenant = tenant
         self.channel = channel
@@ -54,12 +64,21 @@ public struct Release: Hashable, Sendable {
         self.expires = expires
         self.key = key
         self.links = links
+        var lowest: [ChannelName: ReleaseNumber] = [:]
+        for need in dependencies {
+            lowest[need.channel] = max(need.lowest, lowest[need.channel] ?? need.lowest)
+        }
+        self.dependencies = lowest.map { ReleaseDependency($0, atLeast: $1) }.sorted()
+        self.requirements = requirements
+        self.publisher = publisher
     }
 
-    /// The canonical binary form, which is what is signed. Version 1:
+    /// The canonical binary form, which is what is signed. Version 2:
     /// tenant, channel, kind, number, root, file count, bytes, manifest bytes, previous root,
-    /// created, expires, key, links; integers as LEB128, text and blobs with their length before
-    /// them.
+    /// created, expires, key, links, dependencies (channel, number), capabilities, software
+    /// version, publisher; integers as LEB128, text and blobs with their length before them.
+    ///
+    /// Version 1, which ends after the links, is still read.
     public var encoded: [UInt8] {
         var writer = ByteWriter(capacity: 256)
         writer.write(Self.version)
@@ -76,20 +95,102 @@ public struct Release: Hashable, Sendable {
         writer.write(optional: expires) { $0.write($1.rawValue) }
         writer.write(key.rawValue)
         writer.write(links == .allowAbsolute ? UInt8(1) : UInt8(0))
+        writer.write(array: dependencies) { writer, need in
+            writer.write(need.channel.rawValue)
+            writer.write(need.lowest.rawValue)
+        }
+        writer.write(array: requirements.capabilities) { $0.write($1.rawValue) }
+        writer.write(optional: requirements.softwareVersion) { $0.write($1.description) }
+        writer.write(optional: publisher) { $0.write($1.rawValue) }
         return writer.bytes
     }
 
-    static let version: UInt8 = 1
+    static let version: UInt8 = 2
+    /// The most channels a release can need.
+    public static let maximumDependencies = 16
+
+    /// Checks what a record must keep to beyond its types: names as they must be written, numbers
+    /// and sizes in range, limits kept, and no dependency on its own channel.
+    ///
+    /// Signing and decoding do it; call it to learn of a mistake before there is a tree.
+    ///
+    /// - Throws: ``ArtifactStoreError`` with code `malformed`, `invalidName`, `limitExceeded` or
+    ///   `dependencyCycle`.
+    public func validate() throws(ArtifactStoreError) {
+        _ = try ChannelName(validating: channel.rawValue)
+        guard number >= .first, totalBytes >= 0, manifestBytes > 0 else {
+            throw .malformed("The release record has a number or size out of range.")
+        }
+        try Self.validate(dependencies, of: channel)
+        try requirements.validate()
+        do {
+            if let publisher { _ = try PublisherName(validating: publisher.rawValue) }
+        } catch {
+            throw ArtifactStoreError(.invalidName, error.message, cause: error)
+        }
+    }
+
+    static func validate(
+        _ dependencies: [ReleaseDependency],
+        of channel: ChannelName
+    ) throws(ArtifactStoreError) {
+        guard dependencies.count <= maximumDependencies else {
+            throw ArtifactStoreError(
+                .limitExceeded,
+                "A release needs at most \(maximumDependencies) other channels. Name the nearest ones; "
+                    + "those name theirs."
+            )
+        }
+        for need in dependencies {
+            _ = try ChannelName(validating: need.channel.rawValue)
+            guard need.lowest >= .first else {
+                throw ArtifactStoreError(
+                    .invalidName,
+                    "The lowest release of \(need.channel) that is needed is 1 or more."
+                )
+            }
+            guard need.channel != channel else {
+                throw ArtifactStoreError(
+                    .dependencyCycle,
+                    "A release of \(channel) cannot need \(channel) itself. Remove that dependency."
+                )
+            }
+        }
+    }
+}
+
+extension ReleaseRequirements {
+    func validate() throws(ArtifactStoreError) {
+        guard capabilities.count <= Self.maximumCapabilities else {
+            throw ArtifactStoreError(
+                .limitExceeded,
+                "A release asks for at most \(Self.maximumCapabilities) capabilities."
+            )
+        }
+        for name in capabilities {
+            do {
+                _ = try CapabilityName(validating: name.rawValue)
+            } catch {
+                throw ArtifactStoreError(.invalidName, error.message, cause: error)
+            }
+            guard name.rawValue.utf8.count <= CapabilityName.maximumBytes else {
+                throw ArtifactStoreError(
+                    .invalidName,
+                    "A capability has at most \(CapabilityName.maximumBytes) bytes."
+                )
+            }
+        }
+    }
 }
 
 extension Release {
-    /// Decodes ``encoded``. It says nothing about the signature.
+    /// Decodes ``encoded``, or version 1 of it. It says nothing about the signature.
     ///
-    /// - Throws: ``ArtifactStoreError`` with code `malformed` or `invalidName`.
+    /// - Throws: ``ArtifactStoreError`` with code `malformed`, or as ``validate()``.
     public init(decoding bytes: [UInt8]) throws(ArtifactStoreError) {
         var reader = ByteReader(bytes)
         do {
-            try reader.expectVersion(Self.version, of: "release records")
+            let version = try reader.expectVersion(1...Self.version, of: "release records")
             tenant = try TenantID(validating: reader.readString())
             channel = ChannelName(rawValue: try reader.readString())
             kind = try ArtifactKind(validating: reader.readString())
@@ -112,68 +213,51 @@ extension Release {
             }
             fileCount = Int(files)
             links = linkCode == 1 ? .allowAbsolute : .insideTree
+            if version == 1 {
+                (dependencies, requirements, publisher) = ([], .none, nil)
+            } else {
+                dependencies = try Self.readDependencies(&reader)
+                requirements = try ReleaseRequirements(from: &reader)
+                publisher = try reader.readOptional { (reader) throws(ClusterRoleError) in
+                    PublisherName(rawValue: try reader.readString())
+                }
+            }
             try reader.expectEnd()
         } catch {
             throw .malformed("The release record cannot be read.", cause: error)
         }
-        _ = try ChannelName(validating: channel.rawValue)
-        guard number >= .first, totalBytes >= 0, manifestBytes > 0 else {
-            throw .malformed("The release record has a number or size out of range.")
+        try validate()
+    }
+
+    private static func readDependencies(
+        _ reader: inout ByteReader
+    ) throws(ClusterRoleError) -> [ReleaseDependency] {
+        let list = try reader.readArray(elementSize: 2) { (reader) throws(ClusterRoleError) in
+            let channel = ChannelName(rawValue: try reader.readString())
+            return ReleaseDependency(channel, atLeast: ReleaseNumber(try reader.readInt64()))
         }
+        // One record, one spelling.
+        guard zip(list, list.dropFirst()).allSatisfy({ $0.channel < $1.channel }) else {
+            throw ClusterRoleError(.malformed, "The dependencies are not sorted.")
+        }
+        return list
     }
 }
 
-/// A release record and its Ed25519 signature (RFC 8032).
-///
-/// The record's own bytes are kept, so that what is verified is what was signed.
-public struct SignedRelease: Hashable, Sendable {
-    /// What the record says.
-    public let release: Release
-    /// ``Release/encoded`` as it was signed.
-    public let record: [UInt8]
-    /// 64 bytes; whether they match says ``TrustedKeys/verify(_:)``.
-    public let signature: [UInt8]
-
-    /// - Throws: ``ArtifactStoreError`` with code `malformed` when the record cannot be read. The
-    ///   signature is checked by ``TrustedKeys/verify(_:)``.
-    public init(record: [UInt8], signature: [UInt8]) throws(ArtifactStoreError) {
-        guard record.count <= Self.maximumRecordBytes, signature.count == 64 else {
-            throw .malformed("The signed release has an impossible length.")
+extension ReleaseRequirements {
+    fileprivate init(from reader: inout ByteReader) throws(ClusterRoleError) {
+        let names = try reader.readArray { (reader) throws(ClusterRoleError) in
+            CapabilityName(rawValue: try reader.readString())
         }
-        release = try Release(decoding: record)
-        self.record = record
-        self.signature = signature
-    }
-
-    /// The longest record, in bytes: names of at most 255 bytes and fixed fields fit well.
-    public static let maximumRecordBytes = 4_096
-
-    /// The bytes under the signature: a fixed text, so that a signature made for something else
-    /// never passes for one of a release, and the record.
-    public static func signedBytes(of record: [UInt8]) -> [UInt8] {
-        Array("reeve release\0".utf8) + record
-    }
-
-    /// Version 1: record and signature, each with its length before it.
-    public var encoded: [UInt8] {
-        var writer = ByteWriter(capacity: record.count + 80)
-        writer.write(UInt8(1))
-        writer.write(record)
-        writer.write(signature)
-        return writer.bytes
-    }
-
-    /// Decodes ``encoded``.
-    public init(decoding bytes: [UInt8]) throws(ArtifactStoreError) {
-        var reader = ByteReader(bytes)
-        let parts: (record: [UInt8], signature: [UInt8])
-        do {
-            try reader.expectVersion(1, of: "signed releases")
-            parts = (try reader.readBytes(), try reader.readBytes())
-            try reader.expectEnd()
-        } catch {
-            throw .malformed("The signed release cannot be read.", cause: error)
+        let version = try reader.readOptional { (reader) throws(ClusterRoleError) in
+            let text = try reader.readString()
+            guard let version = try? SoftwareVersion(parsing: text), version.description == text
+            else { throw ClusterRoleError(.malformed, "The software version is misspelt.") }
+            return version
         }
-        try self.init(record: parts.record, signature: parts.signature)
+        guard zip(names, names.dropFirst()).allSatisfy({ $0 < $1 }) else {
+            throw ClusterRoleError(.malformed, "The capabilities are not sorted.")
+        }
+        self.init(capabilities: names, softwareVersion: version)
     }
 }

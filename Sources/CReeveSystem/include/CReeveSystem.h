@@ -65,6 +65,9 @@ void reeve_expect_sequential(int file);
 int reeve_status_of(int file, struct reeve_status *status);
 int reeve_status_at(int directory, const char *path, struct reeve_status *status);
 
+// The same with the time of the last change of its content, in nanoseconds since 1970.
+int reeve_stamp_at(int directory, const char *path, struct reeve_status *status, int64_t *modified);
+
 int reeve_make_directory(int directory, const char *path, uint32_t mode);
 int reeve_make_link(const char *target, int directory, const char *path);
 // The target's length; truncation is reported as -ERANGE.

@@ -98,6 +98,22 @@ package struct ByteReader: Sendable {
         }
     }
 
+    /// Reads the version byte of a format of which older versions are still read.
+    package mutating func expectVersion(
+        _ known: ClosedRange<UInt8>,
+        of format: String
+    ) throws(ClusterRoleError) -> UInt8 {
+        let version = try readByte()
+        guard known.contains(version) else {
+            throw ClusterRoleError(
+                .malformed,
+                "This build reads versions \(known.lowerBound) to \(known.upperBound) of \(format), not "
+                    + "\(version). Upgrade the older side."
+            )
+        }
+        return version
+    }
+
     package mutating func readByte() throws(ClusterRoleError) -> UInt8 {
         guard position < bytes.endIndex else { throw malformed("end of data") }
         defer { position += 1 }

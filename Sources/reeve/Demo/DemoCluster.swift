@@ -259,7 +259,7 @@ final class DemoCluster: Sendable {
     }
 
     /// The worker-only binary beside this one, or this one's own worker command.
-    private static var workerExecutable: (String, [String]) {
+    static var workerExecutable: (String, [String]) {
         let sibling = URL(fileURLWithPath: ownExecutable).deletingLastPathComponent()
             .appendingPathComponent("reeve-worker").path
         return FileManager.default.isExecutableFile(atPath: sibling)
