@@ -111,6 +111,18 @@ struct ObservedReleaseSource: ReleaseSource {
         return ByteChunks(CountedChunks(base: chunks, log: log))
     }
 
+    func update(
+        from root: TreeID,
+        to release: Release,
+        at offset: Int64
+    ) async throws -> ByteChunks? {
+        guard let chunks = try await base.update(from: root, to: release, at: offset) else {
+            return nil
+        }
+        log.onBundle(isIncremental: true)
+        return ByteChunks(CountedChunks(base: chunks, log: log))
+    }
+
     func acknowledge(_ applied: AppliedRelease, tenant: TenantID) async throws {
         try await base.acknowledge(applied, tenant: tenant)
         log.onAcknowledged(applied)
