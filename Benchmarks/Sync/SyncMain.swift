@@ -6,9 +6,10 @@ import Foundation
 struct SyncMain {
     static func main() async throws {
         let arguments = CommandLine.arguments
-        guard arguments.count == 4 else {
+        guard arguments.count >= 4 else {
             throw Misuse(
-                "ReeveSync manager DIRECTORY PORT | ReeveSync worker URL DIRECTORY"
+                "ReeveSync manager DIRECTORY PORT | ReeveSync worker URL DIRECTORY | "
+                    + "ReeveSync local DIRECTORY TREE TREE"
             )
         }
         switch arguments[1] {
@@ -17,6 +18,8 @@ struct SyncMain {
             try await BenchmarkManager(directory: arguments[2], port: port).run()
         case "worker":
             try await BenchmarkWorker(manager: arguments[2], directory: arguments[3]).run()
+        case "local":
+            try await LocalRun(directory: arguments[2]).run(Array(arguments[3...]))
         default: throw Misuse("unknown part \(arguments[1])")
         }
     }

@@ -27,7 +27,7 @@ final class ArtifactConformanceTests: XCTestCase {
             ReplicatedObjectStorage(
                 local: InMemoryObjectStorage(),
                 peers: [StoragePeer(name: "peer", InMemoryObjectStorage())],
-                copies: 2
+                copies: 1
             )
         }.run()
     }

@@ -101,12 +101,16 @@ final class FileMarksTests: XCTestCase {
         for check in [CarryCheck.marks, .digests] {
             let harness = try Harness()
             let sync = harness.sync { $0.carryCheck = check }
-            _ = try await harness.publish(["a": "1", "b": "kept", "c": "kept too"])
+            // So long that an update is worth its while.
+            let long = (0..<500).map { "\($0 &* 2_654_435_761)" }.joined()
+            let kept = ["b": "kept", "c": "kept too", "d": long]
+            func tree(_ a: String) -> [String: String] { kept.merging(["a": a]) { $1 } }
+            _ = try await harness.publish(tree("1"))
             try await sync.syncOnce()
             let old = try XCTUnwrap(sync.active)
             // Its time moves, its content does not: it is read, and is fine.
             setTime(1_000_000_000, of: old.path(of: "b"))
-            _ = try await harness.publish(["a": "2", "b": "kept", "c": "kept too"])
+            _ = try await harness.publish(tree("2"))
             let report = try await sync.syncOnce()
             XCTAssertEqual(report.transfer, .incremental)
             let new = try XCTUnwrap(sync.active)
@@ -117,7 +121,7 @@ final class FileMarksTests: XCTestCase {
             let file = try FileHandle(forWritingTo: URL(fileURLWithPath: new.path(of: "c")))
             try file.write(contentsOf: Data("KEPT".utf8))
             try file.close()
-            _ = try await harness.publish(["a": "3", "b": "kept", "c": "kept too"])
+            _ = try await harness.publish(tree("3"))
             let mended = try await sync.syncOnce()
             XCTAssertEqual(mended.transfer, .full)
             XCTAssertEqual(harness.current("c"), "kept too")
