@@ -8,6 +8,7 @@ import Foundation
 import HTTPHandling
 import HTTPTypes
 import HummingbirdHosting
+import SQLiteReplica
 import Synchronization
 import XCTest
 

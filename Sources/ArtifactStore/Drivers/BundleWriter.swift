@@ -61,7 +61,8 @@ final class BundleWriter {
         }
         let size = Int(clamping: old.manifest.fileSize(at: base) ?? 0)
         let isSmall = max(size, Int(clamping: entry.fileSize ?? 0)) <= BundleFormat.groupBytes
-        guard isSmall, bases.sameFile(as: entry) == base else {
+        // Without a codec that takes a base, only the copy runs of single files save anything.
+        guard isSmall, compressor.codec != .plain, bases.sameFile(as: entry) == base else {
             try flushPending()
             return try writeFile(index, onto: base)
         }
