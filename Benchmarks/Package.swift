@@ -38,6 +38,22 @@ let package = Package(
             ],
             path: "SideBySide"
         ),
+        // Deployment synchronization as commands, to stand beside rsync and git: see `sync`.
+        .executableTarget(
+            name: "ReeveSync",
+            dependencies: [
+                .product(name: "ArtifactStore", package: "swift-reeve"),
+                .product(name: "ClusterLink", package: "swift-reeve"),
+                .product(name: "ClusterMembership", package: "swift-reeve"),
+                .product(name: "ClusterRole", package: "swift-reeve"),
+                .product(name: "ClusterTransport", package: "swift-reeve"),
+                .product(name: "DeviceRegistry", package: "swift-reeve"),
+                .product(name: "HTTPHandling", package: "swift-reeve"),
+                .product(name: "HummingbirdHosting", package: "swift-reeve"),
+                .product(name: "OperationQueue", package: "swift-reeve"),
+            ],
+            path: "Sync"
+        ),
     ],
     swiftLanguageModes: [.v6]
 )

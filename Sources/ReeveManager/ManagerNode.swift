@@ -168,6 +168,7 @@ public final class ManagerNode: Service {
         let objects = try DirectoryObjectStorage(path: files.path("objects"), random: random)
         var publishing = PublisherConfiguration()
         publishing.scratchDirectory = files.path("scratch")
+        publishing.scanMemory = files.path("scans")
         publishing.time = time
         publishing.random = random
         publisher = ArtifactPublisher(
@@ -272,6 +273,11 @@ public final class ManagerNode: Service {
                 hints: store,
                 releases: store,
                 objects: objects,
+                maker: BundleMaker(
+                    storage: store,
+                    objects: objects,
+                    configuration: publishing
+                ),
                 authority: { [capability, members] in
                     LinkAuthority(capability: capability, members: members)
                 }

@@ -22,6 +22,44 @@ final class ArtifactConformanceTests: XCTestCase {
         }.run()
     }
 
+    func test_replicatedObjectStorage_keepsTheContractOfObjectStorage() async throws {
+        try await ObjectStorageConformance {
+            ReplicatedObjectStorage(
+                local: InMemoryObjectStorage(),
+                peers: [StoragePeer(name: "peer", InMemoryObjectStorage())],
+                copies: 1
+            )
+        }.run()
+    }
+
+    func test_inventories_keepTheirContract() async throws {
+        let directory = try TemporaryDirectory()
+        let count = Mutex(0)
+        let path = directory.path
+        try await ObjectInventoryConformance { InMemoryObjectStorage() }.run()
+        try await ObjectInventoryConformance {
+            let number = count.withLock { count in
+                count += 1
+                return count
+            }
+            return try DirectoryObjectStorage(path: "\(path)/\(number)")
+        }.run()
+        try await ObjectInventoryConformance {
+            ReplicatedObjectStorage(local: InMemoryObjectStorage(), peers: [], copies: 1)
+        }.run()
+    }
+
+    func test_brokenInventories_areFound() async throws {
+        for fault in BrokenInventory.Fault.allCases {
+            do {
+                try await ObjectInventoryConformance { BrokenInventory(fault) }.run()
+                XCTFail("\(fault) was not found")
+            } catch let failure as ConformanceFailure {
+                XCTAssertEqual(failure.suite, "ObjectInventory")
+            }
+        }
+    }
+
     func test_brokenObjectStorages_areFound() async throws {
         for fault in BrokenObjectStorage.Fault.allCases {
             do {
@@ -85,6 +123,47 @@ struct BrokenObjectStorage: ObjectStorage {
 
     func remove(_ digest: ContentDigest) async throws {
         if fault != .forgetsToRemove { try await base.remove(digest) }
+    }
+}
+
+/// An inventory with one defect.
+struct BrokenInventory: ObjectInventory {
+    enum Fault: CaseIterable {
+        case repeatsThePage, forgetsToRenew, removesTheYoung, renewsWhatIsMissing
+    }
+
+    private let base = InMemoryObjectStorage()
+    private let fault: Fault
+
+    init(_ fault: Fault) { self.fault = fault }
+
+    func put(_ chunks: ByteChunks) async throws -> StoredObject { try await base.put(chunks) }
+    func byteCount(of digest: ContentDigest) async throws -> Int64? {
+        try await base.byteCount(of: digest)
+    }
+    func read(_ digest: ContentDigest, from offset: Int64) async throws -> ByteChunks {
+        try await base.read(digest, from: offset)
+    }
+    func remove(_ digest: ContentDigest) async throws { try await base.remove(digest) }
+
+    func objects(after: ContentDigest?, limit: Int) async throws -> [ObjectRecord] {
+        try await base.objects(after: fault == .repeatsThePage ? nil : after, limit: limit)
+    }
+
+    func renew(_ digest: ContentDigest) async throws -> Bool {
+        switch fault {
+        case .forgetsToRenew: try await base.byteCount(of: digest) != nil
+        case .renewsWhatIsMissing: true
+        default: try await base.renew(digest)
+        }
+    }
+
+    func remove(_ digest: ContentDigest, storedBefore time: Timestamp) async throws -> Bool {
+        guard fault == .removesTheYoung else {
+            return try await base.remove(digest, storedBefore: time)
+        }
+        try await base.remove(digest)
+        return true
     }
 }
 

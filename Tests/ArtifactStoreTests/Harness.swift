@@ -163,7 +163,7 @@ struct Harness {
     let directory: TemporaryDirectory
     let ledger = InMemoryLedger()
     let releases: InMemoryReleaseStorage
-    let objects = InMemoryObjectStorage()
+    let objects: InMemoryObjectStorage
     let capability: WriteCapability
     let signer: Ed25519Signer
     let publisher: ArtifactPublisher
@@ -172,7 +172,8 @@ struct Harness {
 
     static let channel: ChannelName = "web/site"
 
-    init(codec: BundleCodec = .preferred) throws {
+    init(codec: BundleCodec = .preferred, updatesFrom: Int = 1) throws {
+        objects = InMemoryObjectStorage(time: time)
         directory = try TemporaryDirectory()
         releases = InMemoryReleaseStorage(ledger: ledger)
         capability = WriteCapability(epoch: ledger.raiseEpoch())
@@ -180,6 +181,7 @@ struct Harness {
         var configuration = PublisherConfiguration()
         configuration.scratchDirectory = directory.path
         configuration.codec = codec
+        configuration.updatesFrom = updatesFrom
         configuration.time = time
         configuration.logger.logLevel = .critical
         publisher = ArtifactPublisher(

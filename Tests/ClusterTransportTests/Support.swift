@@ -42,7 +42,8 @@ final class ManagerScene: Sendable {
         history: UInt128 = 7,
         epochs: Int = 1,
         limits: LinkLimits = LinkLimits(),
-        time: any TimeSource = SystemTimeSource()
+        time: any TimeSource = SystemTimeSource(),
+        makesBundlesIn scratch: String? = nil
     ) throws {
         ledger = InMemoryLedger(history: HistoryID(bits: history))
         var epoch = Epoch.none
@@ -80,6 +81,16 @@ final class ManagerScene: Sendable {
                 hints: hints,
                 releases: releases,
                 objects: objects,
+                maker: scratch.map { [releases, objects] scratch in
+                    var configuration = PublisherConfiguration()
+                    configuration.scratchDirectory = scratch
+                    configuration.logger = quiet
+                    return BundleMaker(
+                        storage: releases,
+                        objects: objects,
+                        configuration: configuration
+                    )
+                },
                 authority: { [coordinator] in coordinator.isSet ? authority : nil }
             ),
             authenticator: tokens,

@@ -21,16 +21,31 @@ struct BundlePlan {
     private(set) var contentBytes: Int64 = 0
 
     init(from old: TreeManifest?, to new: TreeManifest) {
+        self.init(from: old, entries: new.entries, elided: [:])
+    }
+
+    /// The receiver's: what the bundle says of files without a digest stands for that.
+    init(from old: TreeManifest?, to new: BundledManifest) {
+        self.init(from: old, entries: new.entries, elided: new.elided)
+    }
+
+    private init(from old: TreeManifest?, entries: [TreeEntry], elided: [Int: Origin]) {
         var known: [ContentDigest: Int] = [:]
         for (index, entry) in (old?.entries ?? []).enumerated() {
             if let digest = entry.fileDigest, known[digest] == nil { known[digest] = index }
         }
         let oldPaths = Self.filesByPath(old)
         var seen: [ContentDigest: Int] = [:]
-        for (index, entry) in new.entries.enumerated() {
+        for (index, entry) in entries.enumerated() {
             guard case .file(let size, let digest) = entry.content else { continue }
             let origin: Origin
-            if size == 0 {
+            if let told = elided[index] {
+                origin = told
+                if told == .bundle {
+                    carried.append(index)
+                    contentBytes += size
+                }
+            } else if size == 0 {
                 origin = .empty
             } else if let same = oldPaths[entry.path], old?.entries[same].fileDigest == digest {
                 origin = .old(same)
@@ -61,11 +76,13 @@ struct BundlePlan {
 ///
 /// Only the sender needs it: each frame names its base. The file of the same path comes first; else
 /// a file of the same directory that is gone from the new tree and has a similar name, as
-/// `library-1.4.jar` became `library-1.5.jar`.
+/// `library-1.4.jar` became `library-1.5.jar`; else one that is gone from elsewhere.
 struct BaseFinder {
     private let old: TreeManifest
     private let byPath: [TreePath: Int]
     private var gone: [TreePath: [Int]] = [:]
+    /// What is gone, by its ending, then by size.
+    private var bySize: [[UInt8]: [Int]] = [:]
 
     init(from old: TreeManifest, to new: TreeManifest) {
         self.old = old
@@ -74,7 +91,19 @@ struct BaseFinder {
         for (index, entry) in old.entries.enumerated() {
             guard let size = entry.fileSize, size > 0, kept[entry.path] == nil else { continue }
             gone[entry.path.parent ?? TreePath(bytes: []), default: []].append(index)
+            bySize[Self.ending(of: entry.path), default: []].append(index)
         }
+        for ending in bySize.keys {
+            bySize[ending]?.sort {
+                (old.entries[$0].fileSize ?? 0, $0) < (old.entries[$1].fileSize ?? 0, $1)
+            }
+        }
+    }
+
+    /// The old file of the same path, which a group takes as its base.
+    func sameFile(as entry: TreeEntry) -> Int? {
+        guard let same = byPath[entry.path], old.entries[same].fileSize != 0 else { return nil }
+        return same
     }
 
     /// The index of the old entry to use as a base, or `nil`.
@@ -82,6 +111,42 @@ struct BaseFinder {
         if let same = byPath[entry.path] {
             return old.entries[same].fileSize == 0 ? nil : same
         }
+        return neighbour(of: entry) ?? elsewhere(entry)
+    }
+
+    /// A file that went from another directory: of the same ending, and of nearly the same length.
+    /// A wrong guess costs no byte, only the search through it.
+    private func elsewhere(_ entry: TreeEntry) -> Int? {
+        guard let size = entry.fileSize, size >= Self.worthSearching,
+            let candidates = bySize[Self.ending(of: entry.path)]
+        else { return nil }
+        var (low, high) = (0, candidates.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if (old.entries[candidates[middle]].fileSize ?? 0) < size {
+                low = middle + 1
+            } else {
+                high = middle
+            }
+        }
+        let near = candidates[max(0, low - 1)..<min(candidates.count, low + 1)]
+        let best = near.min { distance(of: $0, to: size) < distance(of: $1, to: size) }
+        return best.flatMap { distance(of: $0, to: size) * 8 <= size ? $0 : nil }
+    }
+
+    private func distance(of index: Int, to size: Int64) -> Int64 {
+        abs((old.entries[index].fileSize ?? 0) - size)
+    }
+
+    /// Below, a base saves less than naming it costs.
+    private static let worthSearching: Int64 = 1_024
+
+    private static func ending(of path: TreePath) -> [UInt8] {
+        let name = path.name.bytes
+        return name.lastIndex(of: UInt8(ascii: ".")).map { Array(name[$0...]) } ?? []
+    }
+
+    private func neighbour(of entry: TreeEntry) -> Int? {
         guard let candidates = gone[entry.path.parent ?? TreePath(bytes: [])] else { return nil }
         // Entries are sorted: similar names stand beside the place where this one would stand.
         var (low, high) = (0, candidates.count)

@@ -10,10 +10,13 @@ internal import ClusterRole
 extension TreeManifest {
     static let version: UInt8 = 1
 
-    private enum EntryKind: UInt8 {
+    enum EntryKind: UInt8 {
         case directory = 0
         case file = 1
         case link = 2
+        // In bundles only: see BundledManifest.
+        case carriedFile = 3
+        case twinFile = 4
     }
 
     /// Makes the manifest of a tree.
@@ -57,7 +60,8 @@ extension TreeManifest {
             try rules.checkCount(count)
             entries.reserveCapacity(count)
             for _ in 0..<count {
-                let entry = try Self.readEntry(from: &reader)
+                let kind = try Self.readKind(from: &reader)
+                let entry = try Self.readEntry(kind, from: &reader)
                 try rules.check(entry)
                 entries.append(entry)
             }
@@ -71,52 +75,80 @@ extension TreeManifest {
         self.init(checked: entries, encoded: bytes)
     }
 
-    private static func encode(_ entries: [TreeEntry]) -> [UInt8] {
+    static func encode(_ entries: [TreeEntry]) -> [UInt8] {
         var writer = ByteWriter(capacity: entries.count * 112 + 16)
         writer.write(version)
         writer.writeVariable(UInt64(entries.count))
-        for entry in entries {
-            switch entry.content {
-            case .directory: writer.write(EntryKind.directory.rawValue)
-            case .file: writer.write(EntryKind.file.rawValue)
-            case .link: writer.write(EntryKind.link.rawValue)
-            }
-            writer.write(entry.path.bytes)
-            writer.writeVariable(UInt64(entry.mode))
-            switch entry.content {
-            case .directory: break
-            case .file(let size, let digest):
-                writer.writeVariable(UInt64(size))
-                writer.write(digest)
-            case .link(let target): writer.write(target.bytes)
-            }
-        }
+        for entry in entries { write(entry, to: &writer) }
         return writer.bytes
     }
 
-    private static func readEntry(from reader: inout ByteReader) throws -> TreeEntry {
-        guard let kind = EntryKind(rawValue: try reader.readByte()) else {
-            throw ArtifactStoreError(
-                .unsupportedEntry,
-                "The manifest holds an entry that is no file, directory or link."
-            )
+    static func write(_ entry: TreeEntry, to writer: inout ByteWriter) {
+        switch entry.content {
+        case .directory:
+            writeHead(of: entry, kind: .directory, to: &writer)
+        case .file(let size, let digest):
+            writeHead(of: entry, kind: .file, to: &writer)
+            writer.writeVariable(UInt64(size))
+            writer.write(digest)
+        case .link(let target):
+            writeHead(of: entry, kind: .link, to: &writer)
+            writer.write(target.bytes)
         }
+    }
+
+    static func writeHead(of entry: TreeEntry, kind: EntryKind, to writer: inout ByteWriter) {
+        writer.write(kind.rawValue)
+        writer.write(entry.path.bytes)
+        writer.writeVariable(UInt64(entry.mode))
+    }
+
+    static func readKind(from reader: inout ByteReader) throws -> EntryKind {
+        guard let kind = EntryKind(rawValue: try reader.readByte()) else { throw unknownKind }
+        return kind
+    }
+
+    static var unknownKind: ArtifactStoreError {
+        ArtifactStoreError(
+            .unsupportedEntry,
+            "The manifest holds an entry that is no file, directory or link."
+        )
+    }
+
+    static func readHead(
+        from reader: inout ByteReader
+    ) throws -> (path: TreePath, mode: UInt16) {
         let path = TreePath(bytes: try reader.readBytes())
         let mode = try reader.readVariable()
         guard mode <= UInt64(UInt16.max) else {
             throw ClusterRoleError(.malformed, "A mode is out of range.")
         }
+        return (path, UInt16(mode))
+    }
+
+    static func readSize(from reader: inout ByteReader) throws -> Int64 {
+        let size = try reader.readVariable()
+        guard size <= UInt64(Int64.max) else {
+            throw ClusterRoleError(.malformed, "A size is out of range.")
+        }
+        return Int64(size)
+    }
+
+    /// An entry as the canonical form has it.
+    static func readEntry(
+        _ kind: EntryKind,
+        from reader: inout ByteReader
+    ) throws -> TreeEntry {
+        let (path, mode) = try readHead(from: &reader)
         let content: TreeEntry.Content
         switch kind {
         case .directory: content = .directory
         case .file:
-            let size = try reader.readVariable()
-            guard size <= UInt64(Int64.max) else {
-                throw ClusterRoleError(.malformed, "A size is out of range.")
-            }
-            content = .file(size: Int64(size), digest: try reader.readDigest())
+            let size = try readSize(from: &reader)
+            content = .file(size: size, digest: try reader.readDigest())
         case .link: content = .link(target: TreePath(bytes: try reader.readBytes()))
+        case .carriedFile, .twinFile: throw unknownKind
         }
-        return TreeEntry(path: path, mode: UInt16(mode), content: content)
+        return TreeEntry(path: path, mode: mode, content: content)
     }
 }

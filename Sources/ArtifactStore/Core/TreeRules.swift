@@ -9,6 +9,7 @@ struct TreeRules {
     private var previous: TreePath?
     private var totalBytes: Int64 = 0
     private var directories: Set<TreePath> = []
+    private var knownParent: [UInt8] = []
     private var targets: [TreePath: TreePath] = [:]
     private var linkPaths: [TreePath] = []
 
@@ -68,7 +69,7 @@ struct TreeRules {
 
     // MARK: - One entry
 
-    private func checkPath(_ path: TreePath) throws(ArtifactStoreError) {
+    private mutating func checkPath(_ path: TreePath) throws(ArtifactStoreError) {
         let bytes = path.bytes
         guard bytes.count <= limits.pathBytes else {
             throw exceeded(
@@ -76,23 +77,40 @@ struct TreeRules {
                 path
             )
         }
-        guard !bytes.contains(0) else { throw unsafe("A path holds a NUL byte.", path) }
+        try checkParts(of: path)
+        guard let slash = bytes.lastIndex(of: UInt8(ascii: "/")) else { return }
+        // Sorted entries mostly lie in the directory of the one before.
+        if knownParent.count == slash, bytes.starts(with: knownParent) { return }
+        let parent = TreePath(bytes: Array(bytes[..<slash]))
+        guard directories.contains(parent) else {
+            throw unsafe("\(path) lies in something that is not a directory of the tree.", path)
+        }
+        knownParent = parent.bytes
+    }
+
+    private func checkParts(of path: TreePath) throws(ArtifactStoreError) {
+        let bytes = path.bytes
         guard bytes.first != UInt8(ascii: "/") else {
             throw unsafe("\(path) is absolute; paths are relative to their tree.", path)
         }
-        for part in bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
-            guard !part.isEmpty, !part.elementsEqual([46]), !part.elementsEqual([46, 46]) else {
+        var start = 0
+        for end in 0...bytes.count {
+            if end < bytes.count {
+                guard bytes[end] != 0 else { throw unsafe("A path holds a NUL byte.", path) }
+                guard bytes[end] == UInt8(ascii: "/") else { continue }
+            }
+            let length = end - start
+            let isDots = (length == 1 || length == 2) && bytes[start] == 46 && bytes[end - 1] == 46
+            guard length > 0, !isDots else {
                 throw unsafe("\(path) has an empty part, or one that is . or ..", path)
             }
-            guard part.count <= limits.nameBytes else {
+            guard length <= limits.nameBytes else {
                 throw exceeded(
-                    "A name has \(part.count) bytes; the limit is \(limits.nameBytes).",
+                    "A name has \(length) bytes; the limit is \(limits.nameBytes).",
                     path
                 )
             }
-        }
-        if let parent = path.parent, !directories.contains(parent) {
-            throw unsafe("\(path) lies in something that is not a directory of the tree.", path)
+            start = end + 1
         }
     }
 

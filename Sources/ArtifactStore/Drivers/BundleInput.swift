@@ -1,5 +1,8 @@
 /// Reads a bundle's bytes in order, opening it again where it broke off.
 final class BundleInput {
+    /// There is no such bundle: asking again is in vain.
+    struct NotMade: Error {}
+
     private let open: (Int64, isolated (any Actor)?) async throws -> ByteChunks
     private let attempts: Int
     private var iterator: ByteChunks.AsyncIterator?
@@ -87,6 +90,8 @@ final class BundleInput {
                     "The bundle ended after \(consumed) bytes. It is fetched again."
                 )
             } catch let error as CancellationError {
+                throw error
+            } catch let error as NotMade {
                 throw error
             } catch {
                 iterator = nil

@@ -31,12 +31,12 @@ final class BundleReceiver {
     func receive(
         into directory: OpenFile,
         isolation: isolated (any Actor)? = #isolation
-    ) async throws -> TreeManifest {
-        try await readHeader(isolation: isolation)
-        let manifest = try await readManifest(isolation: isolation)
-        let stage = TreeStage(manifest, in: directory, old: old)
+    ) async throws -> Received {
+        let header = try await readHeader(isolation: isolation)
+        let bundled = try await readManifest(header, isolation: isolation)
+        let stage = TreeStage(bundled, in: directory, old: old)
         try stage.begin()
-        var streamBytes = Int64(manifest.encoded.count)
+        var streamBytes = header.manifestBytes
         let total = streamBytes + stage.contentBytes
         while true {
             let frame = try await readFrame(isolation: isolation)
@@ -46,7 +46,9 @@ final class BundleReceiver {
                 }
                 break
             }
-            try await make(frame, upTo: total - streamBytes, isolation: isolation) {
+            guard frame.rawBytes <= total - streamBytes else { throw tooMuch() }
+            let group = stage.groupBase(next: frame.rawBytes)
+            try await make(frame, group: group, isolation: isolation) {
                 streamBytes += Int64($0.count)
                 try stage.write($0)
             }
@@ -54,11 +56,19 @@ final class BundleReceiver {
         guard try await input.isAtEnd(isolation: isolation) else {
             throw ArtifactStoreError.malformed("The bundle goes on after its end.")
         }
+        let manifest = try bundled.completed(with: stage.digests, root: release.root)
         try stage.finish()
-        return manifest
+        return Received(manifest: manifest, marks: stage.marks)
     }
 
-    private func readHeader(isolation: isolated (any Actor)?) async throws {
+    /// A tree that was laid out.
+    struct Received {
+        let manifest: TreeManifest
+        /// What the file system says of its files, by entry.
+        let marks: [FileMark?]
+    }
+
+    private func readHeader(isolation: isolated (any Actor)?) async throws -> BundleHeader {
         let lead = try await input.bytes(BundleHeader.leadBytes, isolation: isolation)
         let rest = try await input.bytes(
             BundleHeader.restBytes(lead: lead),
@@ -66,41 +76,55 @@ final class BundleReceiver {
         )
         let header = try BundleHeader(decoding: lead + rest)
         guard header.to == release.root, header.from == old?.manifest.id,
-            header.manifestBytes == release.manifestBytes
+            header.manifestBytes <= release.manifestBytes
         else {
             throw ArtifactStoreError.malformed("The bundle is not the one that was asked for.")
         }
-        guard header.manifestBytes <= limits.manifestBytes else {
+        guard release.manifestBytes <= limits.manifestBytes else {
             throw ArtifactStoreError(
                 .limitExceeded,
-                "The manifest has \(header.manifestBytes) bytes; the limit is \(limits.manifestBytes). "
+                "The manifest has \(release.manifestBytes) bytes; the limit is \(limits.manifestBytes). "
                     + "Make the tree smaller, or raise the limit on this node."
             )
         }
+        return header
     }
 
-    private func readManifest(isolation: isolated (any Actor)?) async throws -> TreeManifest {
-        let length = Int(release.manifestBytes)
+    /// What it says is bounded by what was signed; whether it is true shows when all has arrived.
+    private func readManifest(
+        _ header: BundleHeader,
+        isolation: isolated (any Actor)?
+    ) async throws -> BundledManifest {
+        let length = Int(header.manifestBytes)
         let collected = WorkBuffer(capacity: min(length, BundleFormat.maximumFrameBytes))
         while collected.count < length {
             let frame = try await readFrame(isolation: isolation)
-            try await make(frame, upTo: Int64(length - collected.count), isolation: isolation) {
+            guard frame.rawBytes <= Int64(length - collected.count) else { throw tooMuch() }
+            try await make(frame, group: nil, isolation: isolation) {
                 collected.append($0)
             }
         }
-        let bytes = Array(collected.used)
-        guard TreeID(ContentDigest(of: bytes)) == release.root else {
-            throw ArtifactStoreError(
-                .digestMismatch,
-                "The manifest is not the one the release was signed for. It is fetched again."
-            )
-        }
-        let manifest = try TreeManifest(decoding: bytes, limits: limits, links: release.links)
-        guard manifest.totalBytes == release.totalBytes, manifest.fileCount == release.fileCount
+        let bundled = try decode(Array(collected.used))
+        guard bundled.totalBytes == release.totalBytes, bundled.fileCount == release.fileCount
         else {
             throw ArtifactStoreError.malformed("The manifest's sizes are not the release's.")
         }
-        return manifest
+        return bundled
+    }
+
+    /// Nothing was proved yet: what is wrong with this manifest is the bundle's fault, not the
+    /// release's, and must not make the node refuse that for good.
+    private func decode(_ bytes: [UInt8]) throws(ArtifactStoreError) -> BundledManifest {
+        do throws(ArtifactStoreError) {
+            return try BundledManifest(decoding: bytes, limits: limits, links: release.links)
+        } catch  where error.isLasting && TreeID(ContentDigest(of: bytes)) != release.root {
+            throw ArtifactStoreError(
+                .malformed,
+                "The bundle is none a manager makes. \(error.message)",
+                path: error.path,
+                cause: error
+            )
+        }
     }
 
     private func readFrame(isolation: isolated (any Actor)?) async throws -> BundleFrame {
@@ -111,15 +135,17 @@ final class BundleReceiver {
     }
 
     /// Makes the bytes a frame stands for and hands them on, in pieces of at most 8 MiB.
+    ///
+    /// - Parameter group: the files of the old tree that are the base of a group; `nil` where none
+    ///   can be.
     private func make(
         _ frame: BundleFrame,
-        upTo limit: Int64,
+        group: [Int]?,
         isolation: isolated (any Actor)?,
         _ use: (UnsafeRawBufferPointer) throws -> Void
     ) async throws {
         switch frame {
         case .data(let codec, let rawBytes, let payloadBytes, let frameBase):
-            guard Int64(rawBytes) <= limit else { throw tooMuch() }
             try await input.read(payloadBytes, into: payload, isolation: isolation)
             if let frameBase {
                 try readBase(frameBase.digest, offset: frameBase.offset, count: frameBase.length)
@@ -132,8 +158,21 @@ final class BundleReceiver {
                 into: raw
             )
             try use(raw.used)
+        case .group(let codec, let rawBytes, let payloadBytes):
+            guard let group, let old else {
+                throw ArtifactStoreError.malformed("A group stands where none can be.")
+            }
+            try await input.read(payloadBytes, into: payload, isolation: isolation)
+            try readBase(of: group, in: old)
+            try decompressor.decompress(
+                payload.used,
+                codec: codec,
+                base: base.count == 0 ? nil : base.used,
+                rawBytes: rawBytes,
+                into: raw
+            )
+            try use(raw.used)
         case .copy(let digest, var offset, var length):
-            guard length <= limit else { throw tooMuch() }
             while length > 0 {
                 let count = Int(min(length, 1 << 20))
                 try readBase(digest, offset: offset, count: count)
@@ -147,6 +186,36 @@ final class BundleReceiver {
 
     private func tooMuch() -> ArtifactStoreError {
         .malformed("The bundle holds more than its manifest says.")
+    }
+
+    /// Reads whole files of the old tree, one after the other, into `base`.
+    private func readBase(of group: [Int], in old: TreeReader) throws(ArtifactStoreError) {
+        base.count = 0
+        var total = 0
+        for index in group {
+            let size = old.manifest.fileSize(at: index) ?? 0
+            guard size <= Int64(BundleFormat.maximumBaseBytes - total) else {
+                throw .malformed("The base of a group is too long.")
+            }
+            total += Int(size)
+        }
+        base.reserve(total)
+        for index in group {
+            let size = Int(old.manifest.fileSize(at: index) ?? 0)
+            let space = UnsafeMutableRawBufferPointer(
+                rebasing: base.memory[base.count..<base.count + size]
+            )
+            let filled = try old.open(index).read(into: space, at: 0)
+            guard filled == size else { throw shorter() }
+            base.count += size
+        }
+    }
+
+    private func shorter() -> ArtifactStoreError {
+        ArtifactStoreError(
+            .digestMismatch,
+            "A file of the older tree is shorter than it should be. A full bundle is fetched."
+        )
     }
 
     /// Reads a part of the old tree, or of its manifest, into `base`.
@@ -175,7 +244,7 @@ final class BundleReceiver {
         guard let index = oldFiles[digest] else {
             throw .malformed("A frame refers to a file the older tree does not have.")
         }
-        let size = old.manifest.entries[index].fileSize ?? 0
+        let size = old.manifest.fileSize(at: index) ?? 0
         guard offset <= size, Int64(count) <= size - offset else {
             throw .malformed("A frame refers beyond the end of an older file.")
         }
@@ -183,12 +252,7 @@ final class BundleReceiver {
             into: UnsafeMutableRawBufferPointer(rebasing: base.memory[..<count]),
             at: offset
         )
-        guard filled == count else {
-            throw ArtifactStoreError(
-                .digestMismatch,
-                "A file of the older tree is shorter than it should be. A full bundle is fetched."
-            )
-        }
+        guard filled == count else { throw shorter() }
         base.count = filled
     }
 }

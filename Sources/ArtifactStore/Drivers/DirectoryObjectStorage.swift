@@ -6,7 +6,7 @@ public import ClusterRole
 /// A file is written beside under a temporary name, made durable, and renamed; the directory is
 /// made durable too. So a power cut leaves an object whole or not at all. Several processes may
 /// share the directory; what a killed one was writing is removed when the next one opens it.
-public struct DirectoryObjectStorage: ObjectStorage {
+public struct DirectoryObjectStorage: ObjectInventory {
     private let root: OpenFile
     private let random: any RandomSource
 
@@ -99,10 +99,83 @@ public struct DirectoryObjectStorage: ObjectStorage {
         try directory.sync()
     }
 
+    // MARK: - Inventory
+
+    public func objects(after: ContentDigest?, limit: Int) async throws -> [ObjectRecord] {
+        var found: [ObjectRecord] = []
+        let first = after.map { Self.place(of: $0).shelf }
+        for shelf in try root.names(limit: .max).sorted() where shelf.bytes.count == 2 {
+            if let first, shelf < first { continue }
+            let directory = try root.directory(beneath: shelf)
+            for name in try directory.names(limit: .max).sorted() {
+                guard let digest = try? ContentDigest(parsing: name.description),
+                    after.map({ $0 < digest }) ?? true, let status = try directory.status(of: name),
+                    status.isFile
+                else { continue }
+                found.append(
+                    ObjectRecord(
+                        object: StoredObject(digest: digest, byteCount: status.size),
+                        storedAt: status.modifiedAt
+                    )
+                )
+                if found.count == limit { return found }
+            }
+        }
+        return found
+    }
+
+    public func renew(_ digest: ContentDigest) async throws -> Bool {
+        let (shelf, name) = Self.place(of: digest)
+        guard try root.status(of: shelf) != nil else { return false }
+        let directory = try root.directory(beneath: shelf)
+        let result = name.withCPath { reeve_touch(directory.descriptor, $0) }
+        if result == -reeve_error_not_found { return false }
+        try check(result, "renew", name.description)
+        return true
+    }
+
+    /// The object is taken aside first: then nobody can renew it unseen. One that was renewed in
+    /// time goes back.
+    public func remove(
+        _ digest: ContentDigest,
+        storedBefore time: Timestamp
+    ) async throws -> Bool {
+        let (shelf, name) = Self.place(of: digest)
+        guard try root.status(of: shelf) != nil else { return false }
+        let directory = try root.directory(beneath: shelf)
+        guard let before = try directory.status(of: name), before.modifiedAt < time else {
+            return false
+        }
+        let incoming = try root.directory(beneath: Self.incoming)
+        let aside = TreePath("\(IncarnationID(from: random))")
+        let moved = name.withCPath { from in
+            aside.withCPath { reeve_rename(directory.descriptor, from, incoming.descriptor, $0) }
+        }
+        if moved == -reeve_error_not_found { return false }
+        try check(moved, "set aside", name.description)
+        if let now = try incoming.status(of: aside), now.modifiedAt >= time {
+            let back = aside.withCPath { from in
+                name.withCPath {
+                    reeve_rename_new(incoming.descriptor, from, directory.descriptor, $0)
+                }
+            }
+            if back != -reeve_error_exists { try check(back, "put back", name.description) }
+            try incoming.removeFile(aside)
+            return false
+        }
+        try incoming.removeFile(aside)
+        try directory.sync()
+        return true
+    }
+
     private static func place(of digest: ContentDigest) -> (shelf: TreePath, name: TreePath) {
         let text = digest.description
         return (TreePath(String(text.prefix(2))), TreePath(text))
     }
+}
+
+extension reeve_status {
+    fileprivate var modifiedAt: Timestamp { Timestamp(milliseconds: modified / 1_000_000) }
 }
 
 extension ByteChunks {

@@ -86,6 +86,26 @@ public final class FailoverReleaseSource: ReleaseSource {
         throw failure ?? unavailable()
     }
 
+    /// Asked of the first source that makes one. One that was begun by another source does not fit
+    /// what came before: it fails its checks, and the full bundle is taken.
+    public func update(
+        from root: TreeID,
+        to release: Release,
+        at offset: Int64
+    ) async throws -> ByteChunks? {
+        for source in sources {
+            do {
+                let found = try await source.update(from: root, to: release, at: offset)
+                if let found { return found }
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                continue
+            }
+        }
+        return nil
+    }
+
     /// Told to the first that takes it: peers and exports do not.
     public func acknowledge(_ applied: AppliedRelease, tenant: TenantID) async throws {
         var failure: (any Error)?

@@ -19,7 +19,8 @@ extension BundleCodec {
 
 /// Compresses frames, reusing its working memory.
 final class FrameCompressor {
-    private let codec: BundleCodec
+    /// The one that is used, which is plain where the library is missing.
+    let codec: BundleCodec
     private let context: UnsafeMutableRawPointer?
 
     init(codec: BundleCodec) {

@@ -1,4 +1,4 @@
-internal import Synchronization
+public import ClusterRole
 
 /// What was stored: its name and its length.
 public struct StoredObject: Hashable, Sendable {
@@ -39,6 +39,43 @@ public protocol ObjectStorage: Sendable {
     func remove(_ digest: ContentDigest) async throws
 }
 
+/// One object of an inventory.
+public struct ObjectRecord: Hashable, Sendable {
+    /// What it is.
+    public let object: StoredObject
+    /// When it was stored, or stored or renewed again, by the storage's clock.
+    public let storedAt: Timestamp
+
+    /// What a driver returns.
+    public init(object: StoredObject, storedAt: Timestamp) {
+        self.object = object
+        self.storedAt = storedAt
+    }
+}
+
+/// A storage whose objects can be counted through, renewed, and removed by age: what garbage
+/// collection and scrubbing need. Both drivers of this module are one.
+public protocol ObjectInventory: ObjectStorage {
+    /// Objects in the order of their digests.
+    ///
+    /// - Parameters:
+    ///   - after: only those behind it; `nil` begins at the first.
+    ///   - limit: at most so many; at least 1.
+    func objects(after: ContentDigest?, limit: Int) async throws -> [ObjectRecord]
+
+    /// Makes an object as young as if it were stored now: who is about to name it in a release calls
+    /// this first, and a collection under way leaves it.
+    ///
+    /// - Returns: whether it is there.
+    func renew(_ digest: ContentDigest) async throws -> Bool
+
+    /// Removes an object unless it was stored or renewed at `time` or later, also if that happens
+    /// at this moment in another process.
+    ///
+    /// - Returns: whether it was removed.
+    func remove(_ digest: ContentDigest, storedBefore time: Timestamp) async throws -> Bool
+}
+
 extension ArtifactStoreError {
     static func noObject(_ digest: ContentDigest) -> ArtifactStoreError {
         ArtifactStoreError(
@@ -52,49 +89,5 @@ extension ArtifactStoreError {
             .limitExceeded,
             "Object \(digest) ends before byte \(offset). Begin again at 0."
         )
-    }
-}
-
-/// Objects in memory: for tests, examples, and small artifacts.
-public final class InMemoryObjectStorage: ObjectStorage {
-    private let objects = Mutex<[ContentDigest: [UInt8]]>([:])
-
-    /// An empty storage.
-    public init() {}
-
-    /// The names of all objects, sorted.
-    public var digests: [ContentDigest] { objects.withLock { $0.keys.sorted() } }
-
-    public func put(_ chunks: ByteChunks) async throws -> StoredObject {
-        let bytes = try await chunks.collect(upTo: .max)
-        let digest = ContentDigest(of: bytes)
-        objects.withLock { $0[digest] = bytes }
-        return StoredObject(digest: digest, byteCount: Int64(bytes.count))
-    }
-
-    public func byteCount(of digest: ContentDigest) async throws -> Int64? {
-        objects.withLock { $0[digest].map { Int64($0.count) } }
-    }
-
-    public func read(_ digest: ContentDigest, from offset: Int64) async throws -> ByteChunks {
-        guard let bytes = objects.withLock({ $0[digest] }) else {
-            throw ArtifactStoreError.noObject(digest)
-        }
-        guard offset >= 0, offset <= Int64(bytes.count) else {
-            throw ArtifactStoreError.beyondEnd(digest, offset)
-        }
-        let chunkSize = 256 << 10
-        return ByteChunks(reading: {
-            var position = Int(offset)
-            return {
-                guard position < bytes.count else { return nil }
-                defer { position += chunkSize }
-                return Array(bytes[position..<min(bytes.count, position + chunkSize)])
-            }
-        })
-    }
-
-    public func remove(_ digest: ContentDigest) async throws {
-        objects.withLock { _ = $0.removeValue(forKey: digest) }
     }
 }

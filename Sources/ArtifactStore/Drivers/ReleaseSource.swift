@@ -28,8 +28,26 @@ public protocol ReleaseSource: Sendable {
     /// The bytes of a bundle from `offset` on. It is asked again, further on, when they break off.
     func bundle(_ bundle: BundleDescription, from offset: Int64) async throws -> ByteChunks
 
+    /// The bytes, from `offset` on, of the bundle that makes a release's tree of the tree `root`, made
+    /// for this caller if need be; `nil` if there is none, or none smaller than the full one. Asked
+    /// only when the release lists no bundle for that tree.
+    func update(
+        from root: TreeID,
+        to release: Release,
+        at offset: Int64
+    ) async throws -> ByteChunks?
+
     /// Hands a node's word to the managers.
     func acknowledge(_ applied: AppliedRelease, tenant: TenantID) async throws
+}
+
+extension ReleaseSource {
+    /// For sources that make none.
+    public func update(
+        from root: TreeID,
+        to release: Release,
+        at offset: Int64
+    ) async throws -> ByteChunks? { nil }
 }
 
 /// The source of a `combined` node, and of tests: the store itself.
@@ -37,17 +55,21 @@ public struct InProcessReleaseSource: ReleaseSource {
     private let storage: any ReleaseStorage
     private let objects: any ObjectStorage
     private let capability: WriteCapability
+    private let maker: BundleMaker?
 
     /// - Parameters:
     ///   - storage: the records of releases.
     ///   - objects: where the bundles' bytes are read.
     ///   - capability: acknowledgements are written with its epoch; the manager's half of the
     ///     process holds it.
+    ///   - maker: makes the bundles no publish made; without one such a node fetches the full one.
     public init(
         storage: any ReleaseStorage,
         objects: any ObjectStorage,
-        capability: WriteCapability
+        capability: WriteCapability,
+        maker: BundleMaker? = nil
     ) {
+        self.maker = maker
         self.storage = storage
         self.objects = objects
         self.capability = capability
@@ -69,6 +91,21 @@ public struct InProcessReleaseSource: ReleaseSource {
         from offset: Int64
     ) async throws -> ByteChunks {
         try await objects.read(bundle.object, from: offset)
+    }
+
+    public func update(
+        from root: TreeID,
+        to release: Release,
+        at offset: Int64
+    ) async throws -> ByteChunks? {
+        let made = try await maker?.bundle(
+            from: root,
+            to: release.root,
+            channel: release.channel,
+            tenant: release.tenant
+        )
+        guard let made else { return nil }
+        return try await objects.read(made.object, from: offset)
     }
 
     public func acknowledge(_ applied: AppliedRelease, tenant: TenantID) async throws {

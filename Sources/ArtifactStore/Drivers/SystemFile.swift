@@ -175,6 +175,11 @@ final class OpenFile: Sendable {
     }
 }
 
+extension reeve_status {
+    var mark: FileMark { FileMark(inode: inode, modified: modified, changed: changed) }
+    var isFile: Bool { Int(kind) == Int(REEVE_KIND_FILE) }
+}
+
 /// Turns a `-errno` into an error that names the file.
 @discardableResult
 func check(

@@ -4,13 +4,40 @@ internal import CReeveSystem
 struct TreeScanner {
     private let limits: TreeLimits
     private let links: LinkPolicy
+    private let known: Known?
     private let buffer = WorkBuffer(capacity: 1 << 20)
-    private var entries: [TreeEntry] = []
+    private var found: [(entry: TreeEntry, mark: FileMark?)] = []
     private var totalBytes: Int64 = 0
 
-    private init(limits: TreeLimits, links: LinkPolicy) {
+    /// What an earlier scan found: a file whose mark still holds is not read.
+    struct Known {
+        let manifest: TreeManifest
+        let marks: FileMarks
+        let rule: FileMarks.Rule
+
+        fileprivate func content(of path: TreePath, _ status: reeve_status) -> TreeEntry.Content? {
+            guard let index = manifest.index(of: path),
+                manifest.entries[index].fileSize == status.size,
+                marks.isUnchanged(index, status.mark, by: rule)
+            else { return nil }
+            return manifest.entries[index].content
+        }
+    }
+
+    /// A tree as it was found.
+    struct Scan {
+        let manifest: TreeManifest
+        /// By entry.
+        let marks: [FileMark?]
+        /// How many files were read.
+        let readCount: Int
+    }
+    private var readCount = 0
+
+    private init(limits: TreeLimits, links: LinkPolicy, known: Known?) {
         self.limits = limits
         self.links = links
+        self.known = known
     }
 
     /// - Throws: ``ArtifactStoreError``: `unsupportedEntry` for what is no file, directory or link,
@@ -18,11 +45,22 @@ struct TreeScanner {
     static func scan(
         _ root: OpenFile,
         limits: TreeLimits,
-        links: LinkPolicy
-    ) throws(ArtifactStoreError) -> TreeManifest {
-        var scanner = TreeScanner(limits: limits, links: links)
+        links: LinkPolicy,
+        known: Known? = nil
+    ) throws(ArtifactStoreError) -> Scan {
+        var scanner = TreeScanner(limits: limits, links: links, known: known)
         try scanner.scan(root, at: TreePath(bytes: []))
-        return try TreeManifest(entries: scanner.entries, limits: limits, links: links)
+        let sorted = scanner.found.sorted { $0.entry.path < $1.entry.path }
+        let manifest = try TreeManifest(
+            entries: sorted.map(\.entry),
+            limits: limits,
+            links: links
+        )
+        return Scan(
+            manifest: manifest,
+            marks: sorted.map(\.mark),
+            readCount: scanner.readCount
+        )
     }
 
     private mutating func scan(
@@ -31,7 +69,7 @@ struct TreeScanner {
     ) throws(ArtifactStoreError) {
         for name in try directory.names(limit: limits.entries) {
             let childPath = path.appending(name.bytes)
-            guard childPath.bytes.count <= limits.pathBytes, entries.count < limits.entries else {
+            guard childPath.bytes.count <= limits.pathBytes, found.count < limits.entries else {
                 throw ArtifactStoreError(
                     .limitExceeded,
                     "The tree has more than \(limits.entries) entries, or a path of more than "
@@ -54,15 +92,23 @@ struct TreeScanner {
         switch Int(status.kind) {
         case Int(REEVE_KIND_DIRECTORY):
             // A set-gid directory hands its group on; that is the machine's matter, not the tree's.
-            entries.append(TreeEntry(path: path, mode: mode & 0o777, content: .directory))
+            found.append((TreeEntry(path: path, mode: mode & 0o777, content: .directory), nil))
             try scan(directory.directory(beneath: name), at: path)
         case Int(REEVE_KIND_FILE):
-            entries.append(
-                TreeEntry(path: path, mode: mode, content: try readFile(name, directory, path))
-            )
+            if let content = known?.content(of: path, status) {
+                try count(status.size, path)
+                found.append(
+                    (TreeEntry(path: path, mode: mode, content: content), status.mark)
+                )
+                return
+            }
+            let (content, mark) = try readFile(name, directory, path)
+            found.append((TreeEntry(path: path, mode: mode, content: content), mark))
         case Int(REEVE_KIND_LINK):
             let target = try readTarget(name, directory, path)
-            entries.append(TreeEntry(path: path, mode: 0o777, content: .link(target: target)))
+            found.append(
+                (TreeEntry(path: path, mode: 0o777, content: .link(target: target)), nil)
+            )
         default:
             throw ArtifactStoreError(
                 .unsupportedEntry,
@@ -76,23 +122,27 @@ struct TreeScanner {
         _ name: TreePath,
         _ directory: OpenFile,
         _ path: TreePath
-    ) throws(ArtifactStoreError) -> TreeEntry.Content {
+    ) throws(ArtifactStoreError) -> (TreeEntry.Content, FileMark) {
         let file = try directory.file(name)
         let status = try file.status()
         guard Int(status.kind) == Int(REEVE_KIND_FILE) else { throw changed(path) }
-        let allowed = min(limits.fileBytes, limits.totalBytes - totalBytes)
-        guard status.size <= allowed else {
+        try count(status.size, path)
+        let digest = try Self.digest(of: file, size: status.size, buffer: buffer)
+        guard let digest else { throw changed(path) }
+        readCount += 1
+        return (.file(size: status.size, digest: digest), status.mark)
+    }
+
+    private mutating func count(_ size: Int64, _ path: TreePath) throws(ArtifactStoreError) {
+        guard size <= min(limits.fileBytes, limits.totalBytes - totalBytes) else {
             throw ArtifactStoreError(
                 .limitExceeded,
-                "\(path) has \(status.size) bytes, which is above the limit of a file or of the whole "
+                "\(path) has \(size) bytes, which is above the limit of a file or of the whole "
                     + "tree. Make it smaller, or raise the limit on both ends.",
                 path: path.description
             )
         }
-        let digest = try Self.digest(of: file, size: status.size, buffer: buffer)
-        guard let digest else { throw changed(path) }
-        totalBytes += status.size
-        return .file(size: status.size, digest: digest)
+        totalBytes += size
     }
 
     /// The digest of a file of exactly `size` bytes; `nil` if it has more or fewer.

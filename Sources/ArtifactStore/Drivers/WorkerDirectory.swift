@@ -6,6 +6,7 @@ internal import ClusterRole
 ///     current -> releases/<root>      what is served, for programs that only know a path
 ///     releases/<root>/                whole trees: the active one, and the one before
 ///     manifests/<root>                their manifests
+///     marks/<root>                    FileMarks: which of their files were not written to since
 ///     staging/                        what is being laid out; emptied at each start
 ///     state                           ActivationState
 ///     lock                            held by the one process that uses the directory
@@ -14,6 +15,7 @@ final class WorkerDirectory {
     let root: OpenFile
     let releases: OpenFile
     let manifests: OpenFile
+    private let marks: OpenFile
     let staging: OpenFile
     private let lock: OpenFile
 
@@ -43,11 +45,12 @@ final class WorkerDirectory {
         } else {
             lock = try Self.lock(path, in: root)
         }
-        for name in ["releases", "manifests", "staging"] as [TreePath] {
+        for name in ["releases", "manifests", "marks", "staging"] as [TreePath] {
             try root.makeDirectory(name)
         }
         releases = try root.directory(beneath: "releases")
         manifests = try root.directory(beneath: "manifests")
+        marks = try root.directory(beneath: "marks")
         staging = try root.directory(beneath: "staging")
         for leftover in try staging.names(limit: .max) { try staging.removeTree(leftover) }
         try root.sync()
@@ -118,13 +121,21 @@ final class WorkerDirectory {
 
     /// The tree of a release as it was laid out, or `nil` if it or its manifest is not there. The
     /// manifest is proved by the root; the files are proved when they are read.
-    func tree(_ release: Release, limits: TreeLimits) -> TreeReader? {
+    func tree(
+        _ release: Release,
+        limits: TreeLimits,
+        by check: CarryCheck = .digests
+    ) -> TreeReader? {
         do {
             let name = Self.name(release.root)
             guard try releases.status(of: name) != nil, try manifests.status(of: name) != nil
             else { return nil }
             guard let manifest = manifest(of: release, limits: limits) else { return nil }
-            return TreeReader(manifest, in: try releases.directory(beneath: name))
+            return TreeReader(
+                manifest,
+                in: try releases.directory(beneath: name),
+                marks: check == .marks ? knownMarks(of: manifest) : nil
+            )
         } catch {
             return nil
         }
@@ -142,12 +153,33 @@ final class WorkerDirectory {
         }
     }
 
-    /// Whether the tree on the disk is, entry by entry and byte by byte, the release's.
-    func isWhole(_ release: Release, limits: TreeLimits) -> Bool {
+    private func knownMarks(of manifest: TreeManifest) -> FileMarks? {
+        // At most 29 bytes a mark.
+        let limit = Int64(manifest.entries.count * 32 + 128)
+        guard let file = try? marks.file(Self.name(manifest.id)),
+            let bytes = try? file.contents(limit: limit)
+        else { return nil }
+        return FileMarks(decoding: bytes, of: manifest)
+    }
+
+    /// Whether the tree on the disk is, entry by entry, the release's: by each file's bytes, or by
+    /// the marks of files that were not written to.
+    func isWhole(_ release: Release, limits: TreeLimits, by check: CarryCheck = .digests) -> Bool {
         do {
             let directory = try releases.directory(beneath: Self.name(release.root))
-            let found = try TreeScanner.scan(directory, limits: limits, links: release.links)
-            return found.id == release.root
+            var known: TreeScanner.Known?
+            if check == .marks, let tree = tree(release, limits: limits, by: .marks),
+                let marks = tree.marks
+            {
+                known = TreeScanner.Known(manifest: tree.manifest, marks: marks, rule: .content)
+            }
+            let found = try TreeScanner.scan(
+                directory,
+                limits: limits,
+                links: release.links,
+                known: known
+            )
+            return found.manifest.id == release.root
         } catch {
             return false
         }
@@ -169,9 +201,14 @@ final class WorkerDirectory {
 
     /// Gives a finished stage its place under `releases`, durably. A tree that is there already was
     /// found damaged and is replaced in one step.
-    func keep(_ stage: Stage, as manifest: TreeManifest) throws(ArtifactStoreError) {
+    func keep(
+        _ stage: Stage,
+        as manifest: TreeManifest,
+        marks found: [FileMark?]
+    ) throws(ArtifactStoreError) {
         let name = Self.name(manifest.id)
         try manifests.replaceFile(name, with: manifest.encoded)
+        try writeMarks(found, of: manifest)
         try root.syncFileSystem()
         var isThere = try releases.status(of: name) != nil
         if isThere, exchange(stage.name, name) < 0 {
@@ -189,6 +226,19 @@ final class WorkerDirectory {
         }
         try releases.sync()
         if isThere { discard(stage) }
+    }
+
+    /// The time of the marks is that of the file they are kept in: what was written in the same
+    /// tick of the file system's clock is read again.
+    private func writeMarks(
+        _ found: [FileMark?],
+        of manifest: TreeManifest
+    ) throws(ArtifactStoreError) {
+        let name = Self.name(manifest.id)
+        try marks.removeFile(name)
+        let file = try marks.create(name)
+        let time = try file.status().modified
+        try file.write(FileMarks(root: manifest.id, time: time, marks: found).encoded)
     }
 
     private func exchange(_ staged: TreePath, _ name: TreePath) -> Int32 {
@@ -245,7 +295,7 @@ final class WorkerDirectory {
     /// Removes every tree but those in `kept`.
     func removeTrees(except kept: Set<TreeID>) throws(ArtifactStoreError) {
         let names = Set(kept.map(Self.name))
-        for directory in [releases, manifests] {
+        for directory in [releases, manifests, marks] {
             for name in try directory.names(limit: .max).sorted() where !names.contains(name) {
                 try directory.removeTree(name)
             }

@@ -21,6 +21,7 @@ public actor ArtifactPublisher: ReleaseWriter {
     private let capability: WriteCapability
     private let configuration: PublisherConfiguration
     private let catalog: ReleaseCatalog
+    private let builder: BundleBuilder
     private let executor = FileWorkExecutor(label: "reeve.artifacts.publish")
 
     /// A thread of its own: the work blocks on files.
@@ -47,6 +48,7 @@ public actor ArtifactPublisher: ReleaseWriter {
         self.capability = capability
         self.configuration = configuration
         catalog = ReleaseCatalog(storage: storage)
+        builder = BundleBuilder(objects: objects, configuration: configuration)
     }
 
     /// Publishes the tree of a directory as the next release of a channel.
@@ -104,8 +106,8 @@ public actor ArtifactPublisher: ReleaseWriter {
                 )
             }
             let latest = try await storage.latest(of: channel, tenant: tenant)
-            let scratch = try makeScratch()
-            let source = try await unpack(old, in: scratch, as: "source")
+            let scratch = try builder.makeScratch()
+            let source = try await builder.unpack(old, in: scratch, as: "source")
             var options = PublishOptions(kind: old.release.kind, links: old.release.links)
             options.emptySource = .publish
             let line = Line(tenant: tenant, channel: channel, latest: latest)
@@ -121,26 +123,7 @@ public actor ArtifactPublisher: ReleaseWriter {
         let latest: StoredRelease?
     }
 
-    /// A tree on this machine's disk.
-    private final class Source {
-        let manifest: TreeManifest
-        let directory: OpenFile
-        private let scratch: Scratch?
-
-        init(_ manifest: TreeManifest, in directory: OpenFile, scratch: Scratch? = nil) {
-            self.manifest = manifest
-            self.directory = directory
-            self.scratch = scratch
-        }
-
-        var reader: TreeReader { TreeReader(manifest, in: directory) }
-    }
-
-    private func makeScratch() throws(ArtifactStoreError) -> Scratch {
-        try Scratch(in: configuration.scratchDirectory, random: configuration.random)
-    }
-
-    private func scan(_ path: String, _ options: PublishOptions) throws -> Source {
+    private func scan(_ path: String, _ options: PublishOptions) throws -> LaidOutTree {
         let directory: OpenFile
         do {
             directory = try OpenFile.directory(path)
@@ -152,11 +135,18 @@ public actor ArtifactPublisher: ReleaseWriter {
                 cause: error
             )
         }
-        let manifest = try TreeScanner.scan(
+        let memory = configuration.scanMemory.flatMap {
+            ScanMemory(of: path, links: options.links, in: $0, limits: configuration.limits)
+        }
+        let scan = try TreeScanner.scan(
             directory,
             limits: configuration.limits,
-            links: options.links
+            links: options.links,
+            known: memory?.known
         )
+        memory?.remember(scan)
+        let manifest = scan.manifest
+        try options.nameClashes.check(manifest)
         guard manifest.fileCount > 0 || options.emptySource == .publish else {
             throw ArtifactStoreError(
                 .emptySource,
@@ -165,7 +155,7 @@ public actor ArtifactPublisher: ReleaseWriter {
                 path: path
             )
         }
-        return Source(manifest, in: directory)
+        return LaidOutTree(manifest, in: directory)
     }
 
     private func isCurrent(_ release: Release, _ root: TreeID, _ options: PublishOptions) -> Bool {
@@ -178,23 +168,23 @@ public actor ArtifactPublisher: ReleaseWriter {
     ///
     /// - Parameter known: a release of the same tree, whose full bundle is used again.
     private func release(
-        _ source: Source,
+        _ source: LaidOutTree,
         on line: Line,
         _ options: PublishOptions,
         known: StoredRelease?
     ) async throws -> Publication {
-        let scratch = try makeScratch()
+        let scratch = try builder.makeScratch()
         let full: BundleDescription
         if let existing = try await existingFull(of: known) {
             full = existing
         } else {
-            full = try await build(source, from: nil, in: scratch)
+            full = try await builder.build(source, from: nil, in: scratch)
         }
         var bundles = [full]
-        if let latest = line.latest, latest.release.root != source.manifest.id,
-            let update = try await buildUpdate(source, from: latest, in: scratch),
-            update.byteCount < full.byteCount
-        {
+        for old in try await recent(before: source, on: line) {
+            guard let update = try await buildUpdate(source, from: old, in: scratch),
+                update.byteCount < full.byteCount
+            else { continue }
             bundles.append(update)
         }
         let number = line.latest?.release.number.next ?? .first
@@ -224,18 +214,42 @@ public actor ArtifactPublisher: ReleaseWriter {
         guard let full = known?.published.bundle(from: nil),
             try await objects.byteCount(of: full.object) == full.byteCount
         else { return nil }
+        // A collection of garbage that is under way leaves what is young.
+        if let inventory = objects as? any ObjectInventory {
+            guard try await inventory.renew(full.object) else { return nil }
+        }
         return full
     }
 
-    /// The bundle from the channel's newest tree; `nil` if that tree cannot be had any more.
+    /// The newest releases of other trees, one a tree: what workers most likely stand on.
+    private func recent(
+        before source: LaidOutTree,
+        on line: Line
+    ) async throws -> [StoredRelease] {
+        let count = min(configuration.updatesFrom, PublishedRelease.maximumBundles - 1)
+        guard let latest = line.latest, count > 0 else { return [] }
+        var found = count == 1 ? [latest] : []
+        if count > 1 {
+            found = try await storage.releases(
+                of: line.channel,
+                tenant: line.tenant,
+                before: nil,
+                limit: 2 * count
+            )
+        }
+        var roots: Set<TreeID> = [source.manifest.id]
+        return Array(found.filter { roots.insert($0.release.root).inserted }.prefix(count))
+    }
+
+    /// The bundle from a tree of the channel; `nil` if that tree cannot be had any more.
     private func buildUpdate(
-        _ source: Source,
+        _ source: LaidOutTree,
         from latest: StoredRelease,
         in scratch: Scratch
     ) async throws -> BundleDescription? {
-        let old: Source
+        let old: LaidOutTree
         do {
-            old = try await unpack(latest, in: scratch, as: "previous")
+            old = try await builder.unpack(latest, in: scratch, as: "previous")
         } catch let error as CancellationError {
             throw error
         } catch {
@@ -248,57 +262,8 @@ public actor ArtifactPublisher: ReleaseWriter {
             )
             return nil
         }
-        return try await build(source, from: old, in: scratch)
-    }
-
-    private func build(
-        _ source: Source,
-        from old: Source?,
-        in scratch: Scratch
-    ) async throws -> BundleDescription {
-        let name: TreePath = old == nil ? "full" : "update"
-        let file = try scratch.directory.create(name)
-        let writer = BundleWriter(
-            new: source.reader,
-            old: old?.reader,
-            codec: configuration.codec,
-            levels: BundleLevels()
-        ) { try file.write($0) }
-        try writer.write()
-        let stored = try await objects.put(ByteChunks(file: file, from: 0))
-        try scratch.directory.removeFile(name)
-        return BundleDescription(
-            from: old?.manifest.id,
-            to: source.manifest.id,
-            object: stored.digest,
-            byteCount: stored.byteCount
-        )
-    }
-
-    /// Lays out a published tree from its full bundle.
-    private func unpack(
-        _ stored: StoredRelease,
-        in scratch: Scratch,
-        as name: TreePath
-    ) async throws -> Source {
-        guard let full = stored.published.bundle(from: nil) else {
-            throw ArtifactStoreError(
-                .notFound,
-                "Release \(stored.release.number) has no full bundle any more."
-            )
-        }
-        let directory = try scratch.makeDirectory(name)
-        let input = BundleInput(attempts: 1) { [objects] offset, _ in
-            try await objects.read(full.object, from: offset)
-        }
-        let receiver = BundleReceiver(
-            stored.release,
-            limits: configuration.limits,
-            old: nil,
-            input: input
-        )
-        let manifest = try await receiver.receive(into: directory)
-        return Source(manifest, in: directory, scratch: scratch)
+        defer { try? scratch.directory.removeTree("previous") }
+        return try await builder.build(source, from: old, in: scratch)
     }
 
     // MARK: - Observing

@@ -23,6 +23,8 @@ public struct PublishOptions: Hashable, Sendable {
     public var kind: ArtifactKind = .files
     /// What links the tree may have; signed with the release.
     public var links: LinkPolicy = .insideTree
+    /// What to do with names that differ in case or composition only. Allowed by default.
+    public var nameClashes: NameClashes = .allow
     /// How long nodes may accept the release; `nil` is for ever.
     public var expiresAfter: Duration?
     /// Publishing the same tree twice is harmless by default.
@@ -46,9 +48,17 @@ public struct PublisherConfiguration: Sendable {
     public var limits = TreeLimits()
     /// How bundles are compressed. The best this machine has.
     public var codec = BundleCodec.preferred
+    /// From how many of the channel's newest trees an incremental bundle is built when a release is
+    /// published; at most 15. 1: each costs unpacking that tree, and ``BundleMaker`` makes the others
+    /// when the first worker asks.
+    public var updatesFrom = 1
     /// Where bundles are built, in a directory of their own that is removed afterwards. It must
     /// hold the unpacked tree of the previous release, and the bundles.
     public var scratchDirectory = "/var/tmp"
+    /// A directory in which it is kept what files looked like when they were digested, so that
+    /// publishing again reads only those that were written to since (by inode, size and both times;
+    /// what was written as late as the last scan is read once more). `nil` reads all files each time.
+    public var scanMemory: String?
     /// The clock of records and durations.
     public var time: any TimeSource = SystemTimeSource()
     /// For temporary names.

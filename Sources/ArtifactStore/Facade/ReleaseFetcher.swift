@@ -33,24 +33,38 @@ final class ReleaseFetcher {
     ) async throws -> Obtained {
         let release = published.release
         try checkLimits(release)
-        if directory.isWhole(release, limits: configuration.limits),
+        let check = configuration.carryCheck
+        if directory.isWhole(release, limits: configuration.limits, by: check),
             let tree = directory.tree(release, limits: configuration.limits)
         {
             return Obtained(manifest: tree.manifest, transfer: .none)
         }
-        for base in bases {
-            guard let bundle = published.bundle(from: base.root),
-                let old = directory.tree(base, limits: configuration.limits)
+        // What was made already costs the manager nothing: that goes before the best base.
+        let listed = bases.filter { published.bundle(from: $0.root) != nil }
+        for base in listed + bases.filter({ published.bundle(from: $0.root) == nil }) {
+            guard
+                let old = directory.tree(
+                    base,
+                    limits: configuration.limits,
+                    by: configuration.carryCheck
+                )
             else { continue }
             do {
-                let manifest = try await receive(bundle, release, onto: old, isolation: isolation)
+                let manifest = try await receive(
+                    published.bundle(from: base.root),
+                    release,
+                    onto: old,
+                    isolation: isolation
+                )
                 return Obtained(manifest: manifest, transfer: .incremental)
             } catch let error as CancellationError {
                 throw error
+            } catch is BundleInput.NotMade {
+                continue
             } catch {
                 configuration.logger.warning(
                     "The incremental bundle is of no use; the full one is fetched.",
-                    metadata: ["bundle": "\(bundle.name)", "error": "\(error)"]
+                    metadata: ["from": "\(base.root)", "error": "\(error)"]
                 )
             }
         }
@@ -83,14 +97,19 @@ final class ReleaseFetcher {
     }
 
     private func receive(
-        _ bundle: BundleDescription,
+        _ bundle: BundleDescription?,
         _ release: Release,
         onto old: TreeReader?,
         isolation: isolated (any Actor)?
     ) async throws -> TreeManifest {
         let stage = try directory.makeStage(random: configuration.random)
-        let input = BundleInput(attempts: configuration.bundleAttempts) { [source] offset, _ in
-            try await source.bundle(bundle, from: offset)
+        let input = BundleInput(attempts: configuration.bundleAttempts) {
+            [source, root = old?.manifest.id] offset, _ in
+            if let bundle { return try await source.bundle(bundle, from: offset) }
+            guard let root,
+                let made = try await source.update(from: root, to: release, at: offset)
+            else { throw BundleInput.NotMade() }
+            return made
         }
         defer { bytesReceived += input.received }
         do {
@@ -100,9 +119,9 @@ final class ReleaseFetcher {
                 old: old,
                 input: input
             )
-            let manifest = try await receiver.receive(into: stage.directory, isolation: isolation)
-            try directory.keep(stage, as: manifest)
-            return manifest
+            let received = try await receiver.receive(into: stage.directory, isolation: isolation)
+            try directory.keep(stage, as: received.manifest, marks: received.marks)
+            return received.manifest
         } catch {
             directory.discard(stage)
             throw error

@@ -1,6 +1,16 @@
 public import ClusterRole
 public import Logging
 
+/// How a worker makes sure of the files it already has before it builds a new tree on them.
+public enum CarryCheck: Hashable, Sendable {
+    /// Every file against its digest: finds what the disk itself damaged, and costs reading the tree.
+    case digests
+    /// Only files whose inode, size or time of change is not what it was when they were laid out, or
+    /// that were laid out in the last tick of the clock. What the disk damaged without a write is
+    /// found by the check at the start.
+    case marks
+}
+
 /// How a worker keeps a channel's releases; the defaults work.
 public struct SyncConfiguration: Sendable {
     /// How much of the active tree is checked when the node starts.
@@ -45,6 +55,9 @@ public struct SyncConfiguration: Sendable {
     public var links: LinkPolicy = .allowAbsolute
     /// What a start costs, against what a damaged disk may do.
     public var startCheck: StartCheck = .digests
+    /// What an update costs, against the same. ``CarryCheck/marks``: a changed file in ten thousand
+    /// is not worth reading the other ones.
+    public var carryCheck: CarryCheck = .marks
     /// The clock; tests pass one they move themselves.
     public var time: any TimeSource = SystemTimeSource()
     /// For jitter and temporary names.

@@ -60,6 +60,8 @@ public struct ArtifactStoreError: CodedError, Equatable {
         public static let requirementsUnmet = Code(rawValue: "artifacts.requirements-unmet")
         /// A ``PublishValidator`` refused the tree.
         public static let rejected = Code(rawValue: "artifacts.rejected")
+        /// Fewer managers than asked for have made an object durable; the message names the others.
+        public static let notReplicated = Code(rawValue: "artifacts.not-replicated")
         /// Another process uses the directory.
         public static let locked = Code(rawValue: "artifacts.locked")
         /// The frame needs a codec that is missing on this machine.
@@ -116,7 +118,7 @@ public struct ArtifactStoreError: CodedError, Equatable {
         case .conflict, .belowFloor, .locked, .sourceChanged, .emptySource: .conflict
         case .untrustedSignature, .wrongChannel: .forbidden
         case .limitExceeded: .tooLarge
-        case .unavailable, .codecUnavailable: .unavailable
+        case .unavailable, .codecUnavailable, .notReplicated: .unavailable
         case .fileSystem, .digestMismatch: .internalFailure
         default: .invalid
         }

@@ -59,4 +59,25 @@ public struct TreeManifest: Hashable, Sendable {
     public var fileCount: Int { entries.count { $0.fileSize != nil } }
     /// The sum of its files' sizes, in bytes.
     public var totalBytes: Int64 { entries.reduce(0) { $0 + ($1.fileSize ?? 0) } }
+
+    /// The place of a path among the entries, if it is one.
+    func index(of path: TreePath) -> Int? {
+        var (low, high) = (0, entries.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if entries[middle].path < path { low = middle + 1 } else { high = middle }
+        }
+        return low < entries.count && entries[low].path == path ? low : nil
+    }
+
+    // Not inlined: Swift 6.3.1 crashes while it optimizes functions that take an entry apart and throw
+    // an error with its path.
+
+    /// The size of a file entry; `nil` for any other.
+    @inline(never)
+    func fileSize(at index: Int) -> Int64? { entries[index].fileSize }
+
+    /// The digest of a file entry; `nil` for any other.
+    @inline(never)
+    func fileDigest(at index: Int) -> ContentDigest? { entries[index].fileDigest }
 }

@@ -55,10 +55,10 @@ public struct TreePath: Hashable, Sendable, Comparable, CustomStringConvertible,
 
     /// Runs `body` with the path as a C string. The path holds no NUL.
     func withCPath<Result>(_ body: (UnsafePointer<CChar>) throws -> Result) rethrows -> Result {
-        var terminated = bytes
-        terminated.append(0)
-        return try terminated.withUnsafeBytes {
-            try body($0.baseAddress!.assumingMemoryBound(to: CChar.self))
+        try withUnsafeTemporaryAllocation(byteCount: bytes.count + 1, alignment: 1) { space in
+            space.copyBytes(from: bytes)
+            space[bytes.count] = 0
+            return try body(space.baseAddress!.assumingMemoryBound(to: CChar.self))
         }
     }
 

@@ -24,6 +24,8 @@ struct reeve_status {
     uint64_t device;
     uint64_t inode;
     uint64_t links;
+    int64_t modified; // nanoseconds since 1970: content
+    int64_t changed;  // the same: content, mode, owner, names
     uint32_t mode; // permission bits with set-uid, set-gid and sticky
     uint32_t kind; // REEVE_KIND_…
 };
@@ -75,6 +77,8 @@ int64_t reeve_read_link(int directory, const char *path, char *buffer, size_t co
 // A hard link.
 int reeve_link(int from_directory, const char *from, int to_directory, const char *to);
 int reeve_change_mode(int file, uint32_t mode);
+// Sets both times of a file to now. A link is not followed.
+int reeve_touch(int directory, const char *path);
 int reeve_remove_file(int directory, const char *path);
 int reeve_remove_directory(int directory, const char *path);
 

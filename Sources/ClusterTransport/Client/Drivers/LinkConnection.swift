@@ -1,4 +1,5 @@
 #if Server
+internal import ArtifactStore
 internal import AsyncHTTPClient
 internal import ClusterRole
 internal import FoundationEssentials
@@ -15,6 +16,8 @@ struct LinkRequest: Sendable {
     var body: [UInt8] = []
     var contentType = "application/json"
     var headers: [(String, String)] = []
+    /// A body that is sent as it is read, with its length; instead of ``body``.
+    var stream: (chunks: ByteChunks, length: Int64)?
     /// How long the manager is asked to wait before it answers.
     var wait: Duration = .zero
     /// Statuses beside 2xx that are answers rather than refusals.
@@ -167,7 +170,15 @@ final class LinkConnection: Sendable {
         for (name, value) in request.headers { outgoing.headers.add(name: name, value: value) }
         if request.method != .GET {
             outgoing.headers.add(name: "Content-Type", value: request.contentType)
-            outgoing.body = .bytes(ByteBuffer(bytes: request.body))
+            outgoing.body =
+                if let (chunks, length) = request.stream {
+                    .stream(
+                        chunks.map { ByteBuffer(bytes: $0) },
+                        length: .known(length)
+                    )
+                } else {
+                    .bytes(ByteBuffer(bytes: request.body))
+                }
         }
         let limit = configuration.requestTimeout + request.wait
         let response = try await client.execute(

@@ -54,7 +54,27 @@ extension LinkClient: ReleaseSource {
         _ bundle: BundleDescription,
         from offset: Int64
     ) async throws -> ByteChunks {
-        var request = LinkRequest.get("/bundles/\(bundle.object)")
+        try await bytes("/bundles/\(bundle.object)", from: offset)
+    }
+
+    /// Asks the manager to make the bundle if nobody did yet; `nil` when it says that there is none.
+    public func update(
+        from root: TreeID,
+        to release: Release,
+        at offset: Int64
+    ) async throws -> ByteChunks? {
+        let path =
+            "/bundles/\(root)-\(release.root)?tenant=\(percentEncoded(release.tenant.rawValue))"
+            + "&channel=\(percentEncoded(release.channel.rawValue))"
+        do {
+            return try await bytes(path, from: offset)
+        } catch let error as ClusterLinkError where error.status == 404 || error.status == 400 {
+            return nil
+        }
+    }
+
+    func bytes(_ path: String, from offset: Int64) async throws -> ByteChunks {
+        var request = LinkRequest.get(path)
         if offset > 0 { request.headers = [("Range", "bytes=\(offset)-")] }
         // The time for the head and the bytes: a bundle on a slow line takes minutes.
         request.wait = connection.bundleTimeout

@@ -14,6 +14,9 @@ extension LinkEndpoint {
         try on(.get, "/bundles/{object}", operationID: "linkBundle") { request, _ in
             try await endpoint.bundle(request)
         }
+        try onAsManager(.put, "/bundles/{object}", operationID: "linkKeepBundle") { request in
+            try await endpoint.keep(request)
+        }
         try on(.post, "/acknowledgements", operationID: "linkAcknowledge") { request, node in
             try await endpoint.acknowledge(try await request.decode(), from: node)
         }
@@ -41,9 +44,29 @@ extension LinkEndpoint {
         )
     }
 
+    /// The object a request names: by its digest, or as `<from>-<to>`, the roots of two trees of the
+    /// channel in the query, which is made if nobody made it yet.
+    private func object(of request: HandlerRequest) async throws -> ContentDigest {
+        let name: String = try request.parameters.require("object")
+        guard let dash = name.firstIndex(of: "-") else { return try ContentDigest(parsing: name) }
+        let made = try await services.maker?.bundle(
+            from: TreeID(parsing: String(name[..<dash])),
+            to: TreeID(parsing: String(name[name.index(after: dash)...])),
+            channel: ChannelName(validating: request.query.values("channel").first ?? ""),
+            tenant: TenantID(validating: request.query.values("tenant").first ?? "")
+        )
+        guard let made else {
+            throw ArtifactStoreError(
+                .notFound,
+                "There is no such bundle, or none smaller than the full one. Fetch that."
+            )
+        }
+        return made.object
+    }
+
     /// The bytes of an object, from where `Range: bytes=N-` says. Other ranges get the whole.
     private func bundle(_ request: HandlerRequest) async throws -> HandlerResponse {
-        let digest = try ContentDigest(parsing: try request.parameters.require("object"))
+        let digest = try await object(of: request)
         guard let length = try await services.objects.byteCount(of: digest) else {
             throw ArtifactStoreError(
                 .notFound,
@@ -78,6 +101,18 @@ extension LinkEndpoint {
             headerFields: fields,
             body: .stream(chunks, length: length - offset)
         )
+    }
+
+    /// Keeps a copy of an object for another manager. Answered when it is durable here.
+    private func keep(_ request: HandlerRequest) async throws -> HandlerResponse {
+        let digest = try ContentDigest(parsing: try request.parameters.require("object"))
+        if try await services.objects.byteCount(of: digest) == nil {
+            _ = try await services.objects.put(
+                ArtifactStore.ByteChunks(request.body),
+                expecting: digest
+            )
+        }
+        return .empty()
     }
 
     /// `N` of `bytes=N-`; `nil` for anything else, which a server may answer with the whole.

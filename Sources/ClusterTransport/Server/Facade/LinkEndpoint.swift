@@ -24,6 +24,8 @@ public struct LinkServices: Sendable {
     public var releases: any ReleaseStorage
     /// The bytes of bundles.
     public var objects: any ObjectStorage
+    /// Makes the bundles no publish made; without one workers fetch full ones instead.
+    public var maker: BundleMaker?
     /// The coordinator's authority, now; `nil` while this manager is not the coordinator.
     public var authority: @Sendable () -> LinkAuthority?
 
@@ -35,6 +37,7 @@ public struct LinkServices: Sendable {
         hints: any HintBus,
         releases: any ReleaseStorage,
         objects: any ObjectStorage,
+        maker: BundleMaker? = nil,
         authority: @escaping @Sendable () -> LinkAuthority?
     ) {
         self.replicas = replicas
@@ -44,6 +47,7 @@ public struct LinkServices: Sendable {
         self.hints = hints
         self.releases = releases
         self.objects = objects
+        self.maker = maker
         self.authority = authority
     }
 }
@@ -123,6 +127,23 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
             let node = try NodeID(validating: try request.requireIdentity().name)
             return try await action(request, node)
         }
+    }
+
+    /// Adds a route for other managers: they hold a token that may publish, which no worker's may.
+    mutating func onAsManager(
+        _ method: HTTPRequest.Method,
+        _ pattern: String,
+        operationID: String,
+        perform action: @escaping @Sendable (HandlerRequest) async throws -> HandlerResponse
+    ) throws {
+        try table.on(
+            method,
+            pattern,
+            operationID: operationID,
+            access: .permission(.publish),
+            maximumBodyBytes: limits.maximumObjectBytes,
+            perform: action
+        )
     }
 
     /// The authority to write with.

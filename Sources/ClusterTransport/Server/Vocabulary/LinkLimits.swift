@@ -17,6 +17,10 @@ public struct LinkLimits: Hashable, Sendable {
     /// The most groups of one enrolment.
     public var maximumGroups: Int
 
+    /// The largest object another manager may have kept here, in bytes. 16 GiB: a full bundle of the
+    /// largest tree compresses well below that.
+    public var maximumObjectBytes = 16 << 30
+
     /// Limits; the defaults suit a hundred workers a manager.
     public init(
         maximumPageRows: Int = 5_000,
