@@ -158,6 +158,13 @@ static void fill(const struct stat *from, struct reeve_status *to) {
     to->device = (uint64_t)from->st_dev;
     to->inode = (uint64_t)from->st_ino;
     to->links = (uint64_t)from->st_nlink;
+#if defined(__APPLE__)
+    to->modified = (int64_t)from->st_mtimespec.tv_sec * 1000000000 + from->st_mtimespec.tv_nsec;
+    to->changed = (int64_t)from->st_ctimespec.tv_sec * 1000000000 + from->st_ctimespec.tv_nsec;
+#else
+    to->modified = (int64_t)from->st_mtim.tv_sec * 1000000000 + from->st_mtim.tv_nsec;
+    to->changed = (int64_t)from->st_ctim.tv_sec * 1000000000 + from->st_ctim.tv_nsec;
+#endif
     to->mode = (uint32_t)from->st_mode & 07777;
     if (S_ISREG(from->st_mode)) {
         to->kind = REEVE_KIND_FILE;

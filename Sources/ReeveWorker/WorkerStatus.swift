@@ -105,6 +105,14 @@ struct ObservedReleaseSource: ReleaseSource {
         return answer
     }
 
+    func trust(
+        of channel: ChannelName,
+        tenant: TenantID,
+        afterRoot version: Int64
+    ) async throws -> TrustAnswer {
+        try await base.trust(of: channel, tenant: tenant, afterRoot: version)
+    }
+
     func bundle(_ bundle: BundleDescription, from offset: Int64) async throws -> ByteChunks {
         log.onBundle(isIncremental: bundle.from != nil)
         let chunks = try await base.bundle(bundle, from: offset)

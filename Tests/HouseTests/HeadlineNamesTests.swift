@@ -30,6 +30,7 @@ final class HeadlineNamesTests: XCTestCase {
             Timestamp.self, InMemoryLedger.self,
             Coordinator.self, ClusterMembers.self, Lease.self, Member.self, InMemoryHintBus.self,
             ArtifactPublisher.self, ArtifactSync.self, Release.self, SignedRelease.self,
+            RootRecord.self, ReleasePointer.self, SealedValue.self, PublishTask.self,
             TreeManifest.self, ChannelName.self, ActiveRelease.self, DirectoryObjectStorage.self,
             DeviceDirectory.self, DeviceAdministration.self, Device.self, DeviceID.self,
             GroupID.self, DeviceCredential.self, EnrolmentDesk.self, SecretBox.self,

@@ -58,6 +58,14 @@ final class BundleReceiver {
         return manifest
     }
 
+    /// Receives the manifest and stops there; nothing is laid out.
+    func receiveManifest(
+        isolation: isolated (any Actor)? = #isolation
+    ) async throws -> TreeManifest {
+        try await readHeader(isolation: isolation)
+        return try await readManifest(isolation: isolation)
+    }
+
     private func readHeader(isolation: isolated (any Actor)?) async throws {
         let lead = try await input.bytes(BundleHeader.leadBytes, isolation: isolation)
         let rest = try await input.bytes(

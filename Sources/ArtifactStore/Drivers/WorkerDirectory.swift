@@ -8,13 +8,14 @@ internal import ClusterRole
 ///     manifests/<root>                their manifests
 ///     staging/                        what is being laid out; emptied at each start
 ///     state                           ActivationState
+///     trust                           TrustCore: the newest root record and pointer
 ///     lock                            held by the one process that uses the directory
 final class WorkerDirectory {
     let path: String
-    private let root: OpenFile
-    private let releases: OpenFile
-    private let manifests: OpenFile
-    private let staging: OpenFile
+    let root: OpenFile
+    let releases: OpenFile
+    let manifests: OpenFile
+    let staging: OpenFile
     private let lock: OpenFile
 
     private static let state: TreePath = "state"

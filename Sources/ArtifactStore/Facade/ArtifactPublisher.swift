@@ -15,11 +15,11 @@ internal import Tracing
 /// ``ArtifactStoreError``; a `ClusterRoleError` with code `revoked` or `fenced` when this node is
 /// no longer the coordinator; or what a driver throws.
 public actor ArtifactPublisher: ReleaseWriter {
-    private let storage: any ReleaseStorage
-    private let objects: any ObjectStorage
-    private let signer: any ReleaseSigner
-    private let capability: WriteCapability
-    private let configuration: PublisherConfiguration
+    let storage: any ReleaseStorage
+    private let objects: TenantObjects
+    let signer: any ReleaseSigner
+    let capability: WriteCapability
+    let configuration: PublisherConfiguration
     private let catalog: ReleaseCatalog
     private let executor = FileWorkExecutor(label: "reeve.artifacts.publish")
 
@@ -30,13 +30,13 @@ public actor ArtifactPublisher: ReleaseWriter {
 
     /// - Parameters:
     ///   - storage: the records of releases.
-    ///   - objects: where the bundles' bytes go.
+    ///   - objects: where the bundles' bytes go, each tenant's apart.
     ///   - signer: signs each release; nodes must trust its key.
     ///   - capability: the coordinator's right to write; publishing ends when it is revoked.
     ///   - configuration: limits of size and number; the standard ones work.
     public init(
         storage: any ReleaseStorage,
-        objects: any ObjectStorage,
+        objects: TenantObjects,
         signer: any ReleaseSigner,
         capability: WriteCapability,
         configuration: PublisherConfiguration = PublisherConfiguration()
@@ -47,6 +47,23 @@ public actor ArtifactPublisher: ReleaseWriter {
         self.capability = capability
         self.configuration = configuration
         catalog = ReleaseCatalog(storage: storage)
+    }
+
+    /// The same, with one storage for everybody.
+    public init(
+        storage: any ReleaseStorage,
+        objects: any ObjectStorage,
+        signer: any ReleaseSigner,
+        capability: WriteCapability,
+        configuration: PublisherConfiguration = PublisherConfiguration()
+    ) {
+        self.init(
+            storage: storage,
+            objects: TenantObjects(shared: objects),
+            signer: signer,
+            capability: capability,
+            configuration: configuration
+        )
     }
 
     /// Publishes the tree of a directory as the next release of a channel.
@@ -68,14 +85,18 @@ public actor ArtifactPublisher: ReleaseWriter {
         options: PublishOptions = PublishOptions()
     ) async throws -> Publication {
         try await measured("publish", channel, tenant) {
+            try await checkNeeds(of: channel, tenant, options)
             let scan = try scan(directory, options)
             let latest = try await storage.latest(of: channel, tenant: tenant)
             if let latest, options.repetition == .returnExisting,
-                isCurrent(latest.release, scan.manifest.id, options)
+                isCurrent(latest, scan.manifest.id, options)
             {
                 return publication(.unchanged, latest)
             }
             let line = Line(tenant: tenant, channel: channel, latest: latest)
+            if !configuration.validators.isEmpty {
+                try await validate(scan.manifest, of: directory, on: line, options)
+            }
             let known = latest.flatMap { $0.release.root == scan.manifest.id ? $0 : nil }
             return try await release(scan, on: line, options, known: known)
         }
@@ -108,6 +129,9 @@ public actor ArtifactPublisher: ReleaseWriter {
             let source = try await unpack(old, in: scratch, as: "source")
             var options = PublishOptions(kind: old.release.kind, links: old.release.links)
             options.emptySource = .publish
+            options.dependencies = old.release.dependencies
+            options.requirements = old.release.requirements
+            try await checkNeeds(of: channel, tenant, options)
             let line = Line(tenant: tenant, channel: channel, latest: latest)
             return try await release(source, on: line, options, known: old)
         }
@@ -115,14 +139,14 @@ public actor ArtifactPublisher: ReleaseWriter {
 
     // MARK: - Steps
 
-    private struct Line {
+    struct Line {
         let tenant: TenantID
         let channel: ChannelName
         let latest: StoredRelease?
     }
 
     /// A tree on this machine's disk.
-    private final class Source {
+    final class Source {
         let manifest: TreeManifest
         let directory: OpenFile
         private let scratch: Scratch?
@@ -136,11 +160,11 @@ public actor ArtifactPublisher: ReleaseWriter {
         var reader: TreeReader { TreeReader(manifest, in: directory) }
     }
 
-    private func makeScratch() throws(ArtifactStoreError) -> Scratch {
+    func makeScratch() throws(ArtifactStoreError) -> Scratch {
         try Scratch(in: configuration.scratchDirectory, random: configuration.random)
     }
 
-    private func scan(_ path: String, _ options: PublishOptions) throws -> Source {
+    func scan(_ path: String, _ options: PublishOptions) throws -> Source {
         let directory: OpenFile
         do {
             directory = try OpenFile.directory(path)
@@ -168,12 +192,6 @@ public actor ArtifactPublisher: ReleaseWriter {
         return Source(manifest, in: directory)
     }
 
-    private func isCurrent(_ release: Release, _ root: TreeID, _ options: PublishOptions) -> Bool {
-        let isAlive = release.expires.map { configuration.time.now() < $0 } ?? true
-        return release.root == root && release.kind == options.kind
-            && release.links == options.links && isAlive
-    }
-
     /// Builds what is missing, signs, and appends.
     ///
     /// - Parameter known: a release of the same tree, whose full bundle is used again.
@@ -188,7 +206,7 @@ public actor ArtifactPublisher: ReleaseWriter {
         if let existing = try await existingFull(of: known) {
             full = existing
         } else {
-            full = try await build(source, from: nil, in: scratch)
+            full = try await build(source, from: nil, in: scratch, for: line.tenant)
         }
         var bundles = [full]
         if let latest = line.latest, latest.release.root != source.manifest.id,
@@ -209,20 +227,21 @@ public actor ArtifactPublisher: ReleaseWriter {
             created: now,
             expires: options.expiresAfter.map { now + $0 },
             key: signer.publicKey.id,
-            links: options.links
+            links: options.links,
+            dependencies: options.dependencies,
+            requirements: options.requirements,
+            publisher: options.publisher
         )
-        let published = PublishedRelease(signed: try await signer.sign(record), bundles: bundles)
-        let revision = try await storage.append(
-            published,
-            after: line.latest?.release.number,
-            epoch: try capability.requireEpoch()
-        )
+        let signed = try await signer.sign(record, with: configuration.cosigners)
+        let published = PublishedRelease(signed: signed, bundles: bundles)
+        let revision = try await append(published, to: line)
         return publication(.published, StoredRelease(published: published, revision: revision))
     }
 
     private func existingFull(of known: StoredRelease?) async throws -> BundleDescription? {
         guard let full = known?.published.bundle(from: nil),
-            try await objects.byteCount(of: full.object) == full.byteCount
+            try await objects.storage(of: known?.release.tenant ?? .standard)
+                .byteCount(of: full.object) == full.byteCount
         else { return nil }
         return full
     }
@@ -248,13 +267,14 @@ public actor ArtifactPublisher: ReleaseWriter {
             )
             return nil
         }
-        return try await build(source, from: old, in: scratch)
+        return try await build(source, from: old, in: scratch, for: latest.release.tenant)
     }
 
     private func build(
         _ source: Source,
         from old: Source?,
-        in scratch: Scratch
+        in scratch: Scratch,
+        for tenant: TenantID
     ) async throws -> BundleDescription {
         let name: TreePath = old == nil ? "full" : "update"
         let file = try scratch.directory.create(name)
@@ -265,7 +285,8 @@ public actor ArtifactPublisher: ReleaseWriter {
             levels: BundleLevels()
         ) { try file.write($0) }
         try writer.write()
-        let stored = try await objects.put(ByteChunks(file: file, from: 0))
+        let stored = try await objects.storage(of: tenant)
+            .put(ByteChunks(file: file, from: 0))
         try scratch.directory.removeFile(name)
         return BundleDescription(
             from: old?.manifest.id,
@@ -275,28 +296,38 @@ public actor ArtifactPublisher: ReleaseWriter {
         )
     }
 
-    /// Lays out a published tree from its full bundle.
-    private func unpack(
-        _ stored: StoredRelease,
-        in scratch: Scratch,
-        as name: TreePath
-    ) async throws -> Source {
+    /// The manifest of a published tree, from the beginning of its full bundle.
+    func manifest(of stored: StoredRelease) async throws -> TreeManifest {
+        try await receiver(of: stored).receiveManifest()
+    }
+
+    private func receiver(of stored: StoredRelease) throws -> BundleReceiver {
         guard let full = stored.published.bundle(from: nil) else {
             throw ArtifactStoreError(
                 .notFound,
                 "Release \(stored.release.number) has no full bundle any more."
             )
         }
-        let directory = try scratch.makeDirectory(name)
-        let input = BundleInput(attempts: 1) { [objects] offset, _ in
+        let objects = try objects.storage(of: stored.release.tenant)
+        let input = BundleInput(attempts: 1) { offset, _ in
             try await objects.read(full.object, from: offset)
         }
-        let receiver = BundleReceiver(
+        return BundleReceiver(
             stored.release,
             limits: configuration.limits,
             old: nil,
             input: input
         )
+    }
+
+    /// Lays out a published tree from its full bundle.
+    private func unpack(
+        _ stored: StoredRelease,
+        in scratch: Scratch,
+        as name: TreePath
+    ) async throws -> Source {
+        let receiver = try receiver(of: stored)
+        let directory = try scratch.makeDirectory(name)
         let manifest = try await receiver.receive(into: directory)
         return Source(manifest, in: directory, scratch: scratch)
     }

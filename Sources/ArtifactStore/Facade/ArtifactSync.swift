@@ -2,6 +2,7 @@ internal import ClusterRole
 internal import Logging
 internal import Metrics
 public import ServiceLifecycle
+internal import Synchronization
 internal import Tracing
 
 /// Keeps a worker at its channel's newest release: the worker's half of deployment synchronization.
@@ -36,6 +37,12 @@ public actor ArtifactSync: Service {
     /// The active tree does not match its digests.
     var isDamaged = false
     var unsent: AppliedRelease?
+    /// Whom this node believes; `nil` until the directory is open.
+    var trust: TrustCore?
+    /// Until when a pointer confirms the active release.
+    nonisolated let confirmed = Mutex<Timestamp?>(nil)
+    /// Whether it was said that this time is over.
+    var saysExpired = false
     /// The releases whose trees were kept when trees were last removed.
     var removable: [ActiveRelease] = []
     /// Old releases that requests went on using after the drain timeout.
@@ -219,6 +226,7 @@ public actor ArtifactSync: Service {
                 metadata: ["channel": "\(channel)", "error": "\(damage)"]
             )
         }
+        try openTrust(in: directory)
         let core = ActivationCore(
             tenant: configuration.tenant,
             channel: channel,

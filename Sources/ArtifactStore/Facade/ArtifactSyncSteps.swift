@@ -12,7 +12,9 @@ extension ArtifactSync {
             unlessAt: isDamaged ? nil : seen
         )
         switch answer {
-        case .unchanged: return SyncReport(.unchanged, served.active?.release)
+        case .unchanged:
+            try await renewTrust()
+            return SyncReport(.unchanged, served.active?.release)
         case .empty: return SyncReport(.empty)
         case .release(let stored):
             seen = nil
@@ -26,15 +28,15 @@ extension ArtifactSync {
     private func consider(
         _ published: PublishedRelease
     ) async throws -> (SyncReport, isSettled: Bool) {
-        guard let (directory, core) = opened else { return (SyncReport(.empty), false) }
         let signed = published.signed
         let release = signed.release
         do {
-            try trusted.verify(signed)
-        } catch {
+            try await believe(signed)
+        } catch let error as ArtifactStoreError where error.isRefusal {
             await acknowledge(signed, error)
             return (SyncReport(.refused(error), release), false)
         }
+        guard let (directory, core) = opened else { return (SyncReport(.empty), false) }
         switch core.onOffer(signed, at: configuration.time.now()) {
         case .keep:
             if isDamaged {

@@ -89,8 +89,10 @@ final class ReleaseFetcher {
         isolation: isolated (any Actor)?
     ) async throws -> TreeManifest {
         let stage = try directory.makeStage(random: configuration.random)
+        let (pace, time) = (configuration.pace, configuration.time)
         let input = BundleInput(attempts: configuration.bundleAttempts) { [source] offset, _ in
-            try await source.bundle(bundle, from: offset)
+            let chunks = try await source.bundle(bundle, from: offset)
+            return ByteChunks(PacedChunks(base: chunks, pace: pace, time: time))
         }
         defer { bytesReceived += input.received }
         do {

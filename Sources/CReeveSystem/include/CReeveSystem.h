@@ -24,6 +24,8 @@ struct reeve_status {
     uint64_t device;
     uint64_t inode;
     uint64_t links;
+    int64_t modified; // nanoseconds since 1970: content
+    int64_t changed;  // the same: content, mode, owner, names
     uint32_t mode; // permission bits with set-uid, set-gid and sticky
     uint32_t kind; // REEVE_KIND_…
 };

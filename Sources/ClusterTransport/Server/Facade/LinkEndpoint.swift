@@ -24,6 +24,8 @@ public struct LinkServices: Sendable {
     public var releases: any ReleaseStorage
     /// The bytes of bundles.
     public var objects: any ObjectStorage
+    /// Root records and pointers; `nil` for a manager that hands out neither.
+    public var trust: ReleaseTrust?
     /// The coordinator's authority, now; `nil` while this manager is not the coordinator.
     public var authority: @Sendable () -> LinkAuthority?
 
@@ -35,6 +37,7 @@ public struct LinkServices: Sendable {
         hints: any HintBus,
         releases: any ReleaseStorage,
         objects: any ObjectStorage,
+        trust: ReleaseTrust? = nil,
         authority: @escaping @Sendable () -> LinkAuthority?
     ) {
         self.replicas = replicas
@@ -44,6 +47,7 @@ public struct LinkServices: Sendable {
         self.hints = hints
         self.releases = releases
         self.objects = objects
+        self.trust = trust
         self.authority = authority
     }
 }
