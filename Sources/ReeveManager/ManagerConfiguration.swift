@@ -32,6 +32,20 @@ public struct ManagerConfiguration: Sendable {
     public var liveness = LivenessRule()
     /// Directories below which the admin API may publish.
     public var publishRoots: [String] = []
+    /// Directories of this machine that are published by themselves, each with its channel.
+    public var watched: [ChannelName: String] = [:]
+    /// Who decides when they are: whenever they changed and are at rest, or whoever says commit.
+    public var watchMode = PublishMode.automatic
+    /// Signs releases; `nil` for the key in the node's directory, which is made if it is missing.
+    public var signer: (any ReleaseSigner)?
+    /// Sign releases as well, where workers ask for more than one signature.
+    public var cosigners: [any ReleaseSigner] = []
+    /// Signs pointers; `nil` for the key in the node's directory.
+    public var pointerSigner: (any ReleaseSigner)?
+    /// How long a pointer says something: the longest a worker can be kept from news unnoticed.
+    public var pointerLifetime = ReleasePointers.standardLifetime
+    /// Asked before a tree is published.
+    public var publishValidators: [any PublishValidator] = []
     /// Directories below which the admin API may write backups.
     public var backupRoots: [String] = []
     /// How long history is kept.
@@ -76,6 +90,9 @@ public struct ManagerConfiguration: Sendable {
     /// | `liveness.unreachable` | seconds of silence after which a device is unreachable, default 300 |
     /// | `liveness.inactive` | seconds of silence after which it is inactive, default 3600 |
     /// | `publish.roots` | directories below which the admin API may publish |
+    /// | `publish.watch` | `channel=directory` for each directory that is published by itself |
+    /// | `publish.mode` | `automatic` (default) or `manual`: only when told |
+    /// | `publish.pointer-lifetime` | seconds, default 3600: how long workers can be kept from news unnoticed |
     /// | `backup.roots` | directories below which the admin API may write backups |
     /// | `retention.days` | how long closed activities are kept, default 90; 0 for ever |
     /// | `retention.activities` | the most closed activities a tenant keeps; no bound by default |
@@ -124,6 +141,23 @@ public struct ManagerConfiguration: Sendable {
             config.double(forKey: "liveness.inactive", default: 3_600)
         )
         publishRoots = config.stringArray(forKey: "publish.roots") ?? []
+        for pair in config.stringArray(forKey: "publish.watch") ?? [] {
+            guard let separator = pair.firstIndex(of: "=") else {
+                throw ManagerConfigurationError(
+                    "Each entry of publish.watch is written channel=directory; \(pair) is not."
+                )
+            }
+            let channel = try ChannelName(validating: String(pair[..<separator]))
+            watched[channel] = String(pair[pair.index(after: separator)...])
+        }
+        let mode = config.string(forKey: "publish.mode", default: watchMode.rawValue)
+        guard let mode = PublishMode(rawValue: mode) else {
+            throw ManagerConfigurationError("publish.mode is automatic or manual, not \(mode).")
+        }
+        watchMode = mode
+        pointerLifetime = .seconds(
+            config.double(forKey: "publish.pointer-lifetime", default: 3_600)
+        )
         backupRoots = config.stringArray(forKey: "backup.roots") ?? []
         let days = config.double(forKey: "retention.days", default: 90)
         retention.keepFor = days == 0 ? nil : .seconds(days * 86_400)
@@ -157,6 +191,14 @@ public struct ManagerConfiguration: Sendable {
         else {
             throw ManagerConfigurationError(
                 "retention.days and retention.activities are not negative, retention.interval is at least 1."
+            )
+        }
+        guard pointerLifetime >= .seconds(10) else {
+            throw ManagerConfigurationError("publish.pointer-lifetime is at least 10 seconds.")
+        }
+        for (channel, path) in watched where !path.hasPrefix("/") {
+            throw ManagerConfigurationError(
+                "publish.watch names an absolute path for \(channel), not \(path)."
             )
         }
         guard archiveDirectory?.hasPrefix("/") ?? true else {

@@ -45,6 +45,10 @@ public final class ManagerNode: Service {
     public let administration: DeviceAdministration
     /// Publishes releases.
     public let publisher: ArtifactPublisher
+    /// The directories that are published by themselves or when told.
+    public let publishTasks: [PublishTask]
+    /// Root records and pointers, which workers go by.
+    public let trust: ReleaseTrust
     /// The public half of the key that signs releases: what workers trust.
     public let publicKey: ReleasePublicKey
     /// Reports and fetches for devices in process, straight on the store: for products with a device
@@ -162,15 +166,31 @@ public final class ManagerNode: Service {
             clock: time,
             random: random
         )
-        let signer = try Ed25519Signer(file: files.path("signing-key"), random: random)
+        let ownKey = try Ed25519Signer(file: files.path("signing-key"), random: random)
+        let signer = configuration.signer ?? ownKey
         publicKey = signer.publicKey
         try files.write("\(signer.publicKey)\n", to: "signing-key.pub")
-        let objects = try DirectoryObjectStorage(path: files.path("objects"), random: random)
+        trust = ReleaseTrust(
+            roots: try RootRecords(directory: files.path("roots")),
+            pointers: ReleasePointers(
+                signers: [configuration.pointerSigner ?? ownKey],
+                capability: capability,
+                lifetime: configuration.pointerLifetime,
+                time: time
+            )
+        )
+        let objects = try TenantObjects(
+            directory: files.path("objects"),
+            first: configuration.tenant,
+            random: random
+        )
         var publishing = PublisherConfiguration()
         publishing.scratchDirectory = files.path("scratch")
         publishing.scanMemory = files.path("scans")
         publishing.time = time
         publishing.random = random
+        publishing.cosigners = configuration.cosigners
+        publishing.validators = configuration.publishValidators
         publisher = ArtifactPublisher(
             storage: store,
             objects: objects,
@@ -178,6 +198,7 @@ public final class ManagerNode: Service {
             capability: capability,
             configuration: publishing
         )
+        let maker = BundleMaker(storage: store, objects: objects, configuration: publishing)
         var syncing = SyncConfiguration(node: configuration.node, tenant: configuration.tenant)
         syncing.time = time
         syncing.random = random
@@ -187,13 +208,28 @@ public final class ManagerNode: Service {
             own: configuration.channels,
             source: InProcessReleaseSource(
                 storage: store,
-                objects: objects,
-                capability: capability
+                objects: objects.reader,
+                capability: capability,
+                maker: maker,
+                trust: trust
             ),
             directory: files.path("channels"),
             trusted: TrustedKeys(signer.publicKey),
             configuration: syncing
         )
+        var watching = PublishTask.Settings()
+        watching.mode = configuration.watchMode
+        watching.time = time
+        publishTasks = configuration.watched.sorted { $0.key < $1.key }.map {
+            [publisher, watching] in
+            PublishTask(
+                $0.value,
+                to: $0.key,
+                tenant: configuration.tenant,
+                publisher: publisher,
+                settings: watching
+            )
+        }
         tasks = PeriodicTaskRunner(
             tasks: store,
             enqueuer: operations,
@@ -251,7 +287,10 @@ public final class ManagerNode: Service {
             ),
             releases: AdminServices.Releases(
                 publisher: publisher,
-                roots: try PublishRoots(configuration.publishRoots)
+                roots: try PublishRoots(configuration.publishRoots),
+                tasks: publishTasks,
+                trust: trust,
+                operators: configuration.tenant
             ),
             keeping: try AdminServices.Keeping(configuration, store, retention, capability),
             time: time
@@ -272,12 +311,9 @@ public final class ManagerNode: Service {
                 ),
                 hints: store,
                 releases: store,
-                objects: objects,
-                maker: BundleMaker(
-                    storage: store,
-                    objects: objects,
-                    configuration: publishing
-                ),
+                objects: objects.reader,
+                maker: maker,
+                trust: trust,
                 authority: { [capability, members] in
                     LinkAuthority(capability: capability, members: members)
                 }
@@ -359,6 +395,12 @@ public final class ManagerNode: Service {
             capability: capability,
             clock: configuration.time
         )
+        let publishing = publishTasks.map { task in
+            NodeComponent(
+                ComponentName(rawValue: "publish-\(task.channel)"),
+                roles: [.manager]
+            ) { task }
+        }
         return [
             NodeComponent("contacts", roles: [.manager]) { [contacts] in contacts },
             NodeComponent("members", roles: [.manager]) { [members] in members },
@@ -377,7 +419,7 @@ public final class ManagerNode: Service {
             NodeComponent("artifact-hints", roles: [.worker]) { [store, artifacts] in
                 ReleaseHints(hints: store.hints(), artifacts: artifacts)
             },
-        ] + [telling].compactMap { $0 }
+        ] + publishing + [telling].compactMap { $0 }
     }
 
     /// Writes a verified copy of the running store, beside its readers and writers.

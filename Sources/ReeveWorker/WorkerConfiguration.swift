@@ -75,6 +75,7 @@ public struct WorkerConfiguration: Sendable {
     /// | `import` | files that `reeve export` wrote, for a start with every manager down |
     /// | `peers.addresses`, `peers.token` | workers to ask while no manager answers, and the token they share |
     /// | `trust.keys` | public keys of publishers, 64 hexadecimal digits each |
+    /// | `trust.root` | a signed root record in a file, instead of `trust.keys` |
     /// | `polling.frequency` | seconds, default 60 |
     /// | `exchange.perMinute` | how often a device may come, default 600; 0 for no limit |
     /// | `exchange.waiting` | devices that may wait for work at once, default 1024 |
@@ -112,6 +113,9 @@ public struct WorkerConfiguration: Sendable {
                 try ReleasePublicKey(parsing: key)
             }
         )
+        if let path = config.string(forKey: "trust.root") {
+            trusted = try TrustedKeys(pinningFile: path)
+        }
         pollingFrequency = .seconds(config.double(forKey: "polling.frequency", default: 60))
         let perMinute = config.int(forKey: "exchange.perMinute", default: 600)
         exchangesPerMinute = perMinute > 0 ? perMinute : nil

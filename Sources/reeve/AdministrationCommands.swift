@@ -58,20 +58,54 @@ struct PublishCommand: AsyncParsableCommand {
     @Option(help: "The channel.") var channel: String
     @Flag(help: "Allow symbolic links that are absolute or leave the directory.")
     var allowAbsoluteLinks = false
+    @Option(help: "What the artifact is, such as web-application; decides which deployer loads it.")
+    var kind: String?
+    @Option(help: "A channel it needs, as NAME or NAME=RELEASE for the lowest; may be repeated.")
+    var needs: [String] = []
+    @Option(help: "Something a worker must have to be offered it; may be repeated.")
+    var requires: [String] = []
+    @Option(help: "The lowest version of a worker's software, such as 2.10.0.")
+    var softwareVersion: String?
+    @Flag(help: "Publish it again even if the newest release is the same tree.") var force = false
+    @Flag(help: "Only say what would change; publish nothing.") var dryRun = false
 
     func run() async throws {
         try await reporting {
-            var body: [String: JSONValue] = [
-                "directory": .string(URL(fileURLWithPath: directory).resolvingSymlinksInPath().path)
-            ]
-            if allowAbsoluteLinks { body["allowAbsoluteLinks"] = true }
+            let step = dryRun ? "preview" : "releases"
             try printJSON(
                 await options.client().post(
-                    "/admin/v1/channels/\(JSONClient.segment(channel))/releases",
-                    .object(body)
+                    "/admin/v1/channels/\(JSONClient.segment(channel))/\(step)",
+                    .object(try body())
                 )
             )
         }
+    }
+
+    private func body() throws -> [String: JSONValue] {
+        var body: [String: JSONValue] = [
+            "directory": .string(URL(fileURLWithPath: directory).resolvingSymlinksInPath().path)
+        ]
+        if allowAbsoluteLinks { body["allowAbsoluteLinks"] = true }
+        if force { body["force"] = true }
+        if let kind { body["kind"] = .string(kind) }
+        if let softwareVersion { body["softwareVersion"] = .string(softwareVersion) }
+        if !requires.isEmpty { body["capabilities"] = .array(requires.map { .string($0) }) }
+        if !needs.isEmpty {
+            body["dependencies"] = .array(
+                try needs.map { need in
+                    let parts = need.split(separator: "=", maxSplits: 1).map(String.init)
+                    var entry: [String: JSONValue] = ["channel": .string(parts.first ?? "")]
+                    if parts.count == 2 {
+                        guard let number = Int64(parts[1]) else {
+                            throw ValidationError("--needs is written NAME or NAME=RELEASE.")
+                        }
+                        entry["atLeast"] = .integer(number)
+                    }
+                    return .object(entry)
+                }
+            )
+        }
+        return body
     }
 }
 

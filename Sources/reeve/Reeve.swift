@@ -10,6 +10,7 @@ struct Reeve: AsyncParsableCommand {
         abstract: "Managers publish and command; workers serve.",
         subcommands: [
             DemoCommand.self, ManagerCommand.self, WorkerCommand.self, PublishCommand.self,
+            PublishingCommand.self, RootCommand.self, SealCommand.self, OpeningKeyCommand.self,
             EnqueueCommand.self, StatusCommand.self, ActivitiesCommand.self, EventsCommand.self,
             WebhooksCommand.self, DevicesCommand.self, GroupsCommand.self, FleetCommand.self,
             BackupCommand.self, RestoreCommand.self, PurgeCommand.self, ExportCommand.self,

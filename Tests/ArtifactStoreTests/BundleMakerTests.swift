@@ -21,7 +21,7 @@ final class BundleMakerTests: XCTestCase {
         configuration.logger.logLevel = .critical
         return BundleMaker(
             storage: harness.releases,
-            objects: harness.objects,
+            objects: TenantObjects(shared: harness.objects),
             configuration: configuration
         )
     }

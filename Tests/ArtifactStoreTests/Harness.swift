@@ -96,20 +96,37 @@ final class TamperingSource: ReleaseSource {
         case truncate(at: Int)
         case flip(at: Int)
         case refuse
+        /// Bytes without end, from the beginning or after the genuine ones.
+        case endless(after: Bool)
+        /// A byte a minute.
+        case drip(StandingTime)
         case replaceRelease(@Sendable (PublishedRelease) throws -> PublishedRelease)
     }
 
     struct Refused: Error {}
+    /// A closure behind a struct: a mutex re-wraps a bare one at each reading.
+    private struct TrustFault {
+        let change: @Sendable (TrustAnswer) throws -> TrustAnswer
+        func callAsFunction(_ answer: TrustAnswer) throws -> TrustAnswer { try change(answer) }
+    }
 
     private let base: any ReleaseSource
-    private let state = Mutex<(full: Fault?, update: Fault?, release: Fault?, opened: [String])>(
-        (nil, nil, nil, [])
-    )
+    private struct State {
+        var full: Fault?
+        var update: Fault?
+        var release: Fault?
+        var trust: TrustFault?
+        var opened: [String] = []
+    }
+
+    private let state = Mutex(State())
 
     init(_ base: any ReleaseSource) { self.base = base }
 
     func damage(full: Fault? = nil, update: Fault? = nil, release: Fault? = nil) {
-        state.withLock { $0 = (full, update, release, []) }
+        state.withLock {
+            $0 = State(full: full, update: update, release: release, trust: $0.trust)
+        }
     }
 
     var opened: [String] { state.withLock { $0.opened } }
@@ -134,6 +151,21 @@ final class TamperingSource: ReleaseSource {
         }
     }
 
+    func trust(
+        of channel: ChannelName,
+        tenant: TenantID,
+        afterRoot version: Int64
+    ) async throws -> TrustAnswer {
+        let answer = try await base.trust(of: channel, tenant: tenant, afterRoot: version)
+        guard let fault = state.withLock({ $0.trust }) else { return answer }
+        return try fault(answer)
+    }
+
+    /// What the source says about trust from now on.
+    func answerTrust(_ change: (@Sendable (TrustAnswer) throws -> TrustAnswer)?) {
+        state.withLock { $0.trust = change.map(TrustFault.init) }
+    }
+
     func bundle(
         _ bundle: BundleDescription,
         from offset: Int64
@@ -146,6 +178,19 @@ final class TamperingSource: ReleaseSource {
         var bytes = try await base.bundle(bundle, from: 0).collect(upTo: 1 << 26)
         switch fault {
         case .refuse, .replaceRelease: throw Refused()
+        case .endless(let isAfter):
+            let genuine = Array(bytes.dropFirst(Int(offset)))
+            return ByteChunks(reading: {
+                var isFirst = isAfter
+                return {
+                    defer { isFirst = false }
+                    return isFirst ? genuine : [UInt8](repeating: 0, count: 4_096)
+                }
+            })
+        case .drip(let time):
+            return ByteChunks(
+                DrippingChunks(bytes: Array(bytes.dropFirst(Int(offset))), time: time)
+            )
         case .truncate(let length): bytes = Array(bytes.prefix(length))
         case .flip(let bit):
             if bit / 8 < bytes.count { bytes[bit / 8] ^= 1 << UInt8(bit % 8) }
@@ -168,11 +213,21 @@ struct Harness {
     let signer: Ed25519Signer
     let publisher: ArtifactPublisher
     let source: TamperingSource
+    /// Hands out root records and pointers.
+    let trust: ReleaseTrust
     let time = StandingTime()
 
     static let channel: ChannelName = "web/site"
 
-    init(codec: BundleCodec = .preferred, updatesFrom: Int = 1) throws {
+    /// - Parameters:
+    ///   - hasPointers: as a manager has them, unless a test is about one that has none.
+    init(
+        codec: BundleCodec = .preferred,
+        updatesFrom: Int = 1,
+        hasPointers: Bool = true,
+        pointerSigners: [any ReleaseSigner]? = nil,
+        _ change: (inout PublisherConfiguration) -> Void = { _ in }
+    ) throws {
         objects = InMemoryObjectStorage(time: time)
         directory = try TemporaryDirectory()
         releases = InMemoryReleaseStorage(ledger: ledger)
@@ -184,6 +239,7 @@ struct Harness {
         configuration.updatesFrom = updatesFrom
         configuration.time = time
         configuration.logger.logLevel = .critical
+        change(&configuration)
         publisher = ArtifactPublisher(
             storage: releases,
             objects: objects,
@@ -191,8 +247,21 @@ struct Harness {
             capability: capability,
             configuration: configuration
         )
+        trust = ReleaseTrust(
+            pointers: hasPointers
+                ? ReleasePointers(
+                    signers: pointerSigners ?? [signer],
+                    capability: capability,
+                    time: time
+                ) : nil
+        )
         source = TamperingSource(
-            InProcessReleaseSource(storage: releases, objects: objects, capability: capability)
+            InProcessReleaseSource(
+                storage: releases,
+                objects: objects,
+                capability: capability,
+                trust: trust
+            )
         )
     }
 
@@ -285,4 +354,23 @@ func listing(of root: String) throws -> [String] {
             return "\(name) \(String(mode, radix: 8)) \(data.count) \(digest)"
         }
     }
+}
+
+/// One byte a minute.
+struct DrippingChunks: AsyncSequence, Sendable {
+    typealias Element = [UInt8]
+    let bytes: [UInt8]
+    let time: StandingTime
+
+    struct AsyncIterator: AsyncIteratorProtocol {
+        var rest: ArraySlice<UInt8>
+        let time: StandingTime
+
+        mutating func next() async throws -> [UInt8]? {
+            try await time.sleep(for: .seconds(60))
+            return rest.popFirst().map { [$0] }
+        }
+    }
+
+    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(rest: bytes[...], time: time) }
 }

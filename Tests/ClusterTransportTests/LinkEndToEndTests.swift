@@ -386,7 +386,7 @@ final class LinkEndToEndTests: XCTestCase {
         let publisher = ArtifactPublisher(
             storage: manager.releases,
             objects: manager.objects,
-            signer: try Ed25519Signer(),
+            signer: manager.signer,
             capability: manager.capability
         )
         // A name with a slash is one segment of the path.
@@ -409,6 +409,19 @@ final class LinkEndToEndTests: XCTestCase {
                 unlessAt: published.revision
             )
             XCTAssertEqual(second, .unchanged)
+            let trust = try await worker.client.trust(
+                of: channel,
+                tenant: .standard,
+                afterRoot: 0
+            )
+            XCTAssertEqual(trust.roots, [])
+            let pointer = try XCTUnwrap(trust.pointer)
+            XCTAssertEqual(pointer.pointer.number, .first)
+            XCTAssertEqual(
+                pointer.pointer.record,
+                ContentDigest(of: published.published.signed.record)
+            )
+            try TrustedKeys(manager.signer.publicKey).verify(pointer)
             let bundle = try XCTUnwrap(published.published.bundles.first)
             let bytes = try await worker.client.bundle(bundle, from: 0).collect(upTo: 1 << 20)
             XCTAssertEqual(Int64(bytes.count), bundle.byteCount)

@@ -31,6 +31,8 @@ final class ManagerScene: Sendable {
     let objects = InMemoryObjectStorage()
     let hints = InMemoryHintBus()
     let capability: WriteCapability
+    let signer: Ed25519Signer
+    let trust: ReleaseTrust
     let time: any TimeSource
     let tokens = InMemoryTokens()
     let endpoint: LinkEndpoint
@@ -54,6 +56,10 @@ final class ManagerScene: Sendable {
         members = InMemoryMemberRegistry(ledger: ledger)
         releases = InMemoryReleaseStorage(ledger: ledger)
         capability = WriteCapability(epoch: epoch)
+        signer = try Ed25519Signer()
+        trust = ReleaseTrust(
+            pointers: ReleasePointers(signers: [signer], capability: capability, time: time)
+        )
         let administration = DeviceAdministration(storage: devices, capability: capability)
         let authority = LinkAuthority(
             capability: capability,
@@ -87,10 +93,11 @@ final class ManagerScene: Sendable {
                     configuration.logger = quiet
                     return BundleMaker(
                         storage: releases,
-                        objects: objects,
+                        objects: TenantObjects(shared: objects),
                         configuration: configuration
                     )
                 },
+                trust: trust,
                 authority: { [coordinator] in coordinator.isSet ? authority : nil }
             ),
             authenticator: tokens,

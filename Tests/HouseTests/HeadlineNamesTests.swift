@@ -33,6 +33,7 @@ final class HeadlineNamesTests: XCTestCase {
             ArtifactPublisher.self, ArtifactSync.self, Release.self, SignedRelease.self,
             ArtifactSet.self, LazyDeployer.self, ReleaseExport.self, HeldReleaseSource.self,
             ArtifactConfigurationProvider.self,
+            RootRecord.self, ReleasePointer.self, SealedValue.self, PublishTask.self,
             TreeManifest.self, ChannelName.self, ActiveRelease.self, DirectoryObjectStorage.self,
             DeviceDirectory.self, DeviceAdministration.self, Device.self, DeviceID.self,
             GroupID.self, DeviceCredential.self, EnrolmentDesk.self, SecretBox.self,

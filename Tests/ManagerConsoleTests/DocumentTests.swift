@@ -28,7 +28,7 @@ final class DocumentTests: XCTestCase {
                 "\($0.method) \($0.path) \($0.id) permission:\($0.permission ?? "-")"
             }.sorted()
         )
-        XCTAssertEqual(table.routes.count, 54)
+        XCTAssertEqual(table.routes.count, 60)
     }
 
     func test_document_examplesFitTheirSchemas() throws {

@@ -80,6 +80,16 @@ final class Scene: Sendable {
             capability: capability,
             configuration: publishing
         )
+        var watching = PublishTask.Settings()
+        watching.mode = .manual
+        watching.time = time
+        watching.logger = quiet
+        let watched = PublishTask(
+            "\(directory.path)/publish/site",
+            to: "web/site",
+            publisher: publisher,
+            settings: watching
+        )
         let (ledger, time) = (ledger, time)
         let events = OperationEvents(reader: operations, clock: time)
         webhooks = InMemoryWebhookStorage(ledger: ledger)
@@ -137,7 +147,9 @@ final class Scene: Sendable {
             ),
             releases: .init(
                 publisher: publisher,
-                roots: try PublishRoots([try directory.make("publish")])
+                roots: try PublishRoots([try directory.make("publish")]),
+                tasks: [watched],
+                trust: ReleaseTrust(pointers: nil)
             ),
             keeping: .init(
                 backup: { path, _ in

@@ -40,7 +40,9 @@ final class TenantCrossingTests: XCTestCase {
         "listDevicesOfPolicy": .unknown, "getLargeResult": .unknown,
         "approveActivity": .unknown, "rejectActivity": .unknown, "pauseActivity": .unknown,
         "resumeActivity": .unknown, "releaseActivity": .unknown, "commandExecution": .unknown,
-        "explainExecution": .unknown,
+        "explainExecution": .unknown, "previewRelease": .empty, "getPublishing": .unknown,
+        "setPublishing": .unknown, "commitPublishing": .unknown, "listRoots": .shared,
+        "installRoot": .forbidden,
     ]
 
     /// Bodies that name what the victim has, for routes whose example does not.
@@ -68,7 +70,7 @@ final class TenantCrossingTests: XCTestCase {
             let before = try await picture(scene, names)
             let thief = scene.admin.with(token: "other-token")
             var body = Self.bodies[operation.id] ?? operation.example
-            if operation.id == "publishRelease" {
+            if ["publishRelease", "previewRelease"].contains(operation.id) {
                 body = ["directory": .string(try scene.tree("thief", ["a": "x"]))]
             }
             let answer = try await call(thief, operation, names, body)

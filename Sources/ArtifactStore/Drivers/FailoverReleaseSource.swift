@@ -86,6 +86,33 @@ public final class FailoverReleaseSource: ReleaseSource {
         throw failure ?? unavailable()
     }
 
+    /// The first source that has something to say: peers and exports know no root records.
+    public func trust(
+        of channel: ChannelName,
+        tenant: TenantID,
+        afterRoot version: Int64
+    ) async throws -> TrustAnswer {
+        var failure: (any Error)?
+        var silent: TrustAnswer?
+        for source in sources {
+            do {
+                let answer = try await source.trust(
+                    of: channel,
+                    tenant: tenant,
+                    afterRoot: version
+                )
+                if answer.pointer != nil || !answer.roots.isEmpty { return answer }
+                silent = answer
+            } catch let error as CancellationError {
+                throw error
+            } catch {
+                failure = failure ?? error
+            }
+        }
+        if let silent { return silent }
+        throw failure ?? unavailable()
+    }
+
     /// Asked of the first source that makes one. One that was begun by another source does not fit
     /// what came before: it fails its checks, and the full bundle is taken.
     public func update(

@@ -2,7 +2,11 @@ internal import CReeveSystem
 public import ClusterRole
 internal import Crypto
 
-/// Signs releases. Keys in a file are part of this module; a key in hardware fits as well.
+/// Signs releases, pointers and root records.
+///
+/// A key in a file is part of this module (``Ed25519Signer``). A key in hardware, or one that a
+/// service or a person holds who first looks at what is signed, fits as well: signing may take its
+/// time, and may throw.
 public protocol ReleaseSigner: Sendable {
     /// The public half, which workers are given.
     var publicKey: ReleasePublicKey { get }
@@ -11,12 +15,22 @@ public protocol ReleaseSigner: Sendable {
 }
 
 extension ReleaseSigner {
-    /// Signs a release record, once it is valid.
-    public func sign(_ release: Release) async throws -> SignedRelease {
+    /// Signs a release record, once it is valid, and has others sign it, too.
+    ///
+    /// - Parameters:
+    ///   - release: its ``Release/key`` is this signer's.
+    ///   - others: whose signatures are needed as well; they are asked in turn.
+    public func sign(
+        _ release: Release,
+        with others: [any ReleaseSigner] = []
+    ) async throws -> SignedRelease {
         try release.validate()
         let record = release.encoded
-        let signature = try await signature(for: SignedRelease.signedBytes(of: record))
-        return try SignedRelease(record: record, signature: signature)
+        let message = SignedRelease.signedBytes(of: record)
+        return try SignedRelease(
+            record: record,
+            signatures: try await allSignatures(by: [self] + others, under: message)
+        )
     }
 }
 
@@ -78,22 +92,7 @@ public struct Ed25519Signer: ReleaseSigner, CustomStringConvertible, CustomRefle
         file path: String,
         random: any RandomSource = SystemRandomSource()
     ) throws(ArtifactStoreError) {
-        let directory = try OpenFile.directory(TreePath(path).parentPath)
-        let name = TreePath(path).name
-        guard let status = try directory.status(of: name) else {
-            try self.init(seed: random.bytes(32))
-            try directory.replaceFile(name, with: seed, mode: 0o600)
-            return
-        }
-        guard status.mode & 0o077 == 0 else {
-            throw ArtifactStoreError(
-                .fileSystem,
-                "The signing key \(path) can be read by others. Run chmod 600 on it, and think about "
-                    + "who may have copied it.",
-                path: path
-            )
-        }
-        try self.init(seed: try directory.file(name).contents(limit: 4_096))
+        try self.init(seed: try secretSeed(of: path, random: random, what: "signing key"))
     }
 
     private init(seed: [UInt8]) throws(ArtifactStoreError) {
@@ -122,41 +121,28 @@ public struct Ed25519Signer: ReleaseSigner, CustomStringConvertible, CustomRefle
     }
 }
 
-/// The keys whose releases a worker accepts. More than one while keys are changed.
-public struct TrustedKeys: Hashable, Sendable {
-    private let keys: [SigningKeyID: ReleasePublicKey]
-
-    /// No key at all trusts nothing.
-    public init(_ keys: [ReleasePublicKey]) {
-        self.keys = Dictionary(keys.map { ($0.id, $0) }) { first, _ in first }
+/// The 32 bytes of a key's file, which is made if it does not exist. It must belong to nobody else.
+func secretSeed(
+    of path: String,
+    random: any RandomSource,
+    what: String
+) throws(ArtifactStoreError) -> [UInt8] {
+    let directory = try OpenFile.directory(TreePath(path).parentPath)
+    let name = TreePath(path).name
+    guard let status = try directory.status(of: name) else {
+        let seed = random.bytes(32)
+        try directory.replaceFile(name, with: seed, mode: 0o600)
+        return seed
     }
-
-    /// The same, listed.
-    public init(_ keys: ReleasePublicKey...) { self.init(keys) }
-
-    /// Checks that one of these keys signed the record.
-    ///
-    /// - Throws: ``ArtifactStoreError`` with code `untrustedSignature`.
-    public func verify(_ signed: SignedRelease) throws(ArtifactStoreError) {
-        let known = signed.signatures.compactMap { signature in
-            keys[signature.key].map { (key: $0, signature: signature.bytes) }
-        }
-        guard !known.isEmpty else {
-            throw ArtifactStoreError(
-                .untrustedSignature,
-                "The release is signed with key \(signed.release.key), which this node does not trust. "
-                    + "Add it to the trusted keys if it is yours."
-            )
-        }
-        let message = SignedRelease.signedBytes(of: signed.record)
-        guard known.contains(where: { $0.key.isValid(signature: $0.signature, for: message) })
-        else {
-            throw ArtifactStoreError(
-                .untrustedSignature,
-                "The signature of the release does not match. It was changed on its way."
-            )
-        }
+    guard status.mode & 0o077 == 0 else {
+        throw ArtifactStoreError(
+            .fileSystem,
+            "The \(what) \(path) can be read by others. Run chmod 600 on it, and think about who may "
+                + "have copied it.",
+            path: path
+        )
     }
+    return try directory.file(name).contents(limit: 4_096)
 }
 
 extension TreePath {

@@ -25,6 +25,19 @@ public protocol ReleaseSource: Sendable {
         unlessAt revision: Revision?
     ) async throws -> ReleaseAnswer
 
+    /// The root records after a version, and a pointer to the release the caller is offered. Sources
+    /// without either need not implement it.
+    ///
+    /// - Parameters:
+    ///   - channel: the channel whose pointer is asked for.
+    ///   - tenant: the tenant the channel belongs to.
+    ///   - version: of the root record the caller has; 0 for none.
+    func trust(
+        of channel: ChannelName,
+        tenant: TenantID,
+        afterRoot version: Int64
+    ) async throws -> TrustAnswer
+
     /// The bytes of a bundle from `offset` on. It is asked again, further on, when they break off.
     func bundle(_ bundle: BundleDescription, from offset: Int64) async throws -> ByteChunks
 
@@ -56,6 +69,7 @@ public struct InProcessReleaseSource: ReleaseSource {
     private let objects: any ObjectStorage
     private let capability: WriteCapability
     private let maker: BundleMaker?
+    private let trust: ReleaseTrust?
 
     /// - Parameters:
     ///   - storage: the records of releases.
@@ -63,16 +77,32 @@ public struct InProcessReleaseSource: ReleaseSource {
     ///   - capability: acknowledgements are written with its epoch; the manager's half of the
     ///     process holds it.
     ///   - maker: makes the bundles no publish made; without one such a node fetches the full one.
+    ///   - trust: hands out root records and pointers; without it there are none.
     public init(
         storage: any ReleaseStorage,
         objects: any ObjectStorage,
         capability: WriteCapability,
-        maker: BundleMaker? = nil
+        maker: BundleMaker? = nil,
+        trust: ReleaseTrust? = nil
     ) {
         self.maker = maker
         self.storage = storage
         self.objects = objects
         self.capability = capability
+        self.trust = trust
+    }
+
+    public func trust(
+        of channel: ChannelName,
+        tenant: TenantID,
+        afterRoot version: Int64
+    ) async throws -> TrustAnswer {
+        guard let trust else { return TrustAnswer() }
+        let offered = try await latestRelease(of: channel, tenant: tenant, unlessAt: nil)
+        guard case .release(let stored) = offered else {
+            return try await trust.answer(for: nil, afterRoot: version)
+        }
+        return try await trust.answer(for: stored.published.signed, afterRoot: version)
     }
 
     public func latestRelease(

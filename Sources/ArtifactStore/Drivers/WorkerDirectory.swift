@@ -9,6 +9,7 @@ internal import ClusterRole
 ///     marks/<root>                    FileMarks: which of their files were not written to since
 ///     staging/                        what is being laid out; emptied at each start
 ///     state                           ActivationState
+///     trust                           TrustCore: the newest root record and pointer
 ///     lock                            held by the one process that uses the directory
 final class WorkerDirectory {
     let path: String

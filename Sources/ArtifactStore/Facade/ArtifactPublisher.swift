@@ -15,13 +15,12 @@ internal import Tracing
 /// ``ArtifactStoreError``; a `ClusterRoleError` with code `revoked` or `fenced` when this node is
 /// no longer the coordinator; or what a driver throws.
 public actor ArtifactPublisher: ReleaseWriter {
-    private let storage: any ReleaseStorage
-    private let objects: any ObjectStorage
-    private let signer: any ReleaseSigner
-    private let capability: WriteCapability
-    private let configuration: PublisherConfiguration
+    let storage: any ReleaseStorage
+    private let objects: TenantObjects
+    let signer: any ReleaseSigner
+    let capability: WriteCapability
+    let configuration: PublisherConfiguration
     private let catalog: ReleaseCatalog
-    private let builder: BundleBuilder
     private let executor = FileWorkExecutor(label: "reeve.artifacts.publish")
 
     /// A thread of its own: the work blocks on files.
@@ -31,13 +30,13 @@ public actor ArtifactPublisher: ReleaseWriter {
 
     /// - Parameters:
     ///   - storage: the records of releases.
-    ///   - objects: where the bundles' bytes go.
+    ///   - objects: where the bundles' bytes go, each tenant's apart.
     ///   - signer: signs each release; nodes must trust its key.
     ///   - capability: the coordinator's right to write; publishing ends when it is revoked.
     ///   - configuration: limits of size and number; the standard ones work.
     public init(
         storage: any ReleaseStorage,
-        objects: any ObjectStorage,
+        objects: TenantObjects,
         signer: any ReleaseSigner,
         capability: WriteCapability,
         configuration: PublisherConfiguration = PublisherConfiguration()
@@ -48,7 +47,23 @@ public actor ArtifactPublisher: ReleaseWriter {
         self.capability = capability
         self.configuration = configuration
         catalog = ReleaseCatalog(storage: storage)
-        builder = BundleBuilder(objects: objects, configuration: configuration)
+    }
+
+    /// The same, with one storage for everybody.
+    public init(
+        storage: any ReleaseStorage,
+        objects: any ObjectStorage,
+        signer: any ReleaseSigner,
+        capability: WriteCapability,
+        configuration: PublisherConfiguration = PublisherConfiguration()
+    ) {
+        self.init(
+            storage: storage,
+            objects: TenantObjects(shared: objects),
+            signer: signer,
+            capability: capability,
+            configuration: configuration
+        )
     }
 
     /// Publishes the tree of a directory as the next release of a channel.
@@ -70,14 +85,18 @@ public actor ArtifactPublisher: ReleaseWriter {
         options: PublishOptions = PublishOptions()
     ) async throws -> Publication {
         try await measured("publish", channel, tenant) {
+            try await checkNeeds(of: channel, tenant, options)
             let scan = try scan(directory, options)
             let latest = try await storage.latest(of: channel, tenant: tenant)
             if let latest, options.repetition == .returnExisting,
-                isCurrent(latest.release, scan.manifest.id, options)
+                isCurrent(latest, scan.manifest.id, options)
             {
                 return publication(.unchanged, latest)
             }
             let line = Line(tenant: tenant, channel: channel, latest: latest)
+            if !configuration.validators.isEmpty {
+                try await validate(scan.manifest, of: directory, on: line, options)
+            }
             let known = latest.flatMap { $0.release.root == scan.manifest.id ? $0 : nil }
             return try await release(scan, on: line, options, known: known)
         }
@@ -106,10 +125,14 @@ public actor ArtifactPublisher: ReleaseWriter {
                 )
             }
             let latest = try await storage.latest(of: channel, tenant: tenant)
+            let builder = try builder(of: tenant)
             let scratch = try builder.makeScratch()
             let source = try await builder.unpack(old, in: scratch, as: "source")
             var options = PublishOptions(kind: old.release.kind, links: old.release.links)
             options.emptySource = .publish
+            options.dependencies = old.release.dependencies
+            options.requirements = old.release.requirements
+            try await checkNeeds(of: channel, tenant, options)
             let line = Line(tenant: tenant, channel: channel, latest: latest)
             return try await release(source, on: line, options, known: old)
         }
@@ -117,13 +140,13 @@ public actor ArtifactPublisher: ReleaseWriter {
 
     // MARK: - Steps
 
-    private struct Line {
+    struct Line {
         let tenant: TenantID
         let channel: ChannelName
         let latest: StoredRelease?
     }
 
-    private func scan(_ path: String, _ options: PublishOptions) throws -> LaidOutTree {
+    func scan(_ path: String, _ options: PublishOptions) throws -> LaidOutTree {
         let directory: OpenFile
         do {
             directory = try OpenFile.directory(path)
@@ -158,12 +181,6 @@ public actor ArtifactPublisher: ReleaseWriter {
         return LaidOutTree(manifest, in: directory)
     }
 
-    private func isCurrent(_ release: Release, _ root: TreeID, _ options: PublishOptions) -> Bool {
-        let isAlive = release.expires.map { configuration.time.now() < $0 } ?? true
-        return release.root == root && release.kind == options.kind
-            && release.links == options.links && isAlive
-    }
-
     /// Builds what is missing, signs, and appends.
     ///
     /// - Parameter known: a release of the same tree, whose full bundle is used again.
@@ -173,12 +190,12 @@ public actor ArtifactPublisher: ReleaseWriter {
         _ options: PublishOptions,
         known: StoredRelease?
     ) async throws -> Publication {
-        let scratch = try builder.makeScratch()
+        let scratch = try builder(of: line.tenant).makeScratch()
         let full: BundleDescription
         if let existing = try await existingFull(of: known) {
             full = existing
         } else {
-            full = try await builder.build(source, from: nil, in: scratch)
+            full = try await builder(of: line.tenant).build(source, from: nil, in: scratch)
         }
         var bundles = [full]
         for old in try await recent(before: source, on: line) {
@@ -199,21 +216,21 @@ public actor ArtifactPublisher: ReleaseWriter {
             created: now,
             expires: options.expiresAfter.map { now + $0 },
             key: signer.publicKey.id,
-            links: options.links
+            links: options.links,
+            dependencies: options.dependencies,
+            requirements: options.requirements,
+            publisher: options.publisher
         )
-        let published = PublishedRelease(signed: try await signer.sign(record), bundles: bundles)
-        let revision = try await storage.append(
-            published,
-            after: line.latest?.release.number,
-            epoch: try capability.requireEpoch()
-        )
+        let signed = try await signer.sign(record, with: configuration.cosigners)
+        let published = PublishedRelease(signed: signed, bundles: bundles)
+        let revision = try await append(published, to: line)
         return publication(.published, StoredRelease(published: published, revision: revision))
     }
 
     private func existingFull(of known: StoredRelease?) async throws -> BundleDescription? {
-        guard let full = known?.published.bundle(from: nil),
-            try await objects.byteCount(of: full.object) == full.byteCount
-        else { return nil }
+        guard let known, let full = known.published.bundle(from: nil) else { return nil }
+        let objects = try objects.storage(of: known.release.tenant)
+        guard try await objects.byteCount(of: full.object) == full.byteCount else { return nil }
         // A collection of garbage that is under way leaves what is young.
         if let inventory = objects as? any ObjectInventory {
             guard try await inventory.renew(full.object) else { return nil }
@@ -249,7 +266,8 @@ public actor ArtifactPublisher: ReleaseWriter {
     ) async throws -> BundleDescription? {
         let old: LaidOutTree
         do {
-            old = try await builder.unpack(latest, in: scratch, as: "previous")
+            old = try await builder(of: latest.release.tenant)
+                .unpack(latest, in: scratch, as: "previous")
         } catch let error as CancellationError {
             throw error
         } catch {
@@ -263,7 +281,19 @@ public actor ArtifactPublisher: ReleaseWriter {
             return nil
         }
         defer { try? scratch.directory.removeTree("previous") }
-        return try await builder.build(source, from: old, in: scratch)
+        return try await builder(of: latest.release.tenant).build(source, from: old, in: scratch)
+    }
+
+    /// The manifest of a published tree, from its full bundle: the digests of carried files are not in
+    /// it, so the tree is laid out.
+    func manifest(of stored: StoredRelease) async throws -> TreeManifest {
+        let builder = try builder(of: stored.release.tenant)
+        let scratch = try builder.makeScratch()
+        return try await builder.unpack(stored, in: scratch, as: "source").manifest
+    }
+
+    private func builder(of tenant: TenantID) throws -> BundleBuilder {
+        BundleBuilder(objects: try objects.storage(of: tenant), configuration: configuration)
     }
 
     // MARK: - Observing

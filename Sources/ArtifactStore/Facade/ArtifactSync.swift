@@ -49,6 +49,12 @@ public actor ArtifactSync: Service {
     var isDamaged = false
     /// Words the source has not taken yet, the oldest first.
     var unsent: [AppliedRelease] = []
+    /// Whom this node believes; `nil` until the directory is open.
+    var trust: TrustCore?
+    /// Until when a pointer confirms the active release.
+    nonisolated let confirmed = Mutex<Timestamp?>(nil)
+    /// Whether it was said that this time is over.
+    var saysExpired = false
     /// The releases whose trees were kept when trees were last removed.
     var removable: [ActiveRelease] = []
     /// Old releases that requests went on using after the drain timeout.
@@ -339,6 +345,7 @@ public actor ArtifactSync: Service {
                 metadata: ["channel": "\(channel)", "error": "\(damage)"]
             )
         }
+        try openTrust(in: directory)
         let core = ActivationCore(
             tenant: configuration.tenant,
             channel: channel,

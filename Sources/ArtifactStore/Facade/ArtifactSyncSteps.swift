@@ -13,7 +13,9 @@ extension ArtifactSync {
             unlessAt: isDamaged || applying && isWaitingForOperator ? nil : seen
         )
         switch answer {
-        case .unchanged: return SyncReport(.unchanged, served.active?.release)
+        case .unchanged:
+            try await renewTrust()
+            return SyncReport(.unchanged, served.active?.release)
         case .empty: return SyncReport(.empty)
         case .release(let stored):
             seen = nil
@@ -33,15 +35,15 @@ extension ArtifactSync {
         _ published: PublishedRelease,
         applying: Bool
     ) async throws -> (SyncReport, isSettled: Bool) {
-        guard let (directory, core) = opened else { return (SyncReport(.empty), false) }
         let signed = published.signed
         let release = signed.release
         do {
-            try trusted.verify(signed)
-        } catch {
+            try await believe(signed)
+        } catch let error as ArtifactStoreError where error.isRefusal {
             await acknowledge(signed, error)
             return (SyncReport(.refused(error), release), false)
         }
+        guard let (directory, core) = opened else { return (SyncReport(.empty), false) }
         switch core.onOffer(signed, at: configuration.time.now()) {
         case .keep:
             if isDamaged {

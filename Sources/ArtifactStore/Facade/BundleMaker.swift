@@ -9,12 +9,12 @@ internal import Metrics
 /// is remembered too. Errors of storage are thrown to all who asked.
 public actor BundleMaker {
     private let storage: any ReleaseStorage
-    private let objects: any ObjectStorage
+    private let objects: TenantObjects
     private let configuration: PublisherConfiguration
-    private let builder: BundleBuilder
     private let executor = FileWorkExecutor(label: "reeve.artifacts.bundles")
 
     private struct Pair: Hashable {
+        let tenant: TenantID
         let from: TreeID
         let to: TreeID
     }
@@ -45,13 +45,12 @@ public actor BundleMaker {
     ///   - configuration: the publisher's: limits, codec, scratch directory.
     public init(
         storage: any ReleaseStorage,
-        objects: any ObjectStorage,
+        objects: TenantObjects,
         configuration: PublisherConfiguration = PublisherConfiguration()
     ) {
         self.storage = storage
         self.objects = objects
         self.configuration = configuration
-        builder = BundleBuilder(objects: objects, configuration: configuration)
     }
 
     /// The bundle that makes the tree `to` of the tree `from`, both of one channel.
@@ -78,11 +77,12 @@ public actor BundleMaker {
             let old = releases.first(where: { $0.release.root == from })
         else { return nil }
         if let listed = new.published.bundle(from: from) { return listed }
-        let pair = Pair(from: from, to: to)
+        let pair = Pair(tenant: tenant, from: from, to: to)
         return try await flights.run(pair) {
             switch made[pair] {
             case .bundle(let known):
-                if try await objects.byteCount(of: known.object) == known.byteCount { return known }
+                let count = try await objects.storage(of: tenant).byteCount(of: known.object)
+                if count == known.byteCount { return known }
             case .pointless: return nil
             case nil: break
             }
@@ -103,6 +103,10 @@ public actor BundleMaker {
         _ new: StoredRelease
     ) async throws -> BundleDescription? {
         let began = configuration.time.monotonic()
+        let builder = BundleBuilder(
+            objects: try objects.storage(of: pair.tenant),
+            configuration: configuration
+        )
         let scratch = try builder.makeScratch()
         let base = try await builder.unpack(old, in: scratch, as: "from")
         let tree = try await builder.unpack(new, in: scratch, as: "to")

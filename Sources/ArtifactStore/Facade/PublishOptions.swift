@@ -27,6 +27,13 @@ public struct PublishOptions: Hashable, Sendable {
     public var nameClashes: NameClashes = .allow
     /// How long nodes may accept the release; `nil` is for ever.
     public var expiresAfter: Duration?
+    /// The channels of the same tenant the release needs, and at which release at least. They must
+    /// be there, and must not need this channel in turn.
+    public var dependencies: [ReleaseDependency] = []
+    /// What a node must be able to do to be offered the release.
+    public var requirements: ReleaseRequirements = .none
+    /// Who publishes, in words that are signed with the release and shown to others.
+    public var publisher: PublisherName?
     /// Publishing the same tree twice is harmless by default.
     public var repetition: Repetition = .returnExisting
     /// A source without files is refused by default.
@@ -59,6 +66,10 @@ public struct PublisherConfiguration: Sendable {
     /// publishing again reads only those that were written to since (by inode, size and both times;
     /// what was written as late as the last scan is read once more). `nil` reads all files each time.
     public var scanMemory: String?
+    /// Who signs beside the publisher's own signer, where workers ask for more than one signature.
+    public var cosigners: [any ReleaseSigner] = []
+    /// Who is asked before a tree is published, in turn.
+    public var validators: [any PublishValidator] = []
     /// The clock of records and durations.
     public var time: any TimeSource = SystemTimeSource()
     /// For temporary names.
@@ -91,4 +102,23 @@ public struct Publication: Hashable, Sendable {
     public let bundles: [BundleDescription]
     /// From reading the directory to the durable record.
     public internal(set) var duration: Duration
+}
+
+/// What publishing would come to.
+public struct PublishPreview: Hashable, Sendable {
+    /// Whether something new would be published.
+    public let outcome: Publication.Outcome
+    /// The channel's newest release; `nil` for a channel that would begin.
+    public let current: Release?
+    /// The number the release would have, or has.
+    public let number: ReleaseNumber
+    /// The tree.
+    public let root: TreeID
+    /// How many files the tree has.
+    public let fileCount: Int
+    /// The bytes of those files.
+    public let totalBytes: Int64
+    /// What it changes. ``TreeChanges/newBytes`` bounds what a worker with the current release would
+    /// fetch, before compression.
+    public let changes: TreeChanges
 }

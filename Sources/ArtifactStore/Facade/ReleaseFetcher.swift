@@ -103,13 +103,19 @@ final class ReleaseFetcher {
         isolation: isolated (any Actor)?
     ) async throws -> TreeManifest {
         let stage = try directory.makeStage(random: configuration.random)
+        let (pace, time) = (configuration.pace, configuration.time)
         let input = BundleInput(attempts: configuration.bundleAttempts) {
             [source, root = old?.manifest.id] offset, _ in
-            if let bundle { return try await source.bundle(bundle, from: offset) }
-            guard let root,
-                let made = try await source.update(from: root, to: release, at: offset)
-            else { throw BundleInput.NotMade() }
-            return made
+            let chunks: ByteChunks
+            if let bundle {
+                chunks = try await source.bundle(bundle, from: offset)
+            } else {
+                guard let root,
+                    let made = try await source.update(from: root, to: release, at: offset)
+                else { throw BundleInput.NotMade() }
+                chunks = made
+            }
+            return ByteChunks(PacedChunks(base: chunks, pace: pace, time: time))
         }
         defer { bytesReceived += input.received }
         do {

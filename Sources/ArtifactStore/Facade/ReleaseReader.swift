@@ -37,6 +37,14 @@ public protocol ReleaseWriter: ReleaseReader {
         options: PublishOptions
     ) async throws -> Publication
 
+    /// Says what publishing would do, and publishes nothing.
+    func preview(
+        _ directory: String,
+        to channel: ChannelName,
+        tenant: TenantID,
+        options: PublishOptions
+    ) async throws -> PublishPreview
+
     /// Publishes the tree of an older release again, as the next release.
     func rollback(
         _ channel: ChannelName,

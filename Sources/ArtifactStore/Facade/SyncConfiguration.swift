@@ -49,6 +49,8 @@ public struct SyncConfiguration: Sendable {
     /// How often one bundle is opened, counting from the first time. 3: a broken connection, and
     /// its bad luck.
     public var bundleAttempts = 3
+    /// How slowly a bundle may come.
+    public var pace = TransferPace()
     /// The largest tree this node takes.
     public var limits = TreeLimits()
     /// The most a signed release may allow its links on this node.

@@ -38,6 +38,10 @@ public struct ArtifactStoreError: CodedError, Equatable {
         public static let wrongChannel = Code(rawValue: "artifacts.wrong-channel")
         /// The release expired before this node accepted it.
         public static let expired = Code(rawValue: "artifacts.expired")
+        /// The pointer to the release expired: somebody may keep newer releases back.
+        public static let pointerExpired = Code(rawValue: "artifacts.pointer-expired")
+        /// No pointer confirms that the release is the newest, or it names another one.
+        public static let unconfirmed = Code(rawValue: "artifacts.unconfirmed")
         /// The release is older than one this node has already seen.
         public static let belowFloor = Code(rawValue: "artifacts.below-floor")
         /// The deployer refused the release.
@@ -58,6 +62,8 @@ public struct ArtifactStoreError: CodedError, Equatable {
         public static let dependencyCycle = Code(rawValue: "artifacts.dependency-cycle")
         /// The node lacks a capability or has too old a version for the release.
         public static let requirementsUnmet = Code(rawValue: "artifacts.requirements-unmet")
+        /// The sealed value is not sealed to this node's key.
+        public static let notRecipient = Code(rawValue: "artifacts.not-a-recipient")
         /// A ``PublishValidator`` refused the tree.
         public static let rejected = Code(rawValue: "artifacts.rejected")
         /// Fewer managers than asked for have made an object durable; the message names the others.
@@ -76,11 +82,23 @@ public struct ArtifactStoreError: CodedError, Equatable {
         public let expected: ReleaseNumber?
         /// The newest release the channel has.
         public let actual: ReleaseNumber?
+        /// The release that was refused: signed, with who published which tree when. `nil` from a
+        /// driver, which knows numbers only.
+        public let offered: SignedRelease?
+        /// The release the channel has, likewise.
+        public let newest: SignedRelease?
 
-        /// Both as the store saw them in one transaction.
-        public init(expected: ReleaseNumber?, actual: ReleaseNumber?) {
+        /// The numbers as the store saw them in one transaction, and both sides if they are known.
+        public init(
+            expected: ReleaseNumber?,
+            actual: ReleaseNumber?,
+            offered: SignedRelease? = nil,
+            newest: SignedRelease? = nil
+        ) {
             self.expected = expected
             self.actual = actual
+            self.offered = offered
+            self.newest = newest
         }
     }
 
@@ -116,7 +134,8 @@ public struct ArtifactStoreError: CodedError, Equatable {
         switch code {
         case .notFound, .missingSource: .notFound
         case .conflict, .belowFloor, .locked, .sourceChanged, .emptySource: .conflict
-        case .untrustedSignature, .wrongChannel: .forbidden
+        case .dependencyMissing, .dependencyCycle, .requirementsUnmet: .conflict
+        case .untrustedSignature, .wrongChannel, .rejected, .notRecipient: .forbidden
         case .limitExceeded: .tooLarge
         case .unavailable, .codecUnavailable, .notReplicated: .unavailable
         case .fileSystem, .digestMismatch: .internalFailure

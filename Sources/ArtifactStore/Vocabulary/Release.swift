@@ -51,14 +51,53 @@ public struct Release: Hashable, Sendable {
         requirements: ReleaseRequirements = .none,
         publisher: PublisherName? = nil
     ) {
+        self.init(
+            tenant: tenant,
+            channel: channel,
+            kind: kind,
+            number: number,
+            root: tree.id,
+            fileCount: tree.fileCount,
+            totalBytes: tree.totalBytes,
+            manifestBytes: Int64(tree.encoded.count),
+            previousRoot: previousRoot,
+            created: created,
+            expires: expires,
+            key: key,
+            links: links,
+            dependencies: dependencies,
+            requirements: requirements,
+            publisher: publisher
+        )
+    }
+
+    /// A record of a tree of which only the id and the sizes are known.
+    public init(
+        tenant: TenantID,
+        channel: ChannelName,
+        kind: ArtifactKind,
+        number: ReleaseNumber,
+        root: TreeID,
+        fileCount: Int,
+        totalBytes: Int64,
+        manifestBytes: Int64,
+        previousRoot: TreeID?,
+        created: Timestamp,
+        expires: Timestamp?,
+        key: SigningKeyID,
+        links: LinkPolicy,
+        dependencies: [ReleaseDependency] = [],
+        requirements: ReleaseRequirements = .none,
+        publisher: PublisherName? = nil
+    ) {
         self.tenant = tenant
         self.channel = channel
         self.kind = kind
         self.number = number
-        root = tree.id
-        fileCount = tree.fileCount
-        totalBytes = tree.totalBytes
-        manifestBytes = Int64(tree.encoded.count)
+        self.root = root
+        self.fileCount = fileCount
+        self.totalBytes = totalBytes
+        self.manifestBytes = manifestBytes
         self.previousRoot = previousRoot
         self.created = created
         self.expires = expires

@@ -116,9 +116,12 @@ extension SigningKeyID {
 
 extension KeySignature {
     /// Each key once, however often it signed.
-    static func sorted(_ list: [KeySignature]) throws(ArtifactStoreError) -> [KeySignature] {
-        guard (1...SignedRelease.maximumSignatures).contains(list.count) else {
-            throw .malformed("A record has 1 to \(SignedRelease.maximumSignatures) signatures.")
+    static func sorted(
+        _ list: [KeySignature],
+        upTo limit: Int = SignedRelease.maximumSignatures
+    ) throws(ArtifactStoreError) -> [KeySignature] {
+        guard (1...limit).contains(list.count) else {
+            throw .malformed("A record has 1 to \(limit) signatures.")
         }
         let sorted = list.sorted { $0.key.rawValue < $1.key.rawValue }
         guard zip(sorted, sorted.dropFirst()).allSatisfy({ $0.key != $1.key }) else {

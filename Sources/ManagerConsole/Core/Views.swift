@@ -150,6 +150,15 @@ extension AdminMessages.ReleaseView {
             expiresAt: release.expires?.milliseconds,
             previousRoot: release.previousRoot?.description
         )
+        let needs = release.requirements
+        if !release.dependencies.isEmpty {
+            dependencies = release.dependencies.map {
+                .init(channel: $0.channel.rawValue, atLeast: $0.lowest.rawValue)
+            }
+        }
+        if !needs.capabilities.isEmpty { capabilities = needs.capabilities.map(\.rawValue) }
+        softwareVersion = needs.softwareVersion?.description
+        publisher = release.publisher?.rawValue
     }
 }
 

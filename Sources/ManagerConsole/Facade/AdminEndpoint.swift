@@ -58,6 +58,7 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
         try ClusterRoutes(services: services).add(to: &table)
         if let releases = services.releases {
             try ReleaseRoutes(publisher: releases.publisher, roots: releases.roots).add(to: &table)
+            try PublishingRoutes(releases: releases).add(to: &table)
         }
         if let keeping = services.keeping {
             try KeepingRoutes(services: keeping, time: services.time).add(to: &table)

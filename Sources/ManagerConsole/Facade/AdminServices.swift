@@ -99,10 +99,25 @@ public struct AdminServices: Sendable {
         public var publisher: any ReleaseWriter
         /// From where the admin API may publish; ``PublishRoots/none`` unless said.
         public var roots: PublishRoots
+        /// The directories that are watched.
+        public var tasks: [PublishTask]
+        /// The root records workers are given; `nil` for a product that hands out none.
+        public var trust: ReleaseTrust?
+        /// The tenant whose administrators may install root records: they are every tenant's.
+        public var operators: TenantID
 
-        public init(publisher: any ReleaseWriter, roots: PublishRoots = .none) {
+        public init(
+            publisher: any ReleaseWriter,
+            roots: PublishRoots = .none,
+            tasks: [PublishTask] = [],
+            trust: ReleaseTrust? = nil,
+            operators: TenantID = .standard
+        ) {
             self.publisher = publisher
             self.roots = roots
+            self.tasks = tasks
+            self.trust = trust
+            self.operators = operators
         }
     }
 

@@ -91,15 +91,11 @@ struct ReleaseRoutes: Sendable {
     @Sendable private func publish(_ request: HandlerRequest) async throws -> HandlerResponse {
         let channel = try channel(of: request)
         let body = try await request.decode(AdminMessages.PublishRequest.self)
-        var options = PublishOptions()
-        if let kind = body.kind { options.kind = try ArtifactKind(validating: kind) }
-        if body.allowAbsoluteLinks == true { options.links = .allowAbsolute }
-        if body.force == true { options.repetition = .publishAgain }
         let publication = try await publisher.publish(
             try roots.resolve(body.directory),
             to: channel,
             tenant: request.tenant,
-            options: options
+            options: try body.options(by: try request.requireIdentity().name)
         )
         return try .fresh(AdminMessages.PublishAnswer(publication), status: .created)
     }

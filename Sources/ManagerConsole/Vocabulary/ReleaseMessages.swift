@@ -52,6 +52,14 @@ extension AdminMessages {
         package var createdAt: Int64
         package var expiresAt: Int64?
         package var previousRoot: String?
+        /// The channels it needs; absent if there are none.
+        package var dependencies: [DependencyView]?
+        /// What a node must be able to do; absent for nothing.
+        package var capabilities: [String]?
+        /// The lowest version of a node's software.
+        package var softwareVersion: String?
+        /// Who published it.
+        package var publisher: String?
 
         package init(
             number: Int64,
@@ -111,6 +119,12 @@ extension AdminMessages {
         package var kind: String?
         package var allowAbsoluteLinks: Bool?
         package var force: Bool?
+        /// The channels of the tenant the release needs.
+        package var dependencies: [DependencyView]?
+        /// What a node must be able to do to be offered it.
+        package var capabilities: [String]?
+        /// The lowest version of a node's software, such as `2.10.0`.
+        package var softwareVersion: String?
 
         package init(
             directory: String,

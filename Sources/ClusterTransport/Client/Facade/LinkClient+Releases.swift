@@ -49,6 +49,21 @@ extension LinkClient: ReleaseSource {
         )
     }
 
+    /// Asks for root records and a pointer. A manager of an earlier version has neither.
+    public func trust(
+        of channel: ChannelName,
+        tenant: TenantID,
+        afterRoot version: Int64
+    ) async throws -> TrustAnswer {
+        var request = LinkRequest.get(
+            "/trust/\(percentEncoded(tenant.rawValue))/\(percentEncoded(channel.rawValue))"
+                + "?root=\(version)"
+        )
+        request.accepted = [404]
+        let answer = try await connection.send(request)
+        return answer.status == 404 ? TrustAnswer() : try TrustAnswer(decoding: answer.body)
+    }
+
     /// Fetches a bundle. When the connection breaks off, the reader asks again from where it stood.
     public func bundle(
         _ bundle: BundleDescription,

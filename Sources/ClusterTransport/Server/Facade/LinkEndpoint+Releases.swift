@@ -11,6 +11,9 @@ extension LinkEndpoint {
         try on(.get, "/channels/{tenant}/{channel}", operationID: "linkChannel") { request, _ in
             try await endpoint.latestRelease(request)
         }
+        try on(.get, "/trust/{tenant}/{channel}", operationID: "linkTrust") { request, _ in
+            try await endpoint.trust(request)
+        }
         try on(.get, "/bundles/{object}", operationID: "linkBundle") { request, _ in
             try await endpoint.bundle(request)
         }
@@ -62,6 +65,26 @@ extension LinkEndpoint {
             )
         }
         return made.object
+    }
+
+    /// The root records after the caller's, and a pointer to the release it is offered.
+    private func trust(_ request: HandlerRequest) async throws -> HandlerResponse {
+        let tenant: TenantID = try request.parameters.require("tenant")
+        let channel = try ChannelName(validating: try request.parameters.require("channel"))
+        let version = try request.query.integer("root", in: 0...Int(Int32.max)) ?? 0
+        guard let trust = services.trust else {
+            return .bytes(TrustAnswer().encoded, contentType: MediaType.bytes)
+        }
+        let offered = try await services.releases.latest(of: channel, tenant: tenant)
+        let answer = try await trust.answer(
+            for: offered?.published.signed,
+            afterRoot: Int64(version)
+        )
+        return .bytes(
+            answer.encoded,
+            contentType: MediaType.bytes,
+            headerFields: [.cacheControl: "no-store"]
+        )
     }
 
     /// The bytes of an object, from where `Range: bytes=N-` says. Other ranges get the whole.

@@ -26,6 +26,8 @@ public struct LinkServices: Sendable {
     public var objects: any ObjectStorage
     /// Makes the bundles no publish made; without one workers fetch full ones instead.
     public var maker: BundleMaker?
+    /// Root records and pointers; `nil` for a manager that hands out neither.
+    public var trust: ReleaseTrust?
     /// The coordinator's authority, now; `nil` while this manager is not the coordinator.
     public var authority: @Sendable () -> LinkAuthority?
 
@@ -38,6 +40,7 @@ public struct LinkServices: Sendable {
         releases: any ReleaseStorage,
         objects: any ObjectStorage,
         maker: BundleMaker? = nil,
+        trust: ReleaseTrust? = nil,
         authority: @escaping @Sendable () -> LinkAuthority?
     ) {
         self.replicas = replicas
@@ -48,6 +51,7 @@ public struct LinkServices: Sendable {
         self.releases = releases
         self.objects = objects
         self.maker = maker
+        self.trust = trust
         self.authority = authority
     }
 }
