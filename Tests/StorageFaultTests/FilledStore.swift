@@ -234,7 +234,6 @@ enum FilledStore {
         )
     }
 
-
     /// Everything the store's readers return, as one number. Unordered collections are not in it.
     static func read(_ store: EmbeddedStore, _ now: Timestamp) async throws -> Int {
         var hasher = Hasher()

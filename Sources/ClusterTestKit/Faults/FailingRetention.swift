@@ -10,7 +10,8 @@ extension FailingOperationStorage: RetentionStorage {
     public struct NotDecorated: CodedError {
         public let codeName = "testkit.not-decorated"
         public let category = ErrorCategory.invalid
-        public let message = "The decorated operation storage keeps no history. Decorate one that does."
+        public let message =
+            "The decorated operation storage keeps no history. Decorate one that does."
     }
 
     private func retention() throws -> any RetentionStorage {

@@ -175,7 +175,9 @@ struct OperationModel {
             case .ready, .inHand, .waiting: works[$0].control != .always
             }
         }
-        let ended = present.filter { isUntouched($0, target) && isReplaced($0, by: present, target) }
+        let ended = present.filter {
+            isUntouched($0, target) && isReplaced($0, by: present, target)
+        }
         for work in ended {
             seen.insert(works[work].control == .noRepeat ? .noRepeat : .supersede)
             end(work, on: target, as: .superseded)
