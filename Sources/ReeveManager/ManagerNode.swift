@@ -45,6 +45,8 @@ public final class ManagerNode: Service {
     public let administration: DeviceAdministration
     /// Publishes releases.
     public let publisher: ArtifactPublisher
+    /// Rolls releases out in waves.
+    public let rollouts: ReleaseRollouts
     /// The public half of the key that signs releases: what workers trust.
     public let publicKey: ReleasePublicKey
     /// Reports and fetches for devices in process, straight on the store: for products with a device
@@ -174,6 +176,18 @@ public final class ManagerNode: Service {
             capability: capability,
             configuration: publishing
         )
+        let clusterMembers = ClusterMembers(registry: store)
+        let workers = MemberReleaseNodes(members: clusterMembers)
+        var rolling = ReleaseRollouts.Settings(clock: time)
+        rolling.random = random
+        rollouts = ReleaseRollouts(
+            releases: store,
+            storage: store,
+            publisher: publisher,
+            nodes: workers,
+            capability: capability,
+            settings: rolling
+        )
         tasks = PeriodicTaskRunner(
             tasks: store,
             enqueuer: operations,
@@ -194,7 +208,6 @@ public final class ManagerNode: Service {
             clock: time,
             random: random
         )
-        let clusterMembers = ClusterMembers(registry: store)
         members = clusterMembers.writer(for: capability, clock: time)
 
         var keeping = RetentionTask.Settings(clock: time)
@@ -231,35 +244,34 @@ public final class ManagerNode: Service {
             ),
             releases: AdminServices.Releases(
                 publisher: publisher,
-                roots: try PublishRoots(configuration.publishRoots)
+                roots: try PublishRoots(configuration.publishRoots),
+                rollouts: rollouts
             ),
             keeping: try AdminServices.Keeping(configuration, store, retention, capability),
             time: time
         )
         adminAPI = try AdminEndpoint(services, authenticator: tokens)
         statusPage = try StatusPage(services, authenticator: tokens)
-        link = try LinkEndpoint(
-            services: LinkServices(
-                replicas: store,
-                operations: store,
-                devices: store,
-                enrolment: EnrolmentDesk(
-                    administration: administration,
-                    policy: configuration.enrolmentSecret.map {
-                        SharedSecretPolicy(secret: $0) as any EnrolmentPolicy
-                    } ?? NobodyEnrols(),
-                    initiator: "device"
-                ),
-                hints: store,
-                releases: store,
-                objects: objects,
-                authority: { [capability, members] in
-                    LinkAuthority(capability: capability, members: members)
-                }
+        var linking = LinkServices(
+            replicas: store,
+            operations: store,
+            devices: store,
+            enrolment: EnrolmentDesk(
+                administration: administration,
+                policy: configuration.enrolmentSecret.map {
+                    SharedSecretPolicy(secret: $0) as any EnrolmentPolicy
+                } ?? NobodyEnrols(),
+                initiator: "device"
             ),
-            authenticator: tokens,
-            time: time
+            hints: store,
+            releases: store,
+            objects: objects,
+            authority: { [capability, members] in
+                LinkAuthority(capability: capability, members: members)
+            }
         )
+        linking.offers = ReleaseOffers(releases: store, rollouts: store, nodes: workers)
+        link = try LinkEndpoint(services: linking, authenticator: tokens, time: time)
     }
 
     /// The node's right to write. Revoked when ``run()`` ends.
@@ -347,6 +359,9 @@ public final class ManagerNode: Service {
             NodeComponent("dynamic-groups", roles: [.manager]) { groups },
             NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
             NodeComponent("policies", roles: [.manager]) { [policies] in policies },
+            NodeComponent("rollouts", roles: [.manager]) { [rollouts] in
+                ReleaseRolloutTask(rollouts)
+            },
         ] + [telling].compactMap { $0 }
     }
 

@@ -21,6 +21,13 @@ public struct WorkerConfiguration: Sendable {
     public var token = ""
     /// Channels to deploy, each with the deployer that loads its releases.
     public var channels: [ChannelName: any Deployer] = [:]
+    /// What rollouts call this node by, such as `zone` = `eu`.
+    public var labels: [String: String] = [:]
+    /// What this node can do, and the version of its software: releases that ask for more are not offered
+    /// to it.
+    public var abilities = NodeAbilities()
+    /// How often the deployers are asked whether the active releases work; what they say is reported.
+    public var healthInterval = Duration.seconds(10)
     /// Keys whose releases are accepted.
     public var trusted = TrustedKeys()
     /// How often devices poll unless their row says otherwise.
@@ -58,6 +65,10 @@ public struct WorkerConfiguration: Sendable {
     /// | `listen.host`, `listen.port` | default `127.0.0.1`, `8280` |
     /// | `link.managers`, `link.token` | required |
     /// | `channels` | channels of plain files to keep at `channels/<name>/current` |
+    /// | `labels` | what rollouts call this node by, each `name=value` |
+    /// | `capabilities` | names of what this node can do |
+    /// | `software.version` | of this node's software, such as `2.10.3` |
+    /// | `health.interval` | seconds between two looks at active releases, default 10 |
     /// | `trust.keys` | public keys of publishers, 64 hexadecimal digits each |
     /// | `polling.frequency` | seconds, default 60 |
     /// | `exchange.perMinute` | how often a device may come, default 600; 0 for no limit |
@@ -80,6 +91,22 @@ public struct WorkerConfiguration: Sendable {
         for name in config.stringArray(forKey: "channels") ?? [] {
             channels[try ChannelName(validating: name)] = DirectoryDeployer()
         }
+        for pair in config.stringArray(forKey: "labels") ?? [] {
+            guard let separator = pair.firstIndex(of: "="), separator > pair.startIndex else {
+                throw WorkerConfigurationError(
+                    "Each entry of labels is written name=value, not \(pair)."
+                )
+            }
+            labels[String(pair[..<separator])] = String(pair[pair.index(after: separator)...])
+        }
+        abilities.capabilities = Set(
+            try (config.stringArray(forKey: "capabilities") ?? []).map {
+                try CapabilityName(validating: $0)
+            }
+        )
+        abilities.softwareVersion = try config.string(forKey: "software.version")
+            .map { try SoftwareVersion(parsing: $0) }
+        healthInterval = .seconds(config.double(forKey: "health.interval", default: 10))
         trusted = TrustedKeys(
             try (config.stringArray(forKey: "trust.keys") ?? []).map { key in
                 try ReleasePublicKey(parsing: key)
@@ -98,6 +125,9 @@ public struct WorkerConfiguration: Sendable {
         }
         guard !managers.isEmpty else {
             throw WorkerConfigurationError("link.managers names at least one manager.")
+        }
+        guard healthInterval >= .milliseconds(100) else {
+            throw WorkerConfigurationError("health.interval is at least 0.1 seconds.")
         }
         guard (0...65_535).contains(address.port) else {
             throw WorkerConfigurationError("listen.port is 0 to 65535, not \(address.port).")

@@ -39,6 +39,7 @@ public final class WorkerNode: Service {
     private let syncs: [ChannelName: ArtifactSync]
     private let transfers: [ChannelName: TransferLog]
     private let revisions: RevisionSignal
+    private let health: [ReleaseHealthMonitor]
 
     /// Opens the node's directory: its replica, its spool and its releases. Nothing runs or listens yet.
     ///
@@ -131,11 +132,32 @@ public final class WorkerNode: Service {
         }
         self.syncs = syncs
         self.transfers = transfers
+        health = syncs.sorted { $0.key < $1.key }.compactMap { channel, sync in
+            configuration.channels[channel].map { deployer in
+                ReleaseHealthMonitor(
+                    node: configuration.node,
+                    tenant: configuration.tenant,
+                    active: { sync.active },
+                    check: { try await deployer.checkHealth(of: $0) },
+                    sink: client,
+                    interval: configuration.healthInterval,
+                    clock: time
+                )
+            }
+        }
         revisions = RevisionSignal(syncs: Array(syncs.values))
         workerLink = WorkerLink(
             client: client,
             replica: replica,
-            configuration: WorkerLinkConfiguration(address: configuration.address.description),
+            configuration: WorkerLinkConfiguration(
+                address: configuration.address.description,
+                version: configuration.abilities.softwareVersion?.description ?? "",
+                properties: try ReleaseNodeProperties.make(
+                    labels: configuration.labels,
+                    capabilities: configuration.abilities.capabilities,
+                    channels: Set(configuration.channels.keys)
+                )
+            ),
             hints: revisions,
             time: time,
             random: random
@@ -257,6 +279,11 @@ public final class WorkerNode: Service {
                     ComponentName(rawValue: "sync-\(channel.pathComponent)"),
                     roles: [.worker]
                 ) { sync }
+            }
+            + health.enumerated().map { index, monitor in
+                NodeComponent(ComponentName(rawValue: "health-\(index)"), roles: [.worker]) {
+                    monitor
+                }
             }
     }
 

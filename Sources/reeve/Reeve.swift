@@ -12,7 +12,7 @@ struct Reeve: AsyncParsableCommand {
             DemoCommand.self, ManagerCommand.self, WorkerCommand.self, PublishCommand.self,
             EnqueueCommand.self, StatusCommand.self, ActivitiesCommand.self, EventsCommand.self,
             WebhooksCommand.self, DevicesCommand.self, GroupsCommand.self, FleetCommand.self,
-            BackupCommand.self, RestoreCommand.self, PurgeCommand.self,
+            BackupCommand.self, RestoreCommand.self, PurgeCommand.self, RolloutCommand.self,
         ]
     )
 }

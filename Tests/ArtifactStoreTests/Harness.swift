@@ -6,7 +6,7 @@ import Synchronization
 import XCTest
 
 /// A directory that goes away with the test.
-final class TemporaryDirectory {
+final class TemporaryDirectory: Sendable {
     let path: String
 
     init() throws {

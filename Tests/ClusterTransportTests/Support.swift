@@ -33,6 +33,8 @@ final class ManagerScene: Sendable {
     let capability: WriteCapability
     let time: any TimeSource
     let tokens = InMemoryTokens()
+    /// The members, as rollouts see them.
+    let nodes: FixedReleaseNodes
     let endpoint: LinkEndpoint
     /// While it is off this manager is not the coordinator.
     let coordinator = CoordinatorFlag()
@@ -42,7 +44,8 @@ final class ManagerScene: Sendable {
         history: UInt128 = 7,
         epochs: Int = 1,
         limits: LinkLimits = LinkLimits(),
-        time: any TimeSource = SystemTimeSource()
+        time: any TimeSource = SystemTimeSource(),
+        offering: Bool = false
     ) throws {
         ledger = InMemoryLedger(history: HistoryID(bits: history))
         var epoch = Epoch.none
@@ -68,20 +71,35 @@ final class ManagerScene: Sendable {
             TokenDigest(of: "admin"),
             for: Identity(name: "admin", permissions: Permission.everything)
         )
-        endpoint = try LinkEndpoint(
-            services: LinkServices(
-                replicas: operations,
-                operations: operations,
-                devices: devices,
-                enrolment: EnrolmentDesk(
-                    administration: administration,
-                    policy: SharedSecretPolicy(secret: "secret")
-                ),
-                hints: hints,
-                releases: releases,
-                objects: objects,
-                authority: { [coordinator] in coordinator.isSet ? authority : nil }
+        let registry = members
+        nodes = FixedReleaseNodes {
+            try await registry.members().map {
+                ReleaseNode(
+                    $0.node,
+                    version: $0.version,
+                    properties: $0.properties,
+                    presence: .connected
+                )
+            }
+        }
+        var services = LinkServices(
+            replicas: operations,
+            operations: operations,
+            devices: devices,
+            enrolment: EnrolmentDesk(
+                administration: administration,
+                policy: SharedSecretPolicy(secret: "secret")
             ),
+            hints: hints,
+            releases: releases,
+            objects: objects,
+            authority: { [coordinator] in coordinator.isSet ? authority : nil }
+        )
+        if offering {
+            services.offers = ReleaseOffers(releases: releases, rollouts: releases, nodes: nodes)
+        }
+        endpoint = try LinkEndpoint(
+            services: services,
             authenticator: tokens,
             limits: limits,
             time: time

@@ -112,6 +112,7 @@ final class TenantCrossingTests: XCTestCase {
             try await store.tasks?.put(task, tenant: victim, epoch: epoch)
             try await store.quotas?.setQuota(TenantQuota(devices: 9), of: victim, epoch: epoch)
             try await populateLater(after: receipt.revision)
+            try await populateRollouts()
         }
 
         /// Everything of the victim that a requirement shows.
@@ -126,7 +127,7 @@ final class TenantCrossingTests: XCTestCase {
                 "\(try await store.tasks?.tasks(tenant: victim) ?? [])",
                 "\(String(describing: try await store.quotas?.storedQuota(of: victim)))",
                 "\(try await store.retention?.history().filter { $0.tenant == victim } ?? [])",
-            ] + laterPicture()
+            ] + laterPicture() + rolloutPicture()
         }
     }
 
@@ -134,6 +135,7 @@ final class TenantCrossingTests: XCTestCase {
 
     /// Each attempt says what leaked, or nothing. What a refusal says is held against the victim's names.
     private static let attempts = firstAttempts.merging(laterAttempts) { first, _ in first }
+        .merging(rolloutAttempts) { first, _ in first }
 
     private static let firstAttempts: [String: Attempt] = [
         "DeviceReader.device": { scene in

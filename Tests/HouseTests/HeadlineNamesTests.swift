@@ -31,6 +31,8 @@ final class HeadlineNamesTests: XCTestCase {
             Coordinator.self, ClusterMembers.self, Lease.self, Member.self, InMemoryHintBus.self,
             ArtifactPublisher.self, ArtifactSync.self, Release.self, SignedRelease.self,
             TreeManifest.self, ChannelName.self, ActiveRelease.self, DirectoryObjectStorage.self,
+            ReleaseRollouts.self, ReleaseRollout.self, ReleaseRolloutPlan.self, ReleaseOffers.self,
+            ReleaseNode.self, ReleaseHealth.self,
             DeviceDirectory.self, DeviceAdministration.self, Device.self, DeviceID.self,
             GroupID.self, DeviceCredential.self, EnrolmentDesk.self, SecretBox.self,
             OperationEnqueuer.self, EnqueueRequest.self, DeviceExchange.self, ExchangeReport.self,

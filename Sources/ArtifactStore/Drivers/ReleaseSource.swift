@@ -37,20 +37,25 @@ public struct InProcessReleaseSource: ReleaseSource {
     private let storage: any ReleaseStorage
     private let objects: any ObjectStorage
     private let capability: WriteCapability
+    private let offers: (offers: ReleaseOffers, node: NodeID)?
 
     /// - Parameters:
     ///   - storage: the records of releases.
     ///   - objects: where the bundles' bytes are read.
     ///   - capability: acknowledgements are written with its epoch; the manager's half of the
     ///     process holds it.
+    ///   - offers: decides what this node is offered, as it does for workers over the link; without it
+    ///     the node is offered the newest release.
     public init(
         storage: any ReleaseStorage,
         objects: any ObjectStorage,
-        capability: WriteCapability
+        capability: WriteCapability,
+        offers: (offers: ReleaseOffers, node: NodeID)? = nil
     ) {
         self.storage = storage
         self.objects = objects
         self.capability = capability
+        self.offers = offers
     }
 
     public func latestRelease(
@@ -58,6 +63,14 @@ public struct InProcessReleaseSource: ReleaseSource {
         tenant: TenantID,
         unlessAt revision: Revision?
     ) async throws -> ReleaseAnswer {
+        if let (offers, node) = offers {
+            return try await offers.offer(
+                to: node,
+                of: channel,
+                tenant: tenant,
+                unlessAt: revision
+            )
+        }
         guard let latest = try await storage.latest(of: channel, tenant: tenant) else {
             return .empty
         }

@@ -108,8 +108,9 @@ public struct ArtifactStoreError: CodedError, Equatable {
 
     public var category: ErrorCategory {
         switch code {
-        case .notFound, .missingSource: .notFound
+        case .notFound, .missingSource, .unknownRollout: .notFound
         case .conflict, .belowFloor, .locked, .sourceChanged, .emptySource: .conflict
+        case .rolloutOpen, .rolloutState, .blocked: .conflict
         case .untrustedSignature, .wrongChannel: .forbidden
         case .limitExceeded: .tooLarge
         case .unavailable, .codecUnavailable: .unavailable

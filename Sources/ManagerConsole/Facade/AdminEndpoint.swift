@@ -59,6 +59,9 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
         if let releases = services.releases {
             try ReleaseRoutes(publisher: releases.publisher, roots: releases.roots).add(to: &table)
         }
+        if let rollouts = services.releases?.rollouts {
+            try RolloutRoutes(rollouts: rollouts).add(to: &table)
+        }
         if let keeping = services.keeping {
             try KeepingRoutes(services: keeping, time: services.time).add(to: &table)
         }

@@ -99,10 +99,17 @@ public struct AdminServices: Sendable {
         public var publisher: any ReleaseWriter
         /// From where the admin API may publish; ``PublishRoots/none`` unless said.
         public var roots: PublishRoots
+        /// Rolls releases out in waves; without it the routes of rollouts are not there.
+        public var rollouts: ReleaseRollouts?
 
-        public init(publisher: any ReleaseWriter, roots: PublishRoots = .none) {
+        public init(
+            publisher: any ReleaseWriter,
+            roots: PublishRoots = .none,
+            rollouts: ReleaseRollouts? = nil
+        ) {
             self.publisher = publisher
             self.roots = roots
+            self.rollouts = rollouts
         }
     }
 

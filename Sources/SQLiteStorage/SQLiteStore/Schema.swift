@@ -21,6 +21,7 @@ enum Schema {
         Migration(8, "events-and-queries", eventsAndQueries),
         Migration(9, "keeping", keeping),
         Migration(10, "large-results", largeResults),
+        Migration(11, "release-rollouts", rollouts),
     ]
 
     /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column
