@@ -308,7 +308,10 @@ let testTargets: [Target] = [
     tests("PushTransportsTests", core + ["PushTransports"]),
     tests(
         "ProcessTests",
-        core + ["reeve", "reeve-worker", "HTTPHandling", "ReeveManager", "ReeveWorker"]
+        core + [
+            "reeve", "reeve-worker", "HTTPHandling", "HummingbirdHosting", "ReeveManager",
+            "ReeveWorker",
+        ]
     ),
     tests("HouseTests", libraries.map { .target(name: $0) }),
 ]

@@ -2,6 +2,7 @@ import ArtifactStore
 import ClusterRole
 import ClusterTestKit
 import Foundation
+import Synchronization
 import XCTest
 
 /// Rollouts over 24 workers with real disks.

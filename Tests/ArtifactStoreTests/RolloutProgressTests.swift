@@ -4,10 +4,10 @@ import ClusterTestKit
 import Logging
 import XCTest
 
+private let channel: ChannelName = "web/site"
+
 /// Who has a release, who lags, and why.
 final class RolloutProgressTests: XCTestCase {
-    private let channel: ChannelName = "web/site"
-
     private struct Manager {
         let store: InMemoryReleaseStorage
         let rollouts: ReleaseRollouts

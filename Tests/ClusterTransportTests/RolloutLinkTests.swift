@@ -11,7 +11,8 @@ import XCTest
 
 /// Offers and health over the link.
 final class RolloutLinkTests: XCTestCase {
-    private let channel: ChannelName = "web/site"
+    private static let channel: ChannelName = "web/site"
+    private var channel: ChannelName { Self.channel }
 
     private func client(_ node: String, _ address: String) throws -> LinkClient {
         try LinkClient(
@@ -40,7 +41,7 @@ final class RolloutLinkTests: XCTestCase {
         )
     }
 
-    private func number(_ client: LinkClient, unlessAt known: Revision? = nil) async throws
+    private static func number(_ client: LinkClient, unlessAt known: Revision? = nil) async throws
         -> Int64?
     {
         let answer = try await client.latestRelease(
@@ -92,12 +93,12 @@ final class RolloutLinkTests: XCTestCase {
                 after: .first,
                 epoch: manager.capability.epoch
             )
-            var offered = try await number(canary)
+            var offered = try await Self.number(canary)
             XCTAssertEqual(offered, 1, "the rollout has not seen the release yet")
             try await rollouts.tick()
-            offered = try await number(canary)
+            offered = try await Self.number(canary)
             XCTAssertEqual(offered, 2)
-            offered = try await number(other)
+            offered = try await Self.number(other)
             XCTAssertEqual(offered, 1)
 
             let first = try await manager.releases.releases(
@@ -107,7 +108,7 @@ final class RolloutLinkTests: XCTestCase {
                 limit: 1
             ).first
             let known = try XCTUnwrap(first).revision
-            async let waiting = number(other, unlessAt: known)
+            async let waiting = Self.number(other, unlessAt: known)
             try await canary.acknowledge(
                 AppliedRelease(
                     node: "worker-1",
@@ -171,9 +172,9 @@ final class RolloutLinkTests: XCTestCase {
             let unfit = try client("worker-2", "http://\(address)")
             _ = try await fit.hello(try hello("worker-1", ["tier": "canary"]))
             _ = try await unfit.hello(try hello("worker-2", [:]))
-            var offered = try await number(fit)
+            var offered = try await Self.number(fit)
             XCTAssertEqual(offered, 2)
-            offered = try await number(unfit)
+            offered = try await Self.number(unfit)
             XCTAssertEqual(offered, 1)
             let progress = try await rollouts.progress(of: channel)
             XCTAssertEqual(

@@ -10,6 +10,14 @@ import ReeveWorker
 import ServiceLifecycle
 import XCTest
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
 /// Whole managers and workers over loopback: labels, versions and health travel, and a rollout follows them.
 final class RolloutNodesTests: XCTestCase {
     private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -176,7 +184,11 @@ final class RolloutNodesTests: XCTestCase {
 
 /// A port of loopback that nobody has just now.
 private func freePort() throws -> Int {
+    #if canImport(Glibc)
     let handle = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+    #else
+    let handle = socket(AF_INET, SOCK_STREAM, 0)
+    #endif
     defer { close(handle) }
     var address = sockaddr_in()
     address.sin_family = sa_family_t(AF_INET)
