@@ -326,7 +326,8 @@ let testTargets: [Target] = [
     tests(
         "ProcessTests",
         core + [
-            "reeve", "reeve-worker", "HTTPHandling", "ReeveManager", "ReeveWorker", configuration,
+            "reeve", "reeve-worker", "HTTPHandling", "HummingbirdHosting", "ReeveManager",
+            "ReeveWorker", configuration,
         ]
     ),
     tests("HouseTests", libraries.map { .target(name: $0) }),

@@ -1,3 +1,4 @@
+public import ArtifactStore
 public import ClusterMembership
 public import ClusterRole
 public import DeviceRegistry
@@ -37,6 +38,8 @@ public final class InMemoryCluster: Sendable {
     public let webhooks: InMemoryWebhookStorage
     public let tasks: InMemoryPeriodicTaskStorage
     public let compliance: InMemoryComplianceStorage
+    /// Releases and their rollouts.
+    public let releases: InMemoryReleaseStorage
     public let log: InMemoryRevisionLog
     public let leases: InMemoryLeaseStore
     public let members: InMemoryMemberRegistry
@@ -81,6 +84,7 @@ public final class InMemoryCluster: Sendable {
         webhooks = InMemoryWebhookStorage(ledger: ledger)
         tasks = InMemoryPeriodicTaskStorage(ledger: ledger, devices: devices)
         compliance = InMemoryComplianceStorage(ledger: ledger, devices: devices, tasks: tasks)
+        releases = InMemoryReleaseStorage(ledger: ledger)
         log = InMemoryRevisionLog(ledger: ledger)
         leases = InMemoryLeaseStore(ledger: ledger, clock: time)
         members = InMemoryMemberRegistry(ledger: ledger)
@@ -208,6 +212,8 @@ public final class InMemoryCluster: Sendable {
         store.leases = leases
         store.retention = operations
         store.quotas = devices
+        store.releases = releases
+        store.rollouts = releases
         store.capabilities = [.competingLeaseHolders]
         store.advanceLeaseClock = { time.advance(by: $0) }
         return store

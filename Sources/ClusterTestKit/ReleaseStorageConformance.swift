@@ -44,14 +44,16 @@ public struct ReleaseStorageConformance: Sendable {
         }
     }
 
-    /// A release of some tree. Its signature is of the right length and of no worth: drivers do not
+    /// A release of some tree: another one for each number, unless `tree` says which. Its signature is of the right length and of no worth: drivers do not
     /// look.
     public static func sample(
         _ number: Int64,
         channel: ChannelName = "web/site",
-        tenant: TenantID = .standard
+        tenant: TenantID = .standard,
+        tree: Int64? = nil,
+        requirements: ReleaseRequirements = .none
     ) throws -> PublishedRelease {
-        let digest = ContentDigest(of: [UInt8(truncatingIfNeeded: number)])
+        let digest = ContentDigest(of: [UInt8(truncatingIfNeeded: tree ?? number)])
         let tree = try TreeManifest(
             entries: [
                 TreeEntry(path: "index.html", mode: 0o644, content: .file(size: 1, digest: digest))
@@ -66,7 +68,8 @@ public struct ReleaseStorageConformance: Sendable {
             created: Timestamp(milliseconds: 1_000 * number),
             expires: nil,
             key: SigningKeyID(rawValue: "00112233445566778899aabbccddeeff"),
-            links: .insideTree
+            links: .insideTree,
+            requirements: requirements
         )
         let bundle = BundleDescription(from: nil, to: tree.id, object: digest, byteCount: 100)
         return PublishedRelease(

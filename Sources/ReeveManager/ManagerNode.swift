@@ -49,6 +49,8 @@ public final class ManagerNode: Service {
     public let publishTasks: [PublishTask]
     /// Root records and pointers, which workers go by.
     public let trust: ReleaseTrust
+    /// Rolls releases out in waves.
+    public let rollouts: ReleaseRollouts
     /// The public half of the key that signs releases: what workers trust.
     public let publicKey: ReleasePublicKey
     /// Reports and fetches for devices in process, straight on the store: for products with a device
@@ -198,6 +200,8 @@ public final class ManagerNode: Service {
             capability: capability,
             configuration: publishing
         )
+        let clusterMembers = ClusterMembers(registry: store)
+        let workers = MemberReleaseNodes(members: clusterMembers)
         let maker = BundleMaker(storage: store, objects: objects, configuration: publishing)
         var syncing = SyncConfiguration(node: configuration.node, tenant: configuration.tenant)
         syncing.time = time
@@ -211,7 +215,11 @@ public final class ManagerNode: Service {
                 objects: objects.reader,
                 capability: capability,
                 maker: maker,
-                trust: trust
+                trust: trust,
+                offers: (
+                    ReleaseOffers(releases: store, rollouts: store, nodes: workers),
+                    configuration.node
+                )
             ),
             directory: files.path("channels"),
             trusted: TrustedKeys(signer.publicKey),
@@ -230,6 +238,16 @@ public final class ManagerNode: Service {
                 settings: watching
             )
         }
+        var rolling = ReleaseRollouts.Settings(clock: time)
+        rolling.random = random
+        rollouts = ReleaseRollouts(
+            releases: store,
+            storage: store,
+            publisher: publisher,
+            nodes: workers,
+            capability: capability,
+            settings: rolling
+        )
         tasks = PeriodicTaskRunner(
             tasks: store,
             enqueuer: operations,
@@ -250,7 +268,6 @@ public final class ManagerNode: Service {
             clock: time,
             random: random
         )
-        let clusterMembers = ClusterMembers(registry: store)
         members = clusterMembers.writer(for: capability, clock: time)
 
         var keeping = RetentionTask.Settings(clock: time)
@@ -290,37 +307,36 @@ public final class ManagerNode: Service {
                 roots: try PublishRoots(configuration.publishRoots),
                 tasks: publishTasks,
                 trust: trust,
-                operators: configuration.tenant
+                operators: configuration.tenant,
+                rollouts: rollouts
             ),
             keeping: try AdminServices.Keeping(configuration, store, retention, capability),
             time: time
         )
         adminAPI = try AdminEndpoint(services, authenticator: tokens)
         statusPage = try StatusPage(services, authenticator: tokens)
-        link = try LinkEndpoint(
-            services: LinkServices(
-                replicas: store,
-                operations: store,
-                devices: store,
-                enrolment: EnrolmentDesk(
-                    administration: administration,
-                    policy: configuration.enrolmentSecret.map {
-                        SharedSecretPolicy(secret: $0) as any EnrolmentPolicy
-                    } ?? NobodyEnrols(),
-                    initiator: "device"
-                ),
-                hints: store,
-                releases: store,
-                objects: objects.reader,
-                maker: maker,
-                trust: trust,
-                authority: { [capability, members] in
-                    LinkAuthority(capability: capability, members: members)
-                }
+        var linking = LinkServices(
+            replicas: store,
+            operations: store,
+            devices: store,
+            enrolment: EnrolmentDesk(
+                administration: administration,
+                policy: configuration.enrolmentSecret.map {
+                    SharedSecretPolicy(secret: $0) as any EnrolmentPolicy
+                } ?? NobodyEnrols(),
+                initiator: "device"
             ),
-            authenticator: tokens,
-            time: time
+            hints: store,
+            releases: store,
+            objects: objects.reader,
+            maker: maker,
+            trust: trust,
+            authority: { [capability, members] in
+                LinkAuthority(capability: capability, members: members)
+            }
         )
+        linking.offers = ReleaseOffers(releases: store, rollouts: store, nodes: workers)
+        link = try LinkEndpoint(services: linking, authenticator: tokens, time: time)
     }
 
     /// The node's right to write. Revoked when ``run()`` ends.
@@ -418,6 +434,9 @@ public final class ManagerNode: Service {
             NodeComponent("artifacts", roles: [.worker]) { [artifacts] in artifacts },
             NodeComponent("artifact-hints", roles: [.worker]) { [store, artifacts] in
                 ReleaseHints(hints: store.hints(), artifacts: artifacts)
+            },
+            NodeComponent("rollouts", roles: [.manager]) { [rollouts] in
+                ReleaseRolloutTask(rollouts)
             },
         ] + publishing + [telling].compactMap { $0 }
     }

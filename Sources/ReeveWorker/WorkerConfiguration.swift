@@ -34,6 +34,13 @@ public struct WorkerConfiguration: Sendable {
     public var peerToken = ""
     /// Exported releases (`ReleaseExport`) that are taken while neither a manager nor a peer answers.
     public var imports: [String] = []
+    /// What rollouts call this node by, such as `zone` = `eu`.
+    public var labels: [String: String] = [:]
+    /// What this node can do, and the version of its software: releases that ask for more are not offered
+    /// to it.
+    public var abilities = NodeAbilities()
+    /// How often the deployers are asked whether the active releases work; what they say is reported.
+    public var healthInterval = Duration.seconds(10)
     /// Keys whose releases are accepted.
     public var trusted = TrustedKeys()
     /// How often devices poll unless their row says otherwise.
@@ -74,6 +81,10 @@ public struct WorkerConfiguration: Sendable {
     /// | `channels.mode` | `automatic` (the default) or `manual`: releases are taken when somebody says so |
     /// | `import` | files that `reeve export` wrote, for a start with every manager down |
     /// | `peers.addresses`, `peers.token` | workers to ask while no manager answers, and the token they share |
+    /// | `labels` | what rollouts call this node by, each `name=value` |
+    /// | `capabilities` | names of what this node can do |
+    /// | `software.version` | of this node's software, such as `2.10.3` |
+    /// | `health.interval` | seconds between two looks at active releases, default 10 |
     /// | `trust.keys` | public keys of publishers, 64 hexadecimal digits each |
     /// | `trust.root` | a signed root record in a file, instead of `trust.keys` |
     /// | `polling.frequency` | seconds, default 60 |
@@ -108,6 +119,22 @@ public struct WorkerConfiguration: Sendable {
         imports = config.stringArray(forKey: "import") ?? []
         peers = config.stringArray(forKey: "peers.addresses") ?? []
         peerToken = config.string(forKey: "peers.token", isSecret: true) ?? ""
+        for pair in config.stringArray(forKey: "labels") ?? [] {
+            guard let separator = pair.firstIndex(of: "="), separator > pair.startIndex else {
+                throw WorkerConfigurationError(
+                    "Each entry of labels is written name=value, not \(pair)."
+                )
+            }
+            labels[String(pair[..<separator])] = String(pair[pair.index(after: separator)...])
+        }
+        abilities.capabilities = Set(
+            try (config.stringArray(forKey: "capabilities") ?? []).map {
+                try CapabilityName(validating: $0)
+            }
+        )
+        abilities.softwareVersion = try config.string(forKey: "software.version")
+            .map { try SoftwareVersion(parsing: $0) }
+        healthInterval = .seconds(config.double(forKey: "health.interval", default: 10))
         trusted = TrustedKeys(
             try (config.stringArray(forKey: "trust.keys") ?? []).map { key in
                 try ReleasePublicKey(parsing: key)
@@ -129,6 +156,9 @@ public struct WorkerConfiguration: Sendable {
         }
         guard !managers.isEmpty else {
             throw WorkerConfigurationError("link.managers names at least one manager.")
+        }
+        guard healthInterval >= .milliseconds(100) else {
+            throw WorkerConfigurationError("health.interval is at least 0.1 seconds.")
         }
         guard (0...65_535).contains(address.port) else {
             throw WorkerConfigurationError("listen.port is 0 to 65535, not \(address.port).")

@@ -41,6 +41,7 @@ public final class WorkerNode: Service {
     public let artifacts: ArtifactSet
     private let revisions: RevisionSignal
     private let peerReleases: HeldReleaseSource?
+    private let health: [ReleaseHealthMonitor]
 
     /// Opens the node's directory: its replica, its spool and its releases. Nothing runs or listens yet.
     ///
@@ -151,10 +152,34 @@ public final class WorkerNode: Service {
                 directory: configuration.directory + "/held",
                 random: random
             )
+        let deployers = configuration.deployers
+        health = artifacts.channels.map { [artifacts] channel in
+            let own = configuration.channels[channel]
+            return ReleaseHealthMonitor(
+                node: configuration.node,
+                tenant: configuration.tenant,
+                active: { artifacts.sync(of: channel)?.active },
+                check: { release in
+                    let deployer = own ?? deployers.first { $0.kind == release.release.kind }
+                    try await deployer?.checkHealth(of: release)
+                },
+                sink: client,
+                interval: configuration.healthInterval,
+                clock: time
+            )
+        }
         workerLink = WorkerLink(
             client: client,
             replica: replica,
-            configuration: WorkerLinkConfiguration(address: configuration.address.description),
+            configuration: WorkerLinkConfiguration(
+                address: configuration.address.description,
+                version: configuration.abilities.softwareVersion?.description ?? "",
+                properties: try ReleaseNodeProperties.make(
+                    labels: configuration.labels,
+                    capabilities: configuration.abilities.capabilities,
+                    channels: Set(configuration.channels.keys)
+                )
+            ),
             hints: revisions,
             time: time,
             random: random
@@ -263,6 +288,11 @@ public final class WorkerNode: Service {
             NodeComponent("contacts", roles: [.worker]) { [contacts] in contacts },
             NodeComponent("artifacts", roles: [.worker]) { [artifacts] in artifacts },
         ]
+            + health.enumerated().map { index, monitor in
+                NodeComponent(ComponentName(rawValue: "health-\(index)"), roles: [.worker]) {
+                    monitor
+                }
+            }
     }
 
     private func mounts() throws -> [HandlerMount] {

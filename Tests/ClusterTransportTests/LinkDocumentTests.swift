@@ -90,6 +90,7 @@ final class LinkDocumentTests: XCTestCase {
         _ = try read("linkEnrol", as: LinkEnrolment.self).request(maximumGroups: 64)
         _ = try read("linkCredential", as: LinkCredentialQuery.self)
         _ = try read("linkAcknowledge", as: LinkAcknowledgement.self).applied()
+        _ = try read("linkHealth", as: LinkHealth.self).health()
     }
 
     func test_examples_sentToTheEndpoint_areAnsweredAsDocumented() async throws {
@@ -99,6 +100,7 @@ final class LinkDocumentTests: XCTestCase {
         let calls = [
             ("linkHeartbeat", 409), ("linkHello", 200), ("linkHeartbeat", 200), ("linkEnrol", 201),
             ("linkCredential", 404), ("linkAcknowledge", 204),
+            ("linkHealth", 204),
         ]
         var incarnation = ""
         for (id, status) in calls {
@@ -182,6 +184,10 @@ final class LinkDocumentTests: XCTestCase {
                 "LinkAcknowledgement", try value(try acknowledgement(refused: true)),
                 try value(try acknowledgement(refused: false))
             ),
+            (
+                "LinkHealth", try value(try health(isHealthy: false)),
+                try value(try health(isHealthy: true))
+            ),
         ]
     }
 
@@ -221,6 +227,21 @@ final class LinkDocumentTests: XCTestCase {
                 credential: DeviceCredential(presented: "credential"),
                 pollingFrequency: frequency,
                 revision: Revision(history: HistoryID(bits: 7), number: 9)
+            )
+        )
+    }
+
+    private func health(isHealthy: Bool) throws -> LinkHealth {
+        LinkHealth(
+            tenant: .standard,
+            health: ReleaseHealth(
+                node: "worker-1",
+                channel: "web/site",
+                number: ReleaseNumber(7),
+                root: try TreeID(parsing: String(repeating: "0a", count: 32)),
+                state: isHealthy ? .healthy : .unhealthy,
+                message: isHealthy ? "" : "It answers 500.",
+                at: Timestamp(milliseconds: 1)
             )
         )
     }

@@ -35,6 +35,8 @@ final class ManagerScene: Sendable {
     let trust: ReleaseTrust
     let time: any TimeSource
     let tokens = InMemoryTokens()
+    /// The members, as rollouts see them.
+    let nodes: FixedReleaseNodes
     let endpoint: LinkEndpoint
     /// While it is off this manager is not the coordinator.
     let coordinator = CoordinatorFlag()
@@ -45,7 +47,8 @@ final class ManagerScene: Sendable {
         epochs: Int = 1,
         limits: LinkLimits = LinkLimits(),
         time: any TimeSource = SystemTimeSource(),
-        makesBundlesIn scratch: String? = nil
+        makesBundlesIn scratch: String? = nil,
+        offering: Bool = false
     ) throws {
         ledger = InMemoryLedger(history: HistoryID(bits: history))
         var epoch = Epoch.none
@@ -75,31 +78,46 @@ final class ManagerScene: Sendable {
             TokenDigest(of: "admin"),
             for: Identity(name: "admin", permissions: Permission.everything)
         )
-        endpoint = try LinkEndpoint(
-            services: LinkServices(
-                replicas: operations,
-                operations: operations,
-                devices: devices,
-                enrolment: EnrolmentDesk(
-                    administration: administration,
-                    policy: SharedSecretPolicy(secret: "secret")
-                ),
-                hints: hints,
-                releases: releases,
-                objects: objects,
-                maker: scratch.map { [releases, objects] scratch in
-                    var configuration = PublisherConfiguration()
-                    configuration.scratchDirectory = scratch
-                    configuration.logger = quiet
-                    return BundleMaker(
-                        storage: releases,
-                        objects: TenantObjects(shared: objects),
-                        configuration: configuration
-                    )
-                },
-                trust: trust,
-                authority: { [coordinator] in coordinator.isSet ? authority : nil }
+        let registry = members
+        nodes = FixedReleaseNodes {
+            try await registry.members().map {
+                ReleaseNode(
+                    $0.node,
+                    version: $0.version,
+                    properties: $0.properties,
+                    presence: .connected
+                )
+            }
+        }
+        var services = LinkServices(
+            replicas: operations,
+            operations: operations,
+            devices: devices,
+            enrolment: EnrolmentDesk(
+                administration: administration,
+                policy: SharedSecretPolicy(secret: "secret")
             ),
+            hints: hints,
+            releases: releases,
+            objects: objects,
+            maker: scratch.map { [releases, objects] scratch in
+                var configuration = PublisherConfiguration()
+                configuration.scratchDirectory = scratch
+                configuration.logger = quiet
+                return BundleMaker(
+                    storage: releases,
+                    objects: TenantObjects(shared: objects),
+                    configuration: configuration
+                )
+            },
+            trust: trust,
+            authority: { [coordinator] in coordinator.isSet ? authority : nil }
+        )
+        if offering {
+            services.offers = ReleaseOffers(releases: releases, rollouts: releases, nodes: nodes)
+        }
+        endpoint = try LinkEndpoint(
+            services: services,
             authenticator: tokens,
             limits: limits,
             time: time

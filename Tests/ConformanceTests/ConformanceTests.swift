@@ -77,6 +77,10 @@ final class ConformanceTests: XCTestCase {
         try await onEveryStore { try await QuotaStorageConformance($0).run() }
     }
 
+    func test_rollouts_onEveryStore_keepTheContract() async throws {
+        try await onEveryStore { try await RolloutStorageConformance($0).run() }
+    }
+
     func test_workers_ofEveryKind_keepTheContract() async throws {
         for worker in DriverTable.workers {
             do {

@@ -190,6 +190,8 @@ private final class EmbeddedFile: Sendable {
         subject.leases = store
         subject.retention = store
         subject.quotas = store
+        subject.releases = store
+        subject.rollouts = store
         subject.reopen = { [self] in
             try await store.close()
             return try await open()

@@ -125,6 +125,7 @@ final class TenantCrossingTests: XCTestCase {
             while try await store.tasks?.spread(limit: 9, epoch: epoch, at: now) == false {}
             try await store.quotas?.setQuota(TenantQuota(devices: 9), of: victim, epoch: epoch)
             try await populateLater(after: receipt.revision)
+            try await populateRollouts()
         }
 
         /// Everything of the victim that a requirement shows.
@@ -139,7 +140,7 @@ final class TenantCrossingTests: XCTestCase {
                 "\(try await store.tasks?.tasks(tenant: victim) ?? [])",
                 "\(String(describing: try await store.quotas?.storedQuota(of: victim)))",
                 "\(try await store.retention?.history().filter { $0.tenant == victim } ?? [])",
-            ] + laterPicture()
+            ] + laterPicture() + rolloutPicture()
         }
     }
 
@@ -147,6 +148,7 @@ final class TenantCrossingTests: XCTestCase {
 
     /// Each attempt says what leaked, or nothing. What a refusal says is held against the victim's names.
     private static let attempts = firstAttempts.merging(laterAttempts) { first, _ in first }
+        .merging(rolloutAttempts) { first, _ in first }
 
     private static let firstAttempts: [String: Attempt] = [
         "DeviceReader.device": { scene in

@@ -35,6 +35,8 @@ final class HeadlineNamesTests: XCTestCase {
             ArtifactConfigurationProvider.self,
             RootRecord.self, ReleasePointer.self, SealedValue.self, PublishTask.self,
             TreeManifest.self, ChannelName.self, ActiveRelease.self, DirectoryObjectStorage.self,
+            ReleaseRollouts.self, ReleaseRollout.self, ReleaseRolloutPlan.self, ReleaseOffers.self,
+            ReleaseNode.self, ReleaseHealth.self,
             DeviceDirectory.self, DeviceAdministration.self, Device.self, DeviceID.self,
             GroupID.self, DeviceCredential.self, EnrolmentDesk.self, SecretBox.self,
             OperationEnqueuer.self, EnqueueRequest.self, DeviceExchange.self, ExchangeReport.self,

@@ -28,7 +28,7 @@ final class DocumentTests: XCTestCase {
                 "\($0.method) \($0.path) \($0.id) permission:\($0.permission ?? "-")"
             }.sorted()
         )
-        XCTAssertEqual(table.routes.count, 60)
+        XCTAssertEqual(table.routes.count, 70)
     }
 
     func test_document_examplesFitTheirSchemas() throws {
@@ -92,6 +92,13 @@ final class DocumentTests: XCTestCase {
             ("GET", "policies/nothing", nil, "operations.unknown-policy"),
             ("DELETE", "policies/nothing", nil, "operations.unknown-policy"),
             ("GET", "policies/nothing/devices", nil, "operations.unknown-policy"),
+            ("GET", "rollouts/\(unknown)", nil, "artifacts.unknown-rollout"),
+            ("POST", "rollouts/\(unknown)/pause", [:], "artifacts.unknown-rollout"),
+            ("GET", "channels/nothing/await-applied", nil, "artifacts.not-found"),
+            (
+                "DELETE", "channels/nothing/blocks/\(unknown)\(unknown)", nil,
+                "artifacts.unknown-rollout"
+            ),
         ]
         for (method, path, body, code) in rows {
             let answer = try await scene.admin.send(

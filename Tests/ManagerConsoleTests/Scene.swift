@@ -90,6 +90,9 @@ final class Scene: Sendable {
             publisher: publisher,
             settings: watching
         )
+        var rolling = ReleaseRollouts.Settings(clock: time)
+        rolling.random = random
+        rolling.logger = quiet
         let (ledger, time) = (ledger, time)
         let events = OperationEvents(reader: operations, clock: time)
         webhooks = InMemoryWebhookStorage(ledger: ledger)
@@ -149,7 +152,15 @@ final class Scene: Sendable {
                 publisher: publisher,
                 roots: try PublishRoots([try directory.make("publish")]),
                 tasks: [watched],
-                trust: ReleaseTrust(pointers: nil)
+                trust: ReleaseTrust(pointers: nil),
+                rollouts: ReleaseRollouts(
+                    releases: releases,
+                    storage: releases,
+                    publisher: publisher,
+                    nodes: FixedReleaseNodes { [ReleaseNode("worker-1", channels: ["web/site"])] },
+                    capability: capability,
+                    settings: rolling
+                )
             ),
             keeping: .init(
                 backup: { path, _ in
@@ -271,11 +282,47 @@ final class Scene: Sendable {
             ["version": "1", "payload": ["length": 6]]
         )
         XCTAssertEqual(policy.status, 200, policy.text)
+        let (rollout, root) = try await populateRollouts()
         return [
             "device": "tablet-17", "group": "shop-3", "activity": activity,
             "channel": "web%2Fsite", "task": "hourly", "policy": "passcode", "letter": "1",
+            "rollout": rollout, "root": root,
             "webhook": try XCTUnwrap(hook.json?["webhook"]?["webhook"]?.stringValue, hook.text),
         ]
+    }
+
+    /// An aborted rollout of `web/site`, whose tree is blocked, and one of `web/rolled` that runs.
+    private func populateRollouts() async throws -> (rollout: String, root: String) {
+        let prefix = "/admin/v1"
+        func publish(_ channel: String, _ text: String) async throws -> String {
+            let path = try tree("\(channel)-\(text)", ["index.html": text])
+            let answer = try await admin.call(
+                .post,
+                "\(prefix)/channels/web%2F\(channel)/releases",
+                ["directory": .string(path)]
+            )
+            return try XCTUnwrap(answer.json?["root"]?.stringValue, answer.text)
+        }
+        func start(_ channel: String) async throws -> String {
+            let answer = try await admin.call(
+                .post,
+                "\(prefix)/rollouts",
+                ["channel": .string("web/\(channel)"), "waves": [["count": 1]]]
+            )
+            return try XCTUnwrap(answer.json?["rollout"]?.stringValue, answer.text)
+        }
+        let first = try await start("site")
+        let root = try await publish("site", "bad")
+        let aborted = try await admin.call(
+            .post,
+            "\(prefix)/rollouts/\(first)/abort",
+            ["reason": "it burns"]
+        )
+        XCTAssertEqual(aborted.status, 200, aborted.text)
+        _ = try await publish("rolled", "one")
+        let second = try await start("rolled")
+        _ = try await publish("rolled", "two")
+        return (second, root)
     }
 }
 

@@ -23,6 +23,7 @@ final class EmbeddedStoreTests: XCTestCase {
         9: -4_699_894_466_331_132_781,
         10: 7_033_714_953_866_459_224,
         11: -7_418_650_352_632_824_274,
+        12: 3_336_708_021_569_722_410,
     ]
 
     func test_theMigrations_areThoseThatLanded() {

@@ -1,21 +1,22 @@
 public import ClusterRole
 internal import Synchronization
 
-/// Releases in memory, on a ledger shared with the other in-memory drivers.
+/// Releases and their rollouts in memory, on a ledger shared with the other in-memory drivers.
 public final class InMemoryReleaseStorage: ReleaseStorage {
-    private struct Line: Hashable {
+    struct Line: Hashable {
         let tenant: TenantID
         let channel: ChannelName
     }
 
-    private struct State {
+    struct State {
         /// Each line's releases, oldest first.
         var releases: [Line: [StoredRelease]] = [:]
         var acknowledgements: [Line: [NodeID: AppliedRelease]] = [:]
+        var rollouts = InMemoryRollouts()
     }
 
-    private let ledger: InMemoryLedger
-    private let state = Mutex(State())
+    let ledger: InMemoryLedger
+    let state = Mutex(State())
 
     /// - Parameter ledger: gives epoch and revisions; share it with the other in-memory drivers.
     public init(ledger: InMemoryLedger) { self.ledger = ledger }
@@ -38,6 +39,9 @@ public final class InMemoryReleaseStorage: ReleaseStorage {
                         expected: previous,
                         actual: newest
                     )
+                }
+                if let refusal = state.rollouts.standing(line).refusal(ofAppending: record) {
+                    throw refusal
                 }
                 state.releases[line, default: []].append(
                     StoredRelease(

@@ -70,6 +70,7 @@ public struct InProcessReleaseSource: ReleaseSource {
     private let capability: WriteCapability
     private let maker: BundleMaker?
     private let trust: ReleaseTrust?
+    private let offers: (offers: ReleaseOffers, node: NodeID)?
 
     /// - Parameters:
     ///   - storage: the records of releases.
@@ -78,18 +79,22 @@ public struct InProcessReleaseSource: ReleaseSource {
     ///     process holds it.
     ///   - maker: makes the bundles no publish made; without one such a node fetches the full one.
     ///   - trust: hands out root records and pointers; without it there are none.
+    ///   - offers: decides what this node is offered, as it does for workers over the link; without it
+    ///     the node is offered the newest release.
     public init(
         storage: any ReleaseStorage,
         objects: any ObjectStorage,
         capability: WriteCapability,
         maker: BundleMaker? = nil,
-        trust: ReleaseTrust? = nil
+        trust: ReleaseTrust? = nil,
+        offers: (offers: ReleaseOffers, node: NodeID)? = nil
     ) {
         self.maker = maker
         self.storage = storage
         self.objects = objects
         self.capability = capability
         self.trust = trust
+        self.offers = offers
     }
 
     public func trust(
@@ -110,6 +115,14 @@ public struct InProcessReleaseSource: ReleaseSource {
         tenant: TenantID,
         unlessAt revision: Revision?
     ) async throws -> ReleaseAnswer {
+        if let (offers, node) = offers {
+            return try await offers.offer(
+                to: node,
+                of: channel,
+                tenant: tenant,
+                unlessAt: revision
+            )
+        }
         guard let latest = try await storage.latest(of: channel, tenant: tenant) else {
             return .empty
         }

@@ -132,9 +132,10 @@ public struct ArtifactStoreError: CodedError, Equatable {
 
     public var category: ErrorCategory {
         switch code {
-        case .notFound, .missingSource: .notFound
+        case .notFound, .missingSource, .unknownRollout: .notFound
         case .conflict, .belowFloor, .locked, .sourceChanged, .emptySource: .conflict
         case .dependencyMissing, .dependencyCycle, .requirementsUnmet: .conflict
+        case .rolloutOpen, .rolloutState, .blocked: .conflict
         case .untrustedSignature, .wrongChannel, .rejected, .notRecipient: .forbidden
         case .limitExceeded: .tooLarge
         case .unavailable, .codecUnavailable, .notReplicated: .unavailable

@@ -1,3 +1,4 @@
+public import ArtifactStore
 public import ClusterMembership
 public import ClusterRole
 public import DeviceRegistry
@@ -38,6 +39,8 @@ public struct StoreUnderTest: Sendable {
     public var leases: (any LeaseStore)?
     public var retention: (any RetentionStorage)?
     public var quotas: (any QuotaStorage)?
+    public var releases: (any ReleaseStorage)?
+    public var rollouts: (any RolloutStorage)?
 
     /// Begins a new epoch and returns it. All drivers of this store know it when this returns, stay
     /// usable, and refuse guarded writes of every older one.

@@ -60,6 +60,9 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
             try ReleaseRoutes(publisher: releases.publisher, roots: releases.roots).add(to: &table)
             try PublishingRoutes(releases: releases).add(to: &table)
         }
+        if let rollouts = services.releases?.rollouts {
+            try RolloutRoutes(rollouts: rollouts).add(to: &table)
+        }
         if let keeping = services.keeping {
             try KeepingRoutes(services: keeping, time: services.time).add(to: &table)
         }

@@ -105,19 +105,23 @@ public struct AdminServices: Sendable {
         public var trust: ReleaseTrust?
         /// The tenant whose administrators may install root records: they are every tenant's.
         public var operators: TenantID
+        /// Rolls releases out in waves; without it the routes of rollouts are not there.
+        public var rollouts: ReleaseRollouts?
 
         public init(
             publisher: any ReleaseWriter,
             roots: PublishRoots = .none,
             tasks: [PublishTask] = [],
             trust: ReleaseTrust? = nil,
-            operators: TenantID = .standard
+            operators: TenantID = .standard,
+            rollouts: ReleaseRollouts? = nil
         ) {
             self.publisher = publisher
             self.roots = roots
             self.tasks = tasks
             self.trust = trust
             self.operators = operators
+            self.rollouts = rollouts
         }
     }
 

@@ -11,14 +11,7 @@ extension EmbeddedStore: ReleaseStorage {
     ) async throws -> Revision {
         let record = release.release
         return try await guarded(epoch: epoch) { connection, number in
-            let newest = try connection.row(
-                """
-                SELECT number FROM release WHERE tenant = ? AND channel = ?
-                ORDER BY number DESC LIMIT 1
-                """,
-                record.tenant.rawValue,
-                record.channel.rawValue
-            ) { ReleaseNumber($0.int64(0)) }
+            let newest = try connection.newestRelease(of: record.channel, tenant: record.tenant)
             guard newest == previous, record.number == previous?.next ?? .first else {
                 throw ArtifactStoreError.conflict(
                     channel: record.channel,
@@ -26,6 +19,8 @@ extension EmbeddedStore: ReleaseStorage {
                     actual: newest
                 )
             }
+            let standing = try connection.standing(of: record.channel, tenant: record.tenant)
+            if let refusal = standing.refusal(ofAppending: record) { throw refusal }
             try connection.run(
                 sealedFor: "release",
                 """

@@ -15,7 +15,7 @@ internal import Synchronization
 ///
 /// It conforms to `DeviceStorage`, `OperationStorage`, `EventReader`, `ReplicaSource`,
 /// `PeriodicTaskStorage`, `ComplianceStorage`, `WakeStorage`, `WebhookStorage`, `ReleaseStorage`,
-/// `LeaseStore`, `RevisionLog`, `MemberRegistry` and `HintBus`.
+/// `RolloutStorage`, `LeaseStore`, `RevisionLog`, `MemberRegistry` and `HintBus`.
 /// Changes of all of them are in one order of revisions.
 ///
 /// After ``close()`` every call throws `SQLiteStorageError` with code `closed`; after an I/O error in

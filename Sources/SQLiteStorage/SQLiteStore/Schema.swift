@@ -22,6 +22,7 @@ enum Schema {
         Migration(9, "keeping", keeping),
         Migration(10, "large-results", largeResults),
         Migration(11, "quotas-without-result-bytes", quotasWithoutResultBytes),
+        Migration(12, "release-rollouts", rollouts),
     ]
 
     /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column

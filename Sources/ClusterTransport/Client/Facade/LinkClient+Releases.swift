@@ -108,4 +108,11 @@ extension LinkClient: ReleaseSource {
         _ = try await connection.send(try .post("/acknowledgements", json: message))
     }
 }
+
+extension LinkClient: ReleaseHealthSink {
+    public func report(_ health: ReleaseHealth, tenant: TenantID) async throws {
+        let message = LinkHealth(tenant: tenant, health: health)
+        _ = try await connection.send(try .post("/health", json: message))
+    }
+}
 #endif

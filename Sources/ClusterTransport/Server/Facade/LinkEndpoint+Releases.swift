@@ -4,15 +4,17 @@ internal import ClusterRole
 internal import HTTPHandling
 internal import HTTPTypes
 
-/// How artifacts move: `channels`, `bundles`, `acknowledgements`.
+/// How artifacts move: `channels`, `bundles`, `acknowledgements`, `health`.
 extension LinkEndpoint {
     mutating func addReleaseRoutes() throws {
         let endpoint = self
-        try on(.get, "/channels/{tenant}/{channel}", operationID: "linkChannel") { request, _ in
-            try await endpoint.latestRelease(request)
+        try on(.get, "/channels/{tenant}/{channel}", operationID: "linkChannel") {
+            request,
+            node in
+            try await endpoint.latestRelease(request, for: node)
         }
-        try on(.get, "/trust/{tenant}/{channel}", operationID: "linkTrust") { request, _ in
-            try await endpoint.trust(request)
+        try on(.get, "/trust/{tenant}/{channel}", operationID: "linkTrust") { request, node in
+            try await endpoint.trust(request, for: node)
         }
         try on(.get, "/bundles/{object}", operationID: "linkBundle") { request, _ in
             try await endpoint.bundle(request)
@@ -23,19 +25,36 @@ extension LinkEndpoint {
         try on(.post, "/acknowledgements", operationID: "linkAcknowledge") { request, node in
             try await endpoint.acknowledge(try await request.decode(), from: node)
         }
+        try on(.post, "/health", operationID: "linkHealth") { request, node in
+            try await endpoint.take(try await request.decode(LinkHealth.self), from: node)
+        }
     }
 
-    /// The newest release: 200 with its bytes and its revision as `ETag`; 304 if the caller named that
+    /// The newest release for the caller: 200 with its bytes and its revision as `ETag`; 304 if the caller named that
     /// in `If-None-Match` and nothing newer came while it waited; 204 for an empty channel.
-    private func latestRelease(_ request: HandlerRequest) async throws -> HandlerResponse {
+    private func latestRelease(
+        _ request: HandlerRequest,
+        for node: NodeID
+    ) async throws -> HandlerResponse {
         let tenant: TenantID = try request.parameters.require("tenant")
         let channel = try ChannelName(validating: try request.parameters.require("channel"))
         let known = request.headerFields[.ifNoneMatch]
-        let storage = services.releases
+        let (storage, offers) = (services.releases, services.offers)
         let waiter = RevisionWaiter(hints: services.hints, time: time)
         let news = try await waiter.first(within: try wait(of: request)) { () -> StoredRelease? in
-            let latest = try await storage.latest(of: channel, tenant: tenant)
-            return latest.flatMap { $0.entityTag == known ? nil : $0 }
+            guard let offers else {
+                let latest = try await storage.latest(of: channel, tenant: tenant)
+                return latest.flatMap { $0.entityTag == known ? nil : $0 }
+            }
+            let answer = try await offers.offer(
+                to: node,
+                of: channel,
+                tenant: tenant,
+                unlessAt: known.flatMap {
+                    try? Revision(parsing: String($0.dropFirst().dropLast()))
+                }
+            )
+            return if case .release(let stored) = answer { stored } else { nil }
         }
         guard let news else {
             return .empty(known == nil ? .noContent : .notModified)
@@ -68,14 +87,28 @@ extension LinkEndpoint {
     }
 
     /// The root records after the caller's, and a pointer to the release it is offered.
-    private func trust(_ request: HandlerRequest) async throws -> HandlerResponse {
+    private func trust(
+        _ request: HandlerRequest,
+        for node: NodeID
+    ) async throws -> HandlerResponse {
         let tenant: TenantID = try request.parameters.require("tenant")
         let channel = try ChannelName(validating: try request.parameters.require("channel"))
         let version = try request.query.integer("root", in: 0...Int(Int32.max)) ?? 0
         guard let trust = services.trust else {
             return .bytes(TrustAnswer().encoded, contentType: MediaType.bytes)
         }
-        let offered = try await services.releases.latest(of: channel, tenant: tenant)
+        var offered: StoredRelease?
+        if let offers = services.offers {
+            let offer = try await offers.offer(
+                to: node,
+                of: channel,
+                tenant: tenant,
+                unlessAt: nil
+            )
+            if case .release(let stored) = offer { offered = stored }
+        } else {
+            offered = try await services.releases.latest(of: channel, tenant: tenant)
+        }
         let answer = try await trust.answer(
             for: offered?.published.signed,
             afterRoot: Int64(version)
@@ -162,6 +195,21 @@ extension LinkEndpoint {
             tenant: try TenantID(validating: message.tenant),
             epoch: try authority().epoch
         )
+        return .empty()
+    }
+
+    private func take(_ message: LinkHealth, from node: NodeID) async throws -> HandlerResponse {
+        let health = try message.health()
+        guard health.node == node else {
+            throw ClusterTransportError(
+                .wrongNode,
+                "\(node) speaks for itself only, not for \(health.node)."
+            )
+        }
+        let tenant = try TenantID(validating: message.tenant)
+        let epoch = try authority().epoch
+        // Without rollouts nobody asks.
+        _ = try await services.offers?.rollouts.record(health, tenant: tenant, epoch: epoch)
         return .empty()
     }
 }

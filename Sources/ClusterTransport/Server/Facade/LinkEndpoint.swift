@@ -22,6 +22,8 @@ public struct LinkServices: Sendable {
     public var hints: any HintBus
     /// Releases, and what workers say of them.
     public var releases: any ReleaseStorage
+    /// Decides which release a worker is offered; `nil` offers everybody the newest one.
+    public var offers: ReleaseOffers?
     /// The bytes of bundles.
     public var objects: any ObjectStorage
     /// Makes the bundles no publish made; without one workers fetch full ones instead.
