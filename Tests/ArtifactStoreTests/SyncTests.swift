@@ -184,7 +184,9 @@ final class SyncTests: XCTestCase {
         _ = try await harness.publish(["a": "2"])
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await sync.syncOnce() }
-            try await eventually("draining") { time.sleeperCount > 0 }
+            try await eventually("draining") {
+                sync.active?.release.number == ReleaseNumber(2) && time.sleeperCount > 0
+            }
             time.advance(by: .seconds(11))
             try await group.waitForAll()
         }
