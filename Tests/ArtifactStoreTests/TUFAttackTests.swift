@@ -124,6 +124,7 @@ final class TUFAttackTests: XCTestCase {
         let adopted = try await sync.syncOnce()
         XCTAssertEqual(adopted.release?.number, number)
         // Nothing above it can be published: the worker is stuck.
+        _ = try await scene.harness.publish(["a": "three"])
         scene.harness.source.damage()
         scene.harness.source.answerTrust(nil)
         let stuck = try await sync.syncOnce()

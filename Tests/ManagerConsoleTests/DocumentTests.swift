@@ -120,7 +120,9 @@ final class DocumentTests: XCTestCase {
             let scene = try Scene()
             let names = try await scene.populate()
             let tree = try scene.tree("again", ["a": "two"])
-            if operation.id == "publishRelease" { body["directory"] = .string(tree) }
+            if ["publishRelease", "previewRelease"].contains(operation.id) {
+                body["directory"] = .string(tree)
+            }
             if operation.id == "takeBackup" { body["path"] = .string(scene.backups + "/copy") }
             body["unknown"] = ["deep": [1, .null]]
             var path = operation.path

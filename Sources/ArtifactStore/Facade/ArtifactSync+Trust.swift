@@ -82,6 +82,10 @@ extension ArtifactSync {
         do {
             held = try core.onOffer(signed, with: pointer, at: now)
         } catch {
+            // What speaks against the release itself is said first.
+            if error.isAboutFreshness, case .refuse = opened?.core.onOffer(signed, at: now) {
+                return
+            }
             guard error.isAboutFreshness, isActive(signed) else { throw error }
             // It is served already; only that it is the newest is not certain.
             warnIfExpired(error)
