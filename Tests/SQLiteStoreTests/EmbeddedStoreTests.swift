@@ -22,6 +22,7 @@ final class EmbeddedStoreTests: XCTestCase {
         8: -3_964_547_842_618_153_895,
         9: -4_699_894_466_331_132_781,
         10: 7_033_714_953_866_459_224,
+        11: 3_336_708_021_569_722_410,
     ]
 
     func test_theMigrations_areThoseThatLanded() {
