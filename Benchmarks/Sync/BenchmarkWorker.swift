@@ -39,7 +39,7 @@ final class BenchmarkWorker {
                     "changed": report.filesChanged, "applied": report.isApplied,
                     "outcome": "\(report.outcome)",
                 ])
-            case "load": try await load(words[1], at: words[2], width: Int(words[3]) ?? 50)
+            case "load": try await load(words[1], at: words[2], width: min(32, Int(words[3]) ?? 32))
             default: throw Misuse("unknown command \(words[0])")
             }
         }

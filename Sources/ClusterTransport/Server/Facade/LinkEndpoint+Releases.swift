@@ -162,6 +162,12 @@ extension LinkEndpoint {
     /// Keeps a copy of an object for another manager. Answered when it is durable here.
     private func keep(_ request: HandlerRequest) async throws -> HandlerResponse {
         let digest = try ContentDigest(parsing: try request.parameters.require("object"))
+        guard try request.requireIdentity().permissions.contains(.publish) else {
+            throw ClusterTransportError(
+                .wrongRole,
+                "A worker stores nothing. Give the other manager a token that may publish too."
+            )
+        }
         if try await services.objects.byteCount(of: digest) == nil {
             _ = try await services.objects.put(
                 ArtifactStore.ByteChunks(request.body),

@@ -135,7 +135,8 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
         }
     }
 
-    /// Adds a route for other managers: they hold a token that may publish, which no worker's may.
+    /// Adds a route for other managers: they hold a token that may link and publish, which neither a
+    /// worker's nor a person's may.
     mutating func onAsManager(
         _ method: HTTPRequest.Method,
         _ pattern: String,
@@ -146,10 +147,11 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
             method,
             pattern,
             operationID: operationID,
-            access: .permission(.publish),
-            maximumBodyBytes: limits.maximumObjectBytes,
-            perform: action
-        )
+            access: .permission(.link),
+            maximumBodyBytes: limits.maximumObjectBytes
+        ) { request in
+            try await action(request)
+        }
     }
 
     /// The authority to write with.
