@@ -101,7 +101,7 @@ extension ArtifactSync {
         }
         do {
             try TreeRepair(manifest, from: sources).layOut(in: stage.directory)
-            try directory.keep(stage, as: manifest)
+            try directory.keep(stage, as: manifest, marks: [])
             return true
         } catch {
             directory.discard(stage)
