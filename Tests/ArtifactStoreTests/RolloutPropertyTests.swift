@@ -341,6 +341,15 @@ private struct TestPublisher: ReleaseWriter {
         throw Crash()
     }
 
+    func preview(
+        _ directory: String,
+        to channel: ChannelName,
+        tenant: TenantID,
+        options: PublishOptions
+    ) async throws -> PublishPreview {
+        throw Crash()
+    }
+
     func rollback(
         _ channel: ChannelName,
         to number: ReleaseNumber,

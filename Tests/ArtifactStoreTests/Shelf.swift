@@ -69,6 +69,7 @@ final class Shelf: ReleaseSource {
     ) async throws -> Release {
         let root = try OpenFile.directory(path)
         let tree = try TreeScanner.scan(root, limits: TreeLimits(), links: .insideTree)
+            .manifest
         var bytes: [UInt8] = []
         let writer = BundleWriter(
             new: TreeReader(tree, in: root),
