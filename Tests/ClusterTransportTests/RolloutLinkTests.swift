@@ -20,7 +20,8 @@ final class RolloutLinkTests: XCTestCase {
             configuration: LinkClientConfiguration(
                 addresses: [address],
                 token: node,
-                requestTimeout: .seconds(10)
+                requestTimeout: .seconds(10),
+                releaseWait: .seconds(8)
             ),
             random: SeededRandomSource(seed: 1),
             logger: quiet

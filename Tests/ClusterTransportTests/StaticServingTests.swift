@@ -55,7 +55,7 @@ final class StaticServingTests: XCTestCase {
         let manager = try ManagerScene()
         let path = scratch.appending(path: "objects").path
         let objects = try DirectoryObjectStorage(path: path)
-        let signer = try Ed25519Signer()
+        let signer = manager.signer
         let publisher = publisher(manager, objects, signer, in: scratch)
         let files = FileServer(root: path, elseTo: manager.endpoint)
         let server = try ReeveServer(
@@ -105,7 +105,7 @@ final class StaticServingTests: XCTestCase {
         let scratch = try scratch()
         defer { try? FileManager.default.removeItem(at: scratch) }
         let manager = try ManagerScene(makesBundlesIn: scratch.path)
-        let publisher = publisher(manager, manager.objects, try Ed25519Signer(), in: scratch)
+        let publisher = publisher(manager, manager.objects, manager.signer, in: scratch)
         var releases: [Release] = []
         for version in 1...3 {
             try write(version, to: scratch.appending(path: "tree"))

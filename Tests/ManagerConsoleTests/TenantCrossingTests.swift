@@ -45,7 +45,7 @@ final class TenantCrossingTests: XCTestCase {
         "installRoot": .forbidden, "listRollouts": .empty, "startRollout": .empty,
         "getRollout": .unknown, "pauseRollout": .unknown, "resumeRollout": .unknown,
         "abortRollout": .unknown, "revertRollout": .unknown, "awaitApplied": .unknown,
-        "listBlocks": .empty, "liftBlock": .unknown,
+        "listBlocks": .unknown, "liftBlock": .unknown,
     ]
 
     /// Bodies that name what the victim has, for routes whose example does not.

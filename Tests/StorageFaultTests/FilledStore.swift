@@ -15,6 +15,7 @@ import XCTest
 /// A store with rows in every table of the present schema, and all that its readers return.
 enum FilledStore {
     private static let webhook = WebhookID(bits: 0x3E)
+    private static let rolloutID = ReleaseRolloutID(bits: 0x70)
 
     /// A store with rows in every table.
     static func fill(_ house: StoreHouse) async throws {
@@ -116,9 +117,66 @@ enum FilledStore {
             tenant: .standard,
             epoch: epoch
         )
+        try await fillRollouts(house, of: release)
         try await fillFacts(house, devices)
         try await fillTerms(house, devices)
         try await fillKeeping(house, devices)
+    }
+
+    /// A rollout under way, a blocked tree, what a node says of its health.
+    private static func fillRollouts(
+        _ house: StoreHouse,
+        of release: PublishedRelease
+    ) async throws {
+        let rollout = ReleaseRollout(
+            id: rolloutID,
+            tenant: .standard,
+            channel: "web/site",
+            plan: ReleaseRolloutPlan(waves: [ReleaseRolloutWave(.percent(25))]),
+            initiator: "alice",
+            startedAt: house.time.now(),
+            candidate: ReleaseNumber(2),
+            baseline: .init(number: .first, root: release.release.root)
+        )
+        let began = ReleaseRolloutTransition(
+            rollout: rollout.id,
+            number: rollout.version,
+            event: .started,
+            state: rollout.state,
+            wave: rollout.wave,
+            at: rollout.startedAt,
+            by: "alice",
+            reason: "new"
+        )
+        let block = ReleaseBlock(
+            channel: rollout.channel,
+            root: TreeID(ContentDigest(of: [7])),
+            number: rollout.candidate,
+            rollout: rollout.id,
+            at: rollout.startedAt,
+            by: "alice",
+            reason: "it burns"
+        )
+        _ = try await house.store.write(
+            ReleaseRolloutChange(
+                channel: rollout.channel,
+                rollout: rollout,
+                transitions: [began],
+                blocks: [block]
+            ),
+            tenant: .standard,
+            epoch: house.epoch
+        )
+        let health = ReleaseHealth(
+            node: "worker-1",
+            channel: rollout.channel,
+            number: .first,
+            root: release.release.root,
+            state: .healthy,
+            message: "it is warm",
+            at: house.time.now()
+        )
+        _ = try await house.store.record(health, tenant: .standard, epoch: house.epoch)
     }
 
     /// What devices told, groups by query, silences.
@@ -300,6 +358,9 @@ enum FilledStore {
         hasher.combine(try await store.members())
         hasher.combine(try await store.latest(of: "web/site", tenant: tenant)?.revision)
         hasher.combine(try await store.acknowledgements(of: "web/site", tenant: tenant))
+        hasher.combine(try await store.standing(of: "web/site", tenant: tenant))
+        hasher.combine(try await store.transitions(of: rolloutID, tenant: tenant))
+        hasher.combine(try await store.health(of: "web/site", tenant: tenant))
         let start = Revision(history: store.history, number: 0)
         hasher.combine(try await store.changes(after: start, limit: 1_000))
         let page = try await store.page(after: nil, cursor: nil, limit: 1_000, for: "worker-1")

@@ -24,7 +24,10 @@ public struct TenantObjects: Sendable {
     }
 
     /// One storage for everybody: for a product with one tenant, and for tests.
-    public init(shared objects: any ObjectStorage) { self.init { _ in objects } }
+    public init(shared objects: any ObjectStorage) {
+        self.init { _ in objects }
+        opened.storages.withLock { $0[.standard] = objects }
+    }
 
     /// Directories: the first tenant's objects lie in `path` itself, everybody else's in
     /// `path/tenants/NAME`.
@@ -50,6 +53,8 @@ public struct TenantObjects: Sendable {
                 random: random
             )
         }
+        // What is there is readable by name from the start: see ``reader``.
+        opened.storages.withLock { $0[first] = own }
         for name in try root.directory(beneath: "tenants").names(limit: .max) {
             _ = try? storage(of: TenantID(rawValue: name.description))
         }

@@ -203,10 +203,21 @@ public struct ReleaseRollouts: Sendable {
     }
 
     /// The trees that are blocked in a channel, by root.
+    ///
+    /// - Parameters:
+    ///   - channel: the channel.
+    ///   - tenant: the tenant the channel belongs to.
+    /// - Throws: ``ArtifactStoreError`` with code `notFound` for a channel without a release.
     public func blocks(
         of channel: ChannelName,
         tenant: TenantID = .standard
     ) async throws -> [ReleaseBlock] {
-        try await storage.standing(of: channel, tenant: tenant).blocks
+        guard try await releases.latest(of: channel, tenant: tenant) != nil else {
+            throw ArtifactStoreError(
+                .notFound,
+                "There is no channel \(channel) in this tenant. It begins with a release."
+            )
+        }
+        return try await storage.standing(of: channel, tenant: tenant).blocks
     }
 }
