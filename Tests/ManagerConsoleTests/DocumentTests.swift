@@ -97,7 +97,7 @@ final class DocumentTests: XCTestCase {
             ("GET", "channels/nothing/await-applied", nil, "artifacts.not-found"),
             (
                 "DELETE", "channels/nothing/blocks/\(unknown)\(unknown)", nil,
-                "artifacts.unknown-rollout"
+                "artifacts.not-found"
             ),
         ]
         for (method, path, body, code) in rows {

@@ -75,7 +75,7 @@ final class HistoryTests: XCTestCase {
     func test_histories_inMemory_keepEveryPromise() async throws {
         let finding = try await explore(1..<10_001) { QueueHouse.inMemory(seed: $0) }
         XCTAssertEqual(finding.tally.histories, 10_000)
-        assertSound(finding, rarest: 25)
+        assertSound(finding, rarest: 4)
     }
 
     #if SQLite
