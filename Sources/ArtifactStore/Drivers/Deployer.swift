@@ -22,7 +22,8 @@ public struct ActiveRelease: Hashable, Sendable {
 /// Only ``kind`` must be written; everything else does nothing unless it is. ``ArtifactSync`` calls
 /// one method at a time:
 /// `prepare`, `checkHealth`, (the switch), `activate`, `drain` of the old one, later `remove` of
-/// it.
+/// it. Beside that a ``ReleaseHealthMonitor`` asks `checkHealth` of the active release again and
+/// again, also while another release is prepared.
 public protocol Deployer: Sendable {
     /// The kind of artifact it loads. Releases of other kinds are refused.
     var kind: ArtifactKind { get }
