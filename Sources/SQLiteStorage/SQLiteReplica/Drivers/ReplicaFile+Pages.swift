@@ -83,6 +83,26 @@ extension ReplicaFile {
         try connection.run("DELETE FROM replica WHERE generation > ?", generation)
     }
 
+    /// How many rows of all other generations do not match their checksums.
+    static func damagedRows(
+        except generation: Int64,
+        _ connection: SQLConnection
+    ) throws -> Int {
+        var count = 0
+        for order in ["<", ">"] {
+            let sql = """
+                SELECT generation, kind, key, body, sum FROM replica WHERE generation \(order) ?
+                """
+            try connection.withStatement(sql) { statement in
+                try statement.bind(generation)
+                while try statement.step() {
+                    do { try statement.verify("replica", sum: 4) } catch { count += 1 }
+                }
+            }
+        }
+        return count
+    }
+
     private static func put(
         _ row: ReplicaRow,
         _ generation: Int64,

@@ -117,8 +117,11 @@ struct ReplicaFile: Sendable {
             if let bytes = try connection.metaBytes(Meta.position) {
                 contents.position = try Position(decoding: bytes)
             }
-            // What an interrupted snapshot left behind.
-            try Self.deleteRows(except: contents.position.generation, connection)
+            // What an interrupted snapshot left behind. A damaged row may look like that, and hide sound
+            // ones behind it: then nothing goes until a snapshot has replaced it all.
+            let generation = contents.position.generation
+            contents.damage.rows = try Self.damagedRows(except: generation, connection)
+            if contents.damage.rows == 0 { try Self.deleteRows(except: generation, connection) }
             try Self.readRows(connection, into: &contents)
             contents.pending = try pending(after: contents.mark, connection)
             contents.damage.entries = contents.pending.damaged
