@@ -8,7 +8,7 @@ public import ClusterRole
 /// durable on return.
 ///
 /// It is the same store as the channel's ``ReleaseStorage``, which asks
-/// ``ChannelStanding/refusal(ofAppending:)`` in the transaction that appends: a blocked tree is published
+/// its `ChannelStanding` in the transaction that appends: a blocked tree is published
 /// by nobody, and nothing is published beside an open rollout.
 public protocol RolloutStorage: Sendable {
     /// Writes a change: the rollout, its lines of history and its blocks together, or nothing of them. It

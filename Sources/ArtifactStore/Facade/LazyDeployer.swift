@@ -66,8 +66,10 @@ public final class LazyDeployer: Deployer, Service {
     /// Runs `body` once the release is loaded, and keeps it loaded meanwhile. The first request
     /// loads it; others wait for that.
     ///
-    /// - Parameter release: what ``ArtifactSync/withActiveRelease(isolation:_:)`` or a lease holds in
-    ///   place.
+    /// - Parameters:
+    ///   - release: what ``ArtifactSync/withActiveRelease(isolation:_:)`` or a lease holds in place.
+    ///   - isolation: where `body` runs: where the caller does.
+    ///   - body: the request; the release stays loaded until it returns.
     /// - Throws: ``ArtifactStoreError`` with code `unavailable` when too many wait, or loading takes
     ///   too long; what the base throws when it cannot load it; or what `body` throws. The next
     ///   request tries to load it again.

@@ -21,7 +21,7 @@ public struct KeySignature: Hashable, Sendable {
 /// A release record and the Ed25519 signatures (RFC 8032) under it.
 ///
 /// The record's own bytes are kept, so that what is verified is what was signed. Whether the
-/// signatures match, and are enough, says ``TrustedKeys/verify(_:)``.
+/// signatures match, and are enough, says ``TrustedKeys``.
 public struct SignedRelease: Hashable, Sendable {
     /// What the record says.
     public let release: Release
