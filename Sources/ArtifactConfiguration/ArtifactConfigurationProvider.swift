@@ -14,7 +14,7 @@ internal import Synchronization
 /// }
 /// ```
 ///
-/// It is the ``Deployer`` of its channel: `prepare` parses every `.json` and `.env` file of the
+/// It is the `Deployer` of its channel: `prepare` parses every `.json` and `.env` file of the
 /// tree, `checkHealth` runs the check it was given, and either of them refuses a bad release, so
 /// that the values before stay. `activate` swaps all values at once; a snapshot never mixes two
 /// releases. Before the first release it has no value for any key; after a restart it has the last
