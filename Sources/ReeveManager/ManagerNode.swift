@@ -1,5 +1,5 @@
 #if Server && SQLite
-public import ArtifactStore
+internal import ArtifactStore
 internal import ClusterMembership
 public import ClusterRole
 internal import ClusterTransport
@@ -43,16 +43,6 @@ public final class ManagerNode: Service {
     public let devices: DeviceDirectory
     /// Changes devices and groups.
     public let administration: DeviceAdministration
-    /// Publishes releases.
-    public let publisher: ArtifactPublisher
-    /// The directories that are published by themselves or when told.
-    public let publishTasks: [PublishTask]
-    /// Root records and pointers, which workers go by.
-    public let trust: ReleaseTrust
-    /// Rolls releases out in waves.
-    public let rollouts: ReleaseRollouts
-    /// The public half of the key that signs releases: what workers trust.
-    public let publicKey: ReleasePublicKey
     /// Reports and fetches for devices in process, straight on the store: for products with a device
     /// protocol of their own.
     public let exchange: DeviceExchange
@@ -67,16 +57,14 @@ public final class ManagerNode: Service {
     /// What workers dial; mount it at `/link/v1`.
     public let link: any HTTPHandler
 
-    /// The channels a combined node deploys itself; empty without ``ManagerConfiguration/channels``.
-    public let artifacts: ArtifactSet
-
-    private let store: EmbeddedStore
-    private let capability: WriteCapability
-    private let members: ClusterMembersWriter
-    private let dispatcher: WakeDispatcher
-    private let webhookDispatcher: WebhookDispatcher?
-    private let contacts: ContactBatcher
-    private let retention: RetentionTask
+    let releases: ManagerReleases
+    let store: EmbeddedStore
+    let capability: WriteCapability
+    let heartbeats: ClusterMembersWriter
+    let dispatcher: WakeDispatcher
+    let webhookDispatcher: WebhookDispatcher?
+    let contacts: ContactBatcher
+    let retention: RetentionTask
 
     /// Opens the node's directory and everything in it. Nothing runs or listens yet.
     ///
@@ -168,86 +156,15 @@ public final class ManagerNode: Service {
             clock: time,
             random: random
         )
-        let ownKey = try Ed25519Signer(file: files.path("signing-key"), random: random)
-        let signer = configuration.signer ?? ownKey
-        publicKey = signer.publicKey
-        try files.write("\(signer.publicKey)\n", to: "signing-key.pub")
-        trust = ReleaseTrust(
-            roots: try RootRecords(directory: files.path("roots")),
-            pointers: ReleasePointers(
-                signers: [configuration.pointerSigner ?? ownKey],
-                capability: capability,
-                lifetime: configuration.pointerLifetime,
-                time: time
-            )
+        let members = ClusterMembers(registry: store)
+        let releases = try ManagerReleases(
+            configuration,
+            files: files,
+            store: store,
+            members: members,
+            capability: capability
         )
-        let objects = try TenantObjects(
-            directory: files.path("objects"),
-            first: configuration.tenant,
-            random: random
-        )
-        var publishing = PublisherConfiguration()
-        publishing.scratchDirectory = files.path("scratch")
-        publishing.scanMemory = files.path("scans")
-        publishing.time = time
-        publishing.random = random
-        publishing.cosigners = configuration.cosigners
-        publishing.validators = configuration.publishValidators
-        publisher = ArtifactPublisher(
-            storage: store,
-            objects: objects,
-            signer: signer,
-            capability: capability,
-            configuration: publishing
-        )
-        let clusterMembers = ClusterMembers(registry: store)
-        let workers = MemberReleaseNodes(members: clusterMembers)
-        let maker = BundleMaker(storage: store, objects: objects, configuration: publishing)
-        var syncing = SyncConfiguration(node: configuration.node, tenant: configuration.tenant)
-        syncing.time = time
-        syncing.random = random
-        artifacts = ArtifactSet(
-            channels: Set(configuration.channels.keys),
-            deployers: [],
-            own: configuration.channels,
-            source: InProcessReleaseSource(
-                storage: store,
-                objects: objects.reader,
-                capability: capability,
-                maker: maker,
-                trust: trust,
-                offers: (
-                    ReleaseOffers(releases: store, rollouts: store, nodes: workers),
-                    configuration.node
-                )
-            ),
-            directory: files.path("channels"),
-            trusted: TrustedKeys(signer.publicKey),
-            configuration: syncing
-        )
-        var watching = PublishTask.Settings()
-        watching.mode = configuration.watchMode
-        watching.time = time
-        publishTasks = configuration.watched.sorted { $0.key < $1.key }.map {
-            [publisher, watching] in
-            PublishTask(
-                $0.value,
-                to: $0.key,
-                tenant: configuration.tenant,
-                publisher: publisher,
-                settings: watching
-            )
-        }
-        var rolling = ReleaseRollouts.Settings(clock: time)
-        rolling.random = random
-        rollouts = ReleaseRollouts(
-            releases: store,
-            storage: store,
-            publisher: publisher,
-            nodes: workers,
-            capability: capability,
-            settings: rolling
-        )
+        self.releases = releases
         tasks = PeriodicTaskRunner(
             tasks: store,
             enqueuer: operations,
@@ -268,7 +185,7 @@ public final class ManagerNode: Service {
             clock: time,
             random: random
         )
-        members = clusterMembers.writer(for: capability, clock: time)
+        heartbeats = members.writer(for: capability, clock: time)
 
         var keeping = RetentionTask.Settings(clock: time)
         keeping.interval = configuration.retentionInterval
@@ -298,17 +215,17 @@ public final class ManagerNode: Service {
                 node: configuration.node,
                 role: .manager,
                 capability: capability,
-                members: clusterMembers,
+                members: members,
                 revisions: store,
                 wakes: store
             ),
             releases: AdminServices.Releases(
-                publisher: publisher,
+                publisher: releases.publisher,
                 roots: try PublishRoots(configuration.publishRoots),
-                tasks: publishTasks,
-                trust: trust,
+                tasks: releases.publishTasks,
+                trust: releases.trust,
                 operators: configuration.tenant,
-                rollouts: rollouts
+                rollouts: releases.rollouts
             ),
             keeping: try AdminServices.Keeping(configuration, store, retention, capability),
             time: time
@@ -328,14 +245,14 @@ public final class ManagerNode: Service {
             ),
             hints: store,
             releases: store,
-            objects: objects.reader,
-            maker: maker,
-            trust: trust,
-            authority: { [capability, members] in
-                LinkAuthority(capability: capability, members: members)
+            objects: releases.objects.reader,
+            maker: releases.maker,
+            trust: releases.trust,
+            authority: { [capability, heartbeats] in
+                LinkAuthority(capability: capability, members: heartbeats)
             }
         )
-        linking.offers = ReleaseOffers(releases: store, rollouts: store, nodes: workers)
+        linking.offers = releases.offers
         link = try LinkEndpoint(services: linking, authenticator: tokens, time: time)
     }
 
@@ -385,62 +302,6 @@ public final class ManagerNode: Service {
         try await close()
     }
 
-    /// What runs beside the HTTP server.
-    private var components: [NodeComponent] {
-        let expiry = ExpiryTask(
-            storage: store,
-            capability: capability,
-            clock: configuration.time
-        )
-        let telling = webhookDispatcher.map { dispatcher in
-            NodeComponent("webhooks", roles: [.manager]) { dispatcher }
-        }
-        let timers = ActivityTimers(
-            storage: store,
-            capability: capability,
-            clock: configuration.time
-        )
-        let liveness = LivenessTask(
-            storage: store,
-            capability: capability,
-            rule: configuration.liveness,
-            clock: configuration.time
-        )
-        let groups = DynamicGroupTask(
-            storage: store,
-            capability: capability,
-            clock: configuration.time
-        )
-        let publishing = publishTasks.map { task in
-            NodeComponent(
-                ComponentName(rawValue: "publish-\(task.channel)"),
-                roles: [.manager]
-            ) { task }
-        }
-        return [
-            NodeComponent("contacts", roles: [.manager]) { [contacts] in contacts },
-            NodeComponent("members", roles: [.manager]) { [members] in members },
-            NodeComponent("wake-dispatch", roles: [.manager]) { [dispatcher] in dispatcher },
-            NodeComponent("wake-hints", roles: [.manager]) { [store, dispatcher] in
-                WakeHints(hints: store.hints(), dispatcher: dispatcher)
-            },
-            NodeComponent("retention", roles: [.manager]) { [retention] in retention },
-            NodeComponent("expiry", roles: [.manager]) { expiry },
-            NodeComponent("activity-timers", roles: [.manager]) { timers },
-            NodeComponent("liveness", roles: [.manager]) { liveness },
-            NodeComponent("dynamic-groups", roles: [.manager]) { groups },
-            NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
-            NodeComponent("policies", roles: [.manager]) { [policies] in policies },
-            NodeComponent("artifacts", roles: [.worker]) { [artifacts] in artifacts },
-            NodeComponent("artifact-hints", roles: [.worker]) { [store, artifacts] in
-                ReleaseHints(hints: store.hints(), artifacts: artifacts)
-            },
-            NodeComponent("rollouts", roles: [.manager]) { [rollouts] in
-                ReleaseRolloutTask(rollouts)
-            },
-        ] + publishing + [telling].compactMap { $0 }
-    }
-
     /// Writes a verified copy of the running store, beside its readers and writers.
     ///
     /// - Parameters:
@@ -455,25 +316,6 @@ public final class ManagerNode: Service {
     public func close() async throws {
         capability.revoke()
         try await store.close()
-    }
-
-    private func mounts() throws -> [HandlerMount] {
-        var root = RouteTable()
-        try HealthRoutes(checks: [
-            ReadinessCheck("coordinator") { [capability] in
-                capability.isRevoked ? "this node may no longer write" : nil
-            }
-        ]).add(to: &root)
-        try root.mount(statusPage, at: "/")
-        return [
-            HandlerMount("/admin/v1", observed(adminAPI, "admin")),
-            HandlerMount(LinkEndpoint.standardPrefix, observed(link, "link")),
-            HandlerMount("/", observed(root, "console")),
-        ]
-    }
-
-    private func observed(_ handler: any HTTPHandler, _ name: String) -> any HTTPHandler {
-        ObservedHandler(handler, name: name, time: configuration.time)
     }
 
     private func scheduleInformation() async throws {
@@ -497,23 +339,4 @@ private struct NobodyEnrols: EnrolmentPolicy {
     }
 }
 
-/// Tells the dispatcher of each commit, so that a wake-up need not wait for its next look.
-private struct WakeHints: Service {
-    let hints: AsyncStream<Revision>
-    let dispatcher: WakeDispatcher
-
-    func run() async throws {
-        for await _ in hints.cancelOnGracefulShutdown() { dispatcher.hint() }
-    }
-}
-
-/// Tells a combined node's channels of each commit.
-private struct ReleaseHints: Service {
-    let hints: AsyncStream<Revision>
-    let artifacts: ArtifactSet
-
-    func run() async throws {
-        for await _ in hints.cancelOnGracefulShutdown() { artifacts.hint() }
-    }
-}
 #endif

@@ -69,8 +69,16 @@ final class DependencyCoreTests: XCTestCase {
         let needs: [ChannelName: [ReleaseDependency]] = [
             "db": [], "web": [need("db"), need("gone")], "page": [need("web")], "log": [],
         ]
-        XCTAssertEqual(DependencyCore.order(needs), [["db", "log"], ["web"], ["page"]])
-        XCTAssertEqual(DependencyCore.removalOrder(needs), ["page", "web", "log", "db"])
+        let graph = DependencyGraph(needs)
+        XCTAssertEqual(graph.startGroups(), [["db", "gone", "log"], ["web"], ["page"]])
+        XCTAssertEqual(try graph.removalOrder(), ["page", "web", "log", "gone", "db"])
+    }
+
+    func test_startGroups_ofACircle_comeLastAndTogether() {
+        let needs: [ChannelName: [ReleaseDependency]] = [
+            "db": [], "web": [need("db"), need("page")], "page": [need("web")],
+        ]
+        XCTAssertEqual(DependencyGraph(needs).startGroups(), [["db"], ["page", "web"]])
     }
 
     /// 400 random graphs: every channel comes after all it needs, unless it is in a circle.
@@ -85,7 +93,7 @@ final class DependencyCoreTests: XCTestCase {
                     .map { ReleaseDependency($0) }
             }
             var done: Set<ChannelName> = []
-            for group in DependencyCore.order(needs) {
+            for group in DependencyGraph(needs).startGroups() {
                 for name in group {
                     XCTAssertTrue(done.isSuperset(of: (needs[name] ?? []).map(\.channel)))
                 }

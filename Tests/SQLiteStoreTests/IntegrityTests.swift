@@ -78,6 +78,19 @@ final class IntegrityTests: XCTestCase {
         XCTAssertEqual(log?.code, .corruptRow)
     }
 
+    func test_aStore_whoseEpochIsGone_isNotOpenedAtALowerOne() async throws {
+        for statement in [
+            "DELETE FROM meta WHERE name = 'epoch'",
+            "UPDATE meta SET name = 'epocj' WHERE name = 'epoch'",
+        ] {
+            let scene = try await EmbeddedScene.open()
+            try await scene.store.close()
+            try await withRawConnection(scene.file.path) { try $0.script(statement) }
+            let error = await storageError { _ = try await EmbeddedScene.open(scene.file) }
+            XCTAssertEqual(error?.code, .corruptRow)
+        }
+    }
+
     func test_aChangedChunkOfALargeResult_isReportedAndNotReturned() async throws {
         for statement in [
             "UPDATE large_result_chunk SET bytes = x'ff' WHERE place = 1",

@@ -141,32 +141,6 @@ struct DependencyCore {
             return isNeeded ? .lookAgain(name) : nil
         }
     }
-
-    // MARK: - Orders
-
-    /// Groups of channels: each needs only channels of groups before its own. Channels of one group
-    /// do not need each other. What needs itself in a circle comes last, all in one group.
-    static func order(_ needs: [ChannelName: [ReleaseDependency]]) -> [[ChannelName]] {
-        var rest = needs.mapValues { Set($0.map(\.channel)) }
-        var groups: [[ChannelName]] = []
-        while !rest.isEmpty {
-            let names = Set(rest.keys)
-            let free = rest.filter { $0.value.isDisjoint(with: names.subtracting([$0.key])) }
-                .keys.sorted()
-            guard !free.isEmpty else {
-                groups.append(rest.keys.sorted())
-                break
-            }
-            groups.append(free)
-            for name in free { rest[name] = nil }
-        }
-        return groups
-    }
-
-    /// The order in which channels are removed: who needs goes before whom it needs.
-    static func removalOrder(_ needs: [ChannelName: [ReleaseDependency]]) -> [ChannelName] {
-        order(needs).reversed().flatMap { $0.reversed() }
-    }
 }
 
 /// What ``DependencyCore`` tells its caller to do.

@@ -10,22 +10,38 @@ public struct DependencyGraph: Hashable, Sendable {
         self.needs = all
     }
 
+    /// Channels in groups: each needs only channels of groups before its own.
+    ///
+    /// - Returns: the groups, each by name; and what needs itself in a circle, or such a one, by name.
+    func groups() -> (free: [[ChannelName]], circular: [ChannelName]) {
+        var rest = needs
+        var groups: [[ChannelName]] = []
+        while !rest.isEmpty {
+            let free = rest.filter { $0.value.allSatisfy { rest[$0] == nil } }.keys.sorted()
+            guard !free.isEmpty else { break }
+            for name in free { rest[name] = nil }
+            groups.append(free)
+        }
+        return (groups, rest.keys.sorted())
+    }
+
     /// Every channel after all that it needs; equals by name. The order in which releases are
     /// activated.
     ///
     /// - Throws: ``ArtifactStoreError`` with code `dependencyCycle`, whose message names the circle.
     public func order() throws(ArtifactStoreError) -> [ChannelName] {
-        var rest = needs
-        var ordered: [ChannelName] = []
-        while !rest.isEmpty {
-            let free = rest.filter { entry in
-                entry.value.allSatisfy { rest[$0] == nil }
-            }.keys.sorted()
-            guard !free.isEmpty else { throw Self.error(circle(in: rest)) }
-            for name in free { rest[name] = nil }
-            ordered += free
+        let (groups, circular) = groups()
+        guard circular.isEmpty else {
+            throw Self.error(circle(in: needs.filter { circular.contains($0.key) }))
         }
-        return ordered
+        return groups.flatMap { $0 }
+    }
+
+    /// The groups a node brings its channels back in: what needs itself in a circle comes last, all
+    /// in one group, for it was active like this before.
+    func startGroups() -> [[ChannelName]] {
+        let (groups, circular) = groups()
+        return circular.isEmpty ? groups : groups + [circular]
     }
 
     /// Every channel before all that it needs: the order in which they are removed.

@@ -140,7 +140,7 @@ public final class ArtifactSet: Service {
                 log("A channel cannot be opened; the others go on.", channel, error)
             }
         }
-        for group in DependencyCore.order(needs) {
+        for group in DependencyGraph(needs).startGroups() {
             await withDiscardingTaskGroup { tasks in
                 for channel in group {
                     guard let sync = syncs[channel] else { continue }
@@ -278,7 +278,7 @@ public final class ArtifactSet: Service {
             needs[channel] = release?.dependencies ?? []
         }
         var failure: (any Error)?
-        for channel in DependencyCore.removalOrder(needs) {
+        for channel in DependencyGraph(needs).startGroups().joined().reversed() {
             guard let sync = gone[channel] else { continue }
             await end(channel)
             gate.onRemoved(channel)

@@ -77,7 +77,13 @@ public final class EmbeddedStore: Sendable {
     ) throws {
         let drawn = [random.next(), random.next()]
         let (history, epoch, isLimited) = try file.writeWhileOpening { connection in
-            if try connection.metaBytes(MetaName.history) == nil {
+            // A history without an epoch is a damaged one: beginning at 1 again would let an older
+            // writer's epoch come back.
+            if try connection.metaBytes(MetaName.history) != nil {
+                guard try connection.epoch() > .none else {
+                    throw SQLiteStorageError.corruptRow(in: "meta")
+                }
+            } else {
                 try connection.setMetaBytes(
                     MetaName.history,
                     drawn.flatMap { word in withUnsafeBytes(of: word.bigEndian) { Array($0) } }

@@ -1,0 +1,111 @@
+#if Server && SQLite
+internal import ArtifactStore
+internal import ClusterMembership
+internal import ClusterRole
+internal import ClusterTransport
+internal import DeviceRegistry
+internal import HTTPHandling
+internal import HummingbirdHosting
+internal import NotificationDispatch
+internal import OperationQueue
+internal import SQLiteStore
+internal import ServiceLifecycle
+
+extension ManagerNode {
+    /// What runs beside the HTTP server.
+    var components: [NodeComponent] {
+        let expiry = ExpiryTask(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
+        let telling = webhookDispatcher.map { dispatcher in
+            NodeComponent("webhooks", roles: [.manager]) { dispatcher }
+        }
+        let timers = ActivityTimers(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
+        let liveness = LivenessTask(
+            storage: store,
+            capability: capability,
+            rule: configuration.liveness,
+            clock: configuration.time
+        )
+        let groups = DynamicGroupTask(
+            storage: store,
+            capability: capability,
+            clock: configuration.time
+        )
+        let publishing = releases.publishTasks.map { task in
+            NodeComponent(
+                ComponentName(rawValue: "publish-\(task.channel)"),
+                roles: [.manager]
+            ) { task }
+        }
+        return [
+            NodeComponent("contacts", roles: [.manager]) { [contacts] in contacts },
+            NodeComponent("members", roles: [.manager]) { [heartbeats] in heartbeats },
+            NodeComponent("wake-dispatch", roles: [.manager]) { [dispatcher] in dispatcher },
+            NodeComponent("wake-hints", roles: [.manager]) { [store, dispatcher] in
+                WakeHints(hints: store.hints(), dispatcher: dispatcher)
+            },
+            NodeComponent("retention", roles: [.manager]) { [retention] in retention },
+            NodeComponent("expiry", roles: [.manager]) { expiry },
+            NodeComponent("activity-timers", roles: [.manager]) { timers },
+            NodeComponent("liveness", roles: [.manager]) { liveness },
+            NodeComponent("dynamic-groups", roles: [.manager]) { groups },
+            NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
+            NodeComponent("policies", roles: [.manager]) { [policies] in policies },
+            NodeComponent("artifacts", roles: [.worker]) { [releases] in releases.artifacts },
+            NodeComponent("artifact-hints", roles: [.worker]) { [store, releases] in
+                ReleaseHints(hints: store.hints(), artifacts: releases.artifacts)
+            },
+            NodeComponent("rollouts", roles: [.manager]) { [releases] in
+                ReleaseRolloutTask(releases.rollouts)
+            },
+        ] + publishing + [telling].compactMap { $0 }
+    }
+
+    /// What its HTTP server serves.
+    func mounts() throws -> [HandlerMount] {
+        var root = RouteTable()
+        try HealthRoutes(checks: [
+            ReadinessCheck("coordinator") { [capability] in
+                capability.isRevoked ? "this node may no longer write" : nil
+            }
+        ]).add(to: &root)
+        try root.mount(statusPage, at: "/")
+        return [
+            HandlerMount("/admin/v1", observed(adminAPI, "admin")),
+            HandlerMount(LinkEndpoint.standardPrefix, observed(link, "link")),
+            HandlerMount("/", observed(root, "console")),
+        ]
+    }
+
+    private func observed(_ handler: any HTTPHandler, _ name: String) -> any HTTPHandler {
+        ObservedHandler(handler, name: name, time: configuration.time)
+    }
+}
+
+/// Tells the dispatcher of each commit, so that a wake-up need not wait for its next look.
+private struct WakeHints: Service {
+    let hints: AsyncStream<Revision>
+    let dispatcher: WakeDispatcher
+
+    func run() async throws {
+        for await _ in hints.cancelOnGracefulShutdown() { dispatcher.hint() }
+    }
+}
+
+/// Tells a combined node's channels of each commit.
+private struct ReleaseHints: Service {
+    let hints: AsyncStream<Revision>
+    let artifacts: ArtifactSet
+
+    func run() async throws {
+        for await _ in hints.cancelOnGracefulShutdown() { artifacts.hint() }
+    }
+}
+#endif
