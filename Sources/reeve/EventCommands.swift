@@ -90,7 +90,8 @@ struct EventsCommand: AsyncParsableCommand {
                 for event in page["events"]?.elements ?? [] {
                     let encoder = JSONEncoder()
                     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-                    print(String(decoding: try encoder.encode(event), as: UTF8.self))
+                    // Written at once: who follows through a pipe wants each line when it happens.
+                    FileHandle.standardOutput.write(try encoder.encode(event) + Data("\n".utf8))
                 }
                 position = page["next"]?.stringValue
                 if !follow && page["last"] == .bool(true) { return }

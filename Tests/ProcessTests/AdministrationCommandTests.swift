@@ -119,6 +119,35 @@ final class AdministrationCommandTests: XCTestCase {
         XCTAssertEqual(other.text, "")
     }
 
+    /// Through a file, as through a pipe: each line is there when it has happened, not when a buffer
+    /// is full.
+    func test_events_thatAreFollowed_arePrintedWhenTheyHappen() async throws {
+        try await withCluster { cluster in
+            let log = cluster.directory.appendingPathComponent("follow.log")
+            let follower = try ChildProcess(
+                name: "events --follow",
+                executable: DemoCluster.ownExecutable,
+                arguments: [
+                    "events", "--follow", "--since", "0", "--state-changes",
+                    "--manager", cluster.managerAddress, "--token", cluster.adminToken,
+                ],
+                log: log
+            )
+            for code in ["lock", "locate"] {
+                let activity = try await done(cluster, code)
+                _ = try await cluster.poll("\(code) to be followed", within: .seconds(60)) {
+                    let text = try String(contentsOf: log, encoding: .utf8)
+                    let own = text.split(separator: "\n").filter { $0.contains(activity) }
+                    return own.count { $0.contains(#""completed""#) } >= Self.devices ? true : nil
+                }
+            }
+            XCTAssertNil(follower.ending, "it follows until it is interrupted")
+            follower.signal(SIGTERM)
+            let ending = try await follower.waitForEnd(within: .seconds(60))
+            XCTAssertEqual(ending, .signalled(SIGTERM))
+        }
+    }
+
     private func groups(_ cluster: DemoCluster) async throws {
         let query = "member \"\(DemoCluster.group)\""
         let defined = try await run(cluster, ["groups", "define", "chosen", query])
