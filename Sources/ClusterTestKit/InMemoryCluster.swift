@@ -44,6 +44,9 @@ public final class InMemoryCluster: Sendable {
     public let leases: InMemoryLeaseStore
     public let members: InMemoryMemberRegistry
     public let hints: InMemoryHintBus
+    /// Reliable messages between members.
+    public let messages: InMemoryMessageLog
+    public let sharedState: InMemorySharedStateStorage
     /// Records the wake-ups; the dispatcher knows it as ``transportName``.
     public let push: RecordingPushTransport
 
@@ -89,6 +92,8 @@ public final class InMemoryCluster: Sendable {
         leases = InMemoryLeaseStore(ledger: ledger, clock: time)
         members = InMemoryMemberRegistry(ledger: ledger)
         hints = InMemoryHintBus()
+        messages = InMemoryMessageLog(ledger: ledger)
+        sharedState = InMemorySharedStateStorage(ledger: ledger)
         push = RecordingPushTransport()
         capability = WriteCapability(epoch: ledger.raiseEpoch())
 
@@ -214,6 +219,8 @@ public final class InMemoryCluster: Sendable {
         store.quotas = devices
         store.releases = releases
         store.rollouts = releases
+        store.messages = messages
+        store.sharedState = sharedState
         store.capabilities = [.competingLeaseHolders]
         store.advanceLeaseClock = { time.advance(by: $0) }
         return store

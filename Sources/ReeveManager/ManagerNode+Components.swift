@@ -65,7 +65,7 @@ extension ManagerNode {
             NodeComponent("rollouts", roles: [.manager]) { [releases] in
                 ReleaseRolloutTask(releases.rollouts)
             },
-        ] + publishing + [telling].compactMap { $0 }
+        ] + publishing + [telling].compactMap { $0 } + messaging.components
     }
 
     /// What its HTTP server serves.
@@ -74,7 +74,11 @@ extension ManagerNode {
         try HealthRoutes(checks: [
             ReadinessCheck("coordinator") { [capability] in
                 capability.isRevoked ? "this node may no longer write" : nil
-            }
+            },
+            ReadinessCheck("standing") { [messaging] in
+                let standing = messaging.standing.standing
+                return standing == .serving ? nil : "the node is in \(standing.rawValue)"
+            },
         ]).add(to: &root)
         try root.mount(statusPage, at: "/")
         return [

@@ -50,6 +50,8 @@ public final class ManagerNode: Service {
     public let tasks: PeriodicTaskRunner
     /// Hands out policies and keeps devices to them.
     public let policies: PolicyMonitor
+    /// Messages to members, the replicated state, commands to nodes.
+    public let messaging: ManagerMessaging
     /// The admin API; mount it at `/admin/v1`.
     public let adminAPI: AdminEndpoint
     /// The status page; mount it at `/`.
@@ -199,6 +201,13 @@ public final class ManagerNode: Service {
             settings: keeping
         )
 
+        messaging = try await ManagerMessaging(
+            configuration,
+            files: files,
+            store: store,
+            members: members,
+            capability: capability
+        )
         let tokens = InMemoryTokens(configuration.identities)
         let services = AdminServices(
             devices: AdminServices.Devices(directory: devices, administration: administration),
@@ -217,7 +226,12 @@ public final class ManagerNode: Service {
                 capability: capability,
                 members: members,
                 revisions: store,
-                wakes: store
+                wakes: store,
+                messaging: AdminServices.Messaging(
+                    commands: messaging.commands,
+                    messenger: messaging.messenger,
+                    operators: configuration.tenant
+                )
             ),
             releases: AdminServices.Releases(
                 publisher: releases.publisher,
@@ -253,6 +267,10 @@ public final class ManagerNode: Service {
             }
         )
         linking.offers = releases.offers
+        linking.messaging = LinkMessaging(
+            messenger: messaging.messenger,
+            state: messaging.state
+        )
         link = try LinkEndpoint(services: linking, authenticator: tokens, time: time)
     }
 

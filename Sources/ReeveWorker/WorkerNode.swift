@@ -1,6 +1,7 @@
 #if Server && SQLite
 public import ArtifactStore
 internal import ClusterLink
+internal import ClusterMembership
 internal import ClusterRole
 internal import ClusterTransport
 public import DeviceGateway
@@ -33,6 +34,8 @@ public final class WorkerNode: Service {
     public let authenticator: any DeviceAuthenticator
     /// The device API; mount it at `/device/v1`.
     public let deviceAPI: DeviceEndpoint
+    /// Messages of the coordinator, the replicated state, commands.
+    public let messaging: WorkerMessaging
 
     private let replica: WorkerReplica
     private let workerLink: WorkerLink
@@ -54,7 +57,14 @@ public final class WorkerNode: Service {
             withIntermediateDirectories: true,
             attributes: [.posixPermissions: 0o700]
         )
-        return try WorkerNode(configuration)
+        let node = try WorkerNode(configuration)
+        do {
+            try await node.messaging.restore()
+        } catch {
+            try? await node.replica.close()
+            throw error
+        }
+        return node
     }
 
     private init(_ configuration: WorkerConfiguration) throws {
@@ -84,6 +94,8 @@ public final class WorkerNode: Service {
         )
         self.replica = replica
         authenticator = replica
+        let messaging = WorkerMessaging(configuration, client: client, replica: replica)
+        self.messaging = messaging
         contacts = ContactBatcher(inbox: replica, clock: time)
         var exchanging = DeviceExchange.Settings(
             clock: time,
@@ -168,18 +180,20 @@ public final class WorkerNode: Service {
                 clock: time
             )
         }
+        var linking = WorkerLinkConfiguration(
+            address: configuration.address.description,
+            version: configuration.abilities.softwareVersion?.description ?? "",
+            properties: try ReleaseNodeProperties.make(
+                labels: configuration.labels,
+                capabilities: configuration.abilities.capabilities,
+                channels: Set(configuration.channels.keys)
+            )
+        )
+        linking.liveProperties = { messaging.standing.properties }
         workerLink = WorkerLink(
             client: client,
             replica: replica,
-            configuration: WorkerLinkConfiguration(
-                address: configuration.address.description,
-                version: configuration.abilities.softwareVersion?.description ?? "",
-                properties: try ReleaseNodeProperties.make(
-                    labels: configuration.labels,
-                    capabilities: configuration.abilities.capabilities,
-                    channels: Set(configuration.channels.keys)
-                )
-            ),
+            configuration: linking,
             hints: revisions,
             time: time,
             random: random
@@ -287,7 +301,7 @@ public final class WorkerNode: Service {
             NodeComponent("link", roles: [.worker]) { [workerLink] in workerLink },
             NodeComponent("contacts", roles: [.worker]) { [contacts] in contacts },
             NodeComponent("artifacts", roles: [.worker]) { [artifacts] in artifacts },
-        ]
+        ] + messaging.components
             + health.enumerated().map { index, monitor in
                 NodeComponent(ComponentName(rawValue: "health-\(index)"), roles: [.worker]) {
                     monitor
@@ -308,7 +322,11 @@ public final class WorkerNode: Service {
         try HealthRoutes(checks: [
             ReadinessCheck("replica") { [replica] in
                 replica.revision == nil ? "no snapshot of a manager has been received yet" : nil
-            }
+            },
+            ReadinessCheck("standing") { [messaging] in
+                let standing = messaging.standing.standing
+                return standing == .serving ? nil : "the node is in \(standing.rawValue)"
+            },
         ]).add(to: &root)
         try root.get("/status", operationID: "status", access: .permission(.read)) {
             [weak self] _ in

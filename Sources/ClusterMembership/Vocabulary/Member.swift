@@ -122,8 +122,12 @@ public struct ClusterMembershipError: CodedError {
 
     public var category: ErrorCategory {
         switch code {
-        case .compacted, .notJoined: .conflict
+        case .compacted, .notJoined, .messageConflict, .stateConflict: .conflict
         case .noCoordinator: .unavailable
+        case .tooManyMessages: .overloaded
+        case .stateFull: .tooLarge
+        case .unknownMessage, .unknownMember: .notFound
+        case .noHandler: .forbidden
         case .storage: (cause as? any CodedError)?.category ?? .internalFailure
         default: .invalid
         }

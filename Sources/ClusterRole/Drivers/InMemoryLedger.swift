@@ -18,6 +18,8 @@ public enum ChangeKey: Hashable, Sendable {
     case spoolMark(node: NodeID)
     /// A member joined, left or changed.
     case member(NodeID)
+    /// A value of the replicated state.
+    case sharedState(namespace: String, key: String)
 }
 
 /// What a revision's writer noted beside the keys, for readers of its own module: opaque here.

@@ -56,6 +56,9 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
             try PolicyRoutes(monitor: policies).add(to: &table)
         }
         try ClusterRoutes(services: services).add(to: &table)
+        if let messaging = services.cluster.messaging {
+            try NodeCommandRoutes(messaging: messaging).add(to: &table)
+        }
         if let releases = services.releases {
             try ReleaseRoutes(publisher: releases.publisher, roots: releases.roots).add(to: &table)
             try PublishingRoutes(releases: releases).add(to: &table)

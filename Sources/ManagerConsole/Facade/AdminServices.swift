@@ -76,6 +76,8 @@ public struct AdminServices: Sendable {
         public var revisions: any RevisionLog
         /// Counts of wake-ups; `nil` for a product that wakes nobody.
         public var wakes: (any WakeStorage)?
+        /// Commands to nodes; without it their routes are not there.
+        public var messaging: Messaging?
 
         public init(
             node: NodeID,
@@ -83,7 +85,8 @@ public struct AdminServices: Sendable {
             capability: WriteCapability,
             members: ClusterMembers,
             revisions: any RevisionLog,
-            wakes: (any WakeStorage)? = nil
+            wakes: (any WakeStorage)? = nil,
+            messaging: Messaging? = nil
         ) {
             self.node = node
             self.role = role
@@ -91,6 +94,7 @@ public struct AdminServices: Sendable {
             self.members = members
             self.revisions = revisions
             self.wakes = wakes
+            self.messaging = messaging
         }
     }
 

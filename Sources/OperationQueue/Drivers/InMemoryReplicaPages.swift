@@ -137,7 +137,7 @@ extension InMemoryOperationStorage {
         case .spoolMark(let marked):
             guard marked == node else { return [] }
             return state.withLock { $0.marks[node].map { [.mark($0)] } ?? [] }
-        case .channel, .member:
+        case .channel, .member, .sharedState:
             return []
         }
     }

@@ -85,7 +85,7 @@ extension WorkConcern {
             self = .devices([ConcernedDevice(tenant: tenant, device: DeviceID(rawValue: id))])
         case .activity(let tenant, let number):
             self = try targets(tenant, number).map { .devices($0) } ?? .everybody
-        case .channel, .spoolMark, .member, .group:
+        case .channel, .spoolMark, .member, .sharedState, .group:
             self = .nobody
         }
     }

@@ -51,6 +51,10 @@ enum ChangeKeyCoding {
             writer.write(UInt8(8))
             writer.write(tenant.rawValue)
             writer.write(name)
+        case .sharedState(let namespace, let key):
+            writer.write(UInt8(9))
+            writer.write(namespace)
+            writer.write(key)
         }
     }
 
@@ -109,6 +113,9 @@ enum ChangeKeyCoding {
         case 6: return .spoolMark(node: NodeID(rawValue: try reader.readString()))
         case 7: return .member(NodeID(rawValue: try reader.readString()))
         case 8: return .group(tenant: try tenant(&reader), name: try reader.readString())
+        case 9:
+            let namespace = try reader.readString()
+            return .sharedState(namespace: namespace, key: try reader.readString())
         default:
             throw ClusterRoleError(
                 .malformed,

@@ -129,7 +129,7 @@ struct ReplicaDelta {
                 record.revision <= number
             else { return [] }
             return [.mark(record.mark)]
-        case .channel, .member: return []
+        case .channel, .member, .sharedState: return []
         }
     }
 

@@ -15,7 +15,8 @@ internal import Synchronization
 ///
 /// It conforms to `DeviceStorage`, `OperationStorage`, `EventReader`, `ReplicaSource`,
 /// `PeriodicTaskStorage`, `ComplianceStorage`, `WakeStorage`, `WebhookStorage`, `ReleaseStorage`,
-/// `RolloutStorage`, `LeaseStore`, `RevisionLog`, `MemberRegistry` and `HintBus`.
+/// `RolloutStorage`, `LeaseStore`, `RevisionLog`, `MemberRegistry`, `MessageLog`, `SharedStateStorage` and
+/// `HintBus`.
 /// Changes of all of them are in one order of revisions.
 ///
 /// After ``close()`` every call throws `SQLiteStorageError` with code `closed`; after an I/O error in
@@ -209,6 +210,9 @@ enum MetaName {
     /// The newest revision that was cut from the log.
     static let floor = "log-floor"
     static let generation = "wake-generation"
+    /// The newest number of a message between members.
+    static let message = "message-number"
+    static let sharedStateFloor = "shared-state-floor"
 }
 
 extension SQLConnection {

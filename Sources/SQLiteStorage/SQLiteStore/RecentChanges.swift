@@ -51,7 +51,7 @@ struct RecentChanges {
         case .execution(let owner, _, let other), .device(let owner, let other),
             .membership(let owner, _, let other):
             other == device.rawValue && owner == tenant
-        case .channel, .spoolMark, .member: false
+        case .channel, .spoolMark, .member, .sharedState: false
         case .group, .activity: true
         }
     }

@@ -5,6 +5,7 @@ public import Configuration
 internal import Foundation
 internal import Logging
 public import ServiceLifecycle
+internal import Synchronization
 internal import UnixSignals
 
 /// What every command that runs one node has in common: where its configuration comes from, and how it
@@ -48,11 +49,22 @@ public struct NodeOptions: ParsableArguments, Sendable {
 
     /// Opens a node and runs it as this process's service: SIGTERM and SIGINT end it gracefully.
     ///
-    /// A failure is printed in one line; the process ends with status 1.
+    /// A command of an operator ends it as well: with status 75 where it is to be started again, else
+    /// with 0. A failure is printed in one line; the process ends with status 1.
     public func run(_ open: () async throws -> any Service) async throws {
         do {
-            var services = [try await open()]
-            if exitWithParent { services.append(ParentWatch()) }
+            let node = try await open()
+            let watch = (node as? any CommandedService).map { EndingWatch(node: $0) }
+            var services: [ServiceGroupConfiguration.ServiceConfiguration] = [.init(service: node)]
+            if exitWithParent { services.append(.init(service: ParentWatch())) }
+            if let watch {
+                services.append(
+                    .init(
+                        service: watch,
+                        successTerminationBehavior: .gracefullyShutdownGroup
+                    )
+                )
+            }
             let group = ServiceGroup(
                 configuration: ServiceGroupConfiguration(
                     services: services,
@@ -61,10 +73,30 @@ public struct NodeOptions: ParsableArguments, Sendable {
                 )
             )
             try await group.run()
+            if let ending = watch?.ending, ending.status != 0 { throw ExitCode(ending.status) }
         } catch let error as any CodedError {
             FileHandle.standardError.write(Data("error: \(error)\n".utf8))
             throw ExitCode(1)
         }
+    }
+}
+
+/// Ends the process's services when an operator tells the node to end.
+private final class EndingWatch: Service {
+    private let node: any CommandedService
+    private let told = Mutex<NodeEnding?>(nil)
+
+    init(node: any CommandedService) { self.node = node }
+
+    /// How the node was told to end; `nil` if it was not.
+    var ending: NodeEnding? { told.withLock { $0 } }
+
+    func run() async throws {
+        let node = node
+        let ending = await cancelWhenGracefulShutdown { await node.ended() }
+        guard let ending else { return }
+        if !ending.isGraceful { exit(ending.status) }
+        told.withLock { $0 = ending }
     }
 }
 

@@ -138,10 +138,15 @@ public final class WorkerLink: Service {
                 version: configuration.version,
                 applied: position.revision,
                 highestEpoch: position.epoch,
-                properties: configuration.properties
+                properties: properties
             )
         )
         try await take(welcome)
+    }
+
+    /// What the node says of itself now.
+    private var properties: [String: String] {
+        configuration.properties.merging(configuration.liveProperties?() ?? [:]) { _, live in live }
     }
 
     func heartbeat(_ memberState: MemberState) -> LinkHeartbeat {
@@ -150,7 +155,7 @@ public final class WorkerLink: Service {
             state: memberState,
             applied: position.revision,
             highestEpoch: position.epoch,
-            properties: configuration.properties
+            properties: properties
         )
     }
 

@@ -21,6 +21,9 @@ public struct WorkerLinkConfiguration: Sendable {
     public var pagePause: Duration
     /// The most entries handed on at once.
     public var uploadEntries: Int
+    /// What the node says of itself beside ``properties``, as it is at each heartbeat: whether it is in
+    /// maintenance, say.
+    public var liveProperties: (@Sendable () -> [String: String])?
     /// The time between heartbeats.
     public var heartbeatInterval: Duration
     /// The first wait after a failure, and the longest.

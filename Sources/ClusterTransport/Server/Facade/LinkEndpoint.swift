@@ -30,6 +30,8 @@ public struct LinkServices: Sendable {
     public var maker: BundleMaker?
     /// Root records and pointers; `nil` for a manager that hands out neither.
     public var trust: ReleaseTrust?
+    /// Messages between members and the replicated state; without it their routes are not there.
+    public var messaging: LinkMessaging?
     /// The coordinator's authority, now; `nil` while this manager is not the coordinator.
     public var authority: @Sendable () -> LinkAuthority?
 
@@ -107,6 +109,7 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
         try addReplicaRoutes()
         try addDeviceRoutes()
         try addReleaseRoutes()
+        try addMessageRoutes()
     }
 
     public var routes: [RouteDescription] { table.routes }
@@ -239,6 +242,8 @@ extension LinkEndpoint {
                 lastHeard: now
             )
         )
+        // It may be waiting already for messages that address it only now.
+        services.messaging?.messenger.signal.send()
         return try await welcome(epoch)
     }
 

@@ -21,6 +21,9 @@ public struct LinkLimits: Hashable, Sendable {
     /// largest tree compresses well below that.
     public var maximumObjectBytes = 16 << 30
 
+    /// The most messages of one page, and answers of one call. 64: with the largest payloads 4 MiB.
+    public var maximumMessages = 64
+
     /// Limits; the defaults suit a hundred workers a manager.
     public init(
         maximumPageRows: Int = 5_000,

@@ -1,0 +1,104 @@
+public import ClusterRole
+internal import Synchronization
+
+/// How one node stands, and how it is to end: the usual ``NodeControl``.
+///
+/// It ends nothing by itself. Whoever owns the process waits for ``ended()`` and ends it, gracefully
+/// or at once, with `NodeEnding.status`. Maintenance is kept in a ``NodeRecord`` and survives a restart.
+public final class StandingControl: NodeControl {
+    private struct State {
+        var standing = NodeStanding.serving
+        var ending: NodeEnding?
+    }
+
+    private let state = Mutex(State())
+    private let signal = ChangeSignal()
+    private let record: any NodeRecord
+    private let clock: any TimeSource
+    private let drainFor: Duration
+
+    /// - Parameters:
+    ///   - record: keeps maintenance over restarts.
+    ///   - drainFor: how long a graceful end says "not ready" before it ends, so that load balancers
+    ///     send nobody any more. 2 s by default: one look of most of them.
+    ///   - clock: counts that.
+    public init(
+        record: any NodeRecord,
+        drainFor: Duration = .seconds(2),
+        clock: any TimeSource = SystemTimeSource()
+    ) {
+        self.record = record
+        self.drainFor = drainFor
+        self.clock = clock
+    }
+
+    /// Whether the node takes requests.
+    public var standing: NodeStanding { state.withLock { $0.standing } }
+
+    /// How the node is to end; `nil` while it goes on.
+    public var ending: NodeEnding? { state.withLock { $0.ending } }
+
+    /// What the node says about it to the cluster, as a member's properties.
+    public var properties: [String: String] {
+        let standing = standing
+        return standing == .serving ? [:] : [NodeStanding.property: standing.rawValue]
+    }
+
+    /// Reads what was before the restart.
+    public func restore() async throws {
+        let bytes = try await record.load() ?? []
+        let standing = NodeStanding(rawValue: String(decoding: bytes, as: UTF8.self))
+        state.withLock { $0.standing = standing ?? .serving }
+    }
+
+    public func setMaintenance(_ isOn: Bool) async throws {
+        let standing = isOn ? NodeStanding.maintenance : .serving
+        try await record.save(Array(standing.rawValue.utf8))
+        state.withLock { $0.standing = standing }
+        signal.send()
+    }
+
+    public func drain() async throws {
+        state.withLock { state in
+            if state.standing == .serving { state.standing = .draining }
+        }
+        signal.send()
+    }
+
+    /// The first ending counts; a graceful one may be overtaken by one at once.
+    public func end(_ ending: NodeEnding) async {
+        if ending.isGraceful { try? await drain() }
+        state.withLock { state in
+            if state.ending == nil || !ending.isGraceful { state.ending = ending }
+        }
+        signal.send()
+    }
+
+    /// Waits until the node is told to end, and drains first if it is to end gracefully.
+    ///
+    /// - Returns: how; `nil` once the task is cancelled.
+    public func ended() async -> NodeEnding? {
+        guard let first = await next(other: nil) else { return nil }
+        guard first.isGraceful, drainFor > .zero else { return first }
+        let (clock, pause) = (clock, drainFor)
+        return await withTaskGroup(of: NodeEnding?.self) { group in
+            group.addTask {
+                try? await clock.sleep(for: pause)
+                return first
+            }
+            // One at once overtakes it.
+            group.addTask { await self.next(other: first) ?? first }
+            defer { group.cancelAll() }
+            return await group.next() ?? first
+        }
+    }
+
+    private func next(other: NodeEnding?) async -> NodeEnding? {
+        let signals = signal.signals()
+        if let ending = state.withLock({ $0.ending }), ending != other { return ending }
+        for await _ in signals {
+            if let ending = state.withLock({ $0.ending }), ending != other { return ending }
+        }
+        return nil
+    }
+}
