@@ -199,7 +199,8 @@ let nodes: [Target] = [
         dependencies: [
             "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
             "NotificationDispatch", "SQLiteStore", "HTTPHandling", "ManagerConsole",
-            "ClusterTransport", "HummingbirdHosting", configuration, lifecycle, logging,
+            "DeviceGateway", "ClusterTransport", "HummingbirdHosting", configuration, lifecycle,
+            logging,
         ],
         swiftSettings: strict
     ),

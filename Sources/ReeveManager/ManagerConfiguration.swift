@@ -60,11 +60,22 @@ public struct ManagerConfiguration: Sendable {
     public var webhooks: (any WebhookTransport)?
     /// How often devices are asked for their information; `nil` for never.
     public var informationFrequency: Duration?
-    /// What the node starts: `Profile.manager`, or one of the product's own.
+    /// What the node starts: `Profile.manager`, `Profile.combined`, or one of the product's own.
     public var profile = Profile.manager
     /// What a combined node deploys itself, each channel with its deployer; a profile without the
     /// worker's half leaves it alone.
     public var channels: [ChannelName: any Deployer] = [:]
+    /// Where a combined node serves devices, and nothing but devices: this address may face the world while
+    /// ``address`` stays in a private network. `nil` to serve them at ``address``, beside the rest. A
+    /// profile without the worker's half serves no devices.
+    public var gatewayAddress: ServerAddress?
+    /// How often a device may exchange with a combined node, in a minute; `nil` for as often as it likes.
+    /// 600, as at a worker.
+    public var exchangesPerMinute: Int? = 600
+    /// The most devices that wait in a long poll at a combined node at once; each takes a connection.
+    public var waitingDevices = 1_024
+    /// The most bytes of a result that a device streams to a combined node.
+    public var largeResultBytes = 16 << 20
     /// Components of the product's own, started with the node's.
     public var components: [NodeComponent] = []
     public var time: any TimeSource = SystemTimeSource()
@@ -99,6 +110,17 @@ public struct ManagerConfiguration: Sendable {
     /// | `retention.interval` | seconds between two looks, default 300 |
     /// | `retention.archive` | a directory that gets activities before they are purged |
     /// | `tasks.information.frequency` | seconds; without it devices are not asked |
+    /// | `profile` | `manager` (default), or `combined`: the node also serves devices and deploys channels |
+    ///
+    /// A combined node reads these as well:
+    ///
+    /// | key | meaning |
+    /// |--|--|
+    /// | `gateway.host`, `gateway.port` | where devices reach it; without a port, where it listens for the rest |
+    /// | `channels` | channels of plain files to keep at `channels/<name>/current` |
+    /// | `exchange.perMinute` | how often a device may come, default 600; 0 for no limit |
+    /// | `exchange.waiting` | devices that may wait for work at once, default 1024 |
+    /// | `results.largestBytes` | of one streamed result, default 16777216 |
     ///
     /// - Throws: `ClusterRoleError` with `invalidName`, ``ManagerConfigurationError``, or what the
     ///   reader throws for a missing key.
@@ -166,6 +188,7 @@ public struct ManagerConfiguration: Sendable {
         archiveDirectory = config.string(forKey: "retention.archive")
         informationFrequency = config.double(forKey: "tasks.information.frequency")
             .map { .seconds($0) }
+        try readServing(config)
     }
 
     /// Refuses what cannot work, before anything is opened.
@@ -176,6 +199,7 @@ public struct ManagerConfiguration: Sendable {
         guard (0...65_535).contains(address.port) else {
             throw ManagerConfigurationError("listen.port is 0 to 65535, not \(address.port).")
         }
+        try validateServing()
         guard pollingFrequency >= .milliseconds(100) else {
             throw ManagerConfigurationError("polling.frequency is at least 0.1 seconds.")
         }

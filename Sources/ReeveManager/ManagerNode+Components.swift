@@ -2,10 +2,8 @@
 internal import ArtifactStore
 internal import ClusterMembership
 internal import ClusterRole
-internal import ClusterTransport
 internal import DeviceRegistry
 internal import HTTPHandling
-internal import HummingbirdHosting
 internal import NotificationDispatch
 internal import OperationQueue
 internal import SQLiteStore
@@ -68,27 +66,7 @@ extension ManagerNode {
         ] + publishing + [telling].compactMap { $0 } + messaging.components
     }
 
-    /// What its HTTP server serves.
-    func mounts() throws -> [HandlerMount] {
-        var root = RouteTable()
-        try HealthRoutes(checks: [
-            ReadinessCheck("coordinator") { [capability] in
-                capability.isRevoked ? "this node may no longer write" : nil
-            },
-            ReadinessCheck("standing") { [messaging] in
-                let standing = messaging.standing.standing
-                return standing == .serving ? nil : "the node is in \(standing.rawValue)"
-            },
-        ]).add(to: &root)
-        try root.mount(statusPage, at: "/")
-        return [
-            HandlerMount("/admin/v1", observed(adminAPI, "admin")),
-            HandlerMount(LinkEndpoint.standardPrefix, observed(link, "link")),
-            HandlerMount("/", observed(root, "console")),
-        ]
-    }
-
-    private func observed(_ handler: any HTTPHandler, _ name: String) -> any HTTPHandler {
+    func observed(_ handler: any HTTPHandler, _ name: String) -> any HTTPHandler {
         ObservedHandler(handler, name: name, time: configuration.time)
     }
 }

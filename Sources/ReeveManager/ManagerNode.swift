@@ -3,10 +3,10 @@ internal import ArtifactStore
 internal import ClusterMembership
 public import ClusterRole
 internal import ClusterTransport
+public import DeviceGateway
 public import DeviceRegistry
 internal import Foundation
 public import HTTPHandling
-internal import HummingbirdHosting
 internal import Logging
 public import ManagerConsole
 public import NotificationDispatch
@@ -58,6 +58,8 @@ public final class ManagerNode: Service {
     public let statusPage: StatusPage
     /// What workers dial; mount it at `/link/v1`.
     public let link: any HTTPHandler
+    /// The device API, which a combined node serves beside the rest; mount it at `/device/v1`.
+    public let deviceAPI: DeviceEndpoint
 
     let releases: ManagerReleases
     let store: EmbeddedStore
@@ -142,14 +144,7 @@ public final class ManagerNode: Service {
             storage: store,
             capability: capability,
             contacts: contacts,
-            settings: DeviceExchange.Settings(
-                clock: time,
-                random: random,
-                schedule: PollingSchedule(
-                    defaultFrequency: configuration.pollingFrequency,
-                    minimum: min(.seconds(1), configuration.pollingFrequency)
-                )
-            )
+            settings: configuration.exchangeSettings
         )
         devices = DeviceDirectory(reader: store)
         administration = DeviceAdministration(
@@ -222,7 +217,7 @@ public final class ManagerNode: Service {
             ),
             cluster: AdminServices.Cluster(
                 node: configuration.node,
-                role: .manager,
+                role: configuration.profile.role,
                 capability: capability,
                 members: members,
                 revisions: store,
@@ -246,17 +241,27 @@ public final class ManagerNode: Service {
         )
         adminAPI = try AdminEndpoint(services, authenticator: tokens)
         statusPage = try StatusPage(services, authenticator: tokens)
+        let desk = EnrolmentDesk(
+            administration: administration,
+            policy: configuration.enrolmentSecret.map {
+                SharedSecretPolicy(secret: $0) as any EnrolmentPolicy
+            } ?? NobodyEnrols(),
+            initiator: "device"
+        )
+        var gateway = DeviceGatewayConfiguration()
+        gateway.tenant = configuration.tenant
+        gateway.time = time
+        deviceAPI = try DeviceEndpoint(
+            exchange: exchange,
+            authenticator: CredentialAuthenticator(reader: store),
+            enrolment: desk,
+            configuration: gateway
+        )
         var linking = LinkServices(
             replicas: store,
             operations: store,
             devices: store,
-            enrolment: EnrolmentDesk(
-                administration: administration,
-                policy: configuration.enrolmentSecret.map {
-                    SharedSecretPolicy(secret: $0) as any EnrolmentPolicy
-                } ?? NobodyEnrols(),
-                initiator: "device"
-            ),
+            enrolment: desk,
             hints: store,
             releases: store,
             objects: releases.objects.reader,
@@ -279,17 +284,11 @@ public final class ManagerNode: Service {
 
     /// Runs the whole node until graceful shutdown, then closes it. It runs once.
     public func run() async throws {
-        let server = try ReeveServer(
-            configuration: ReeveServerConfiguration(address: configuration.address),
-            mounts: try mounts(),
-            time: configuration.time,
-            logger: configuration.logger
-        )
-        try await run([NodeComponent("http", roles: [.manager]) { server }])
+        try await run(try servers())
     }
 
-    /// The node without its HTTP server, for an application that mounts ``adminAPI`` and ``link`` in its
-    /// own. It wakes devices, closes what expired, runs periodic tasks and watches members until graceful
+    /// The node without its HTTP servers, for an application that mounts ``adminAPI``, ``link`` and, on a
+    /// combined node, ``deviceAPI`` in its own. It wakes devices, closes what expired, runs periodic tasks and watches members until graceful
     /// shutdown, then closes the node. It runs once, instead of ``run()``.
     ///
     /// ```swift

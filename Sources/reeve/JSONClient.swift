@@ -22,7 +22,12 @@ struct JSONClient: Sendable {
     let client: HTTPClient
     let timeout: Duration
 
-    init(base: String, token: String?, client: HTTPClient, timeout: Duration = .seconds(10)) {
+    init(
+        base: String,
+        token: String?,
+        client: HTTPClient = .shared,
+        timeout: Duration = .seconds(10)
+    ) {
         self.base = base.hasSuffix("/") ? String(base.dropLast()) : base
         self.token = token
         self.client = client

@@ -13,6 +13,7 @@ struct Reeve: AsyncParsableCommand {
             PublishingCommand.self, RootCommand.self, SealCommand.self, OpeningKeyCommand.self,
             EnqueueCommand.self, StatusCommand.self, ActivitiesCommand.self, EventsCommand.self,
             WebhooksCommand.self, DevicesCommand.self, GroupsCommand.self, FleetCommand.self,
+            FrontCommand.self,
             BackupCommand.self, RestoreCommand.self, PurgeCommand.self, ExportCommand.self,
             RolloutCommand.self, NodesCommand.self,
         ]

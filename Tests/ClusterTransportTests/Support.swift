@@ -48,7 +48,8 @@ final class ManagerScene: Sendable {
         limits: LinkLimits = LinkLimits(),
         time: any TimeSource = SystemTimeSource(),
         makesBundlesIn scratch: String? = nil,
-        offering: Bool = false
+        offering: Bool = false,
+        losesHints: Bool = false
     ) throws {
         ledger = InMemoryLedger(history: HistoryID(bits: history))
         var epoch = Epoch.none
@@ -97,7 +98,7 @@ final class ManagerScene: Sendable {
                 administration: administration,
                 policy: SharedSecretPolicy(secret: "secret")
             ),
-            hints: hints,
+            hints: losesHints ? LossyHintBus() as any HintBus : hints,
             releases: releases,
             objects: objects,
             maker: scratch.map { [releases, objects] scratch in
@@ -204,6 +205,15 @@ final class ManagerScene: Sendable {
             contentType: "application/json"
         )
     }
+}
+
+/// A bus on which every hint is lost, which is what a bus may do at worst.
+struct LossyHintBus: HintBus {
+    private let bus = InMemoryHintBus()
+
+    func publish(_ revision: Revision) {}
+    /// Open, and silent for ever.
+    func hints() -> AsyncStream<Revision> { bus.hints() }
 }
 
 /// Whether a manager is the coordinator.

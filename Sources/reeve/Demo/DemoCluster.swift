@@ -8,21 +8,26 @@ import Synchronization
 /// The processes of the demonstration and how to reach them.
 final class DemoCluster: Sendable {
     let directory: URL
+    let topology: DemoTopology
     let managerPort: Int
     let workerPorts: [Int]
     let fleetPort: Int
+    let gatewayPort: Int
+    let frontPort: Int
+    let managementFrontPort: Int
     let adminToken: String
     let enrolmentSecret: String
     static let channel = "web"
     static let group = "fleet"
 
     private let workerTokens: [String]
+    private let peerToken: String
     private let progress: DemoProgress
     private let running = Mutex<[String: ChildProcess]>([:])
     /// Every process ever started, for the summary.
     private let history = Mutex<[ChildProcess]>([])
 
-    init(directory: URL?, progress: DemoProgress) throws {
+    init(directory: URL?, progress: DemoProgress, topology: DemoTopology = DemoTopology()) throws {
         let place =
             directory
             ?? FileManager.default.temporaryDirectory.appendingPathComponent(
@@ -31,13 +36,18 @@ final class DemoCluster: Sendable {
         try FileManager.default.createDirectory(at: place, withIntermediateDirectories: true)
         // Temporary directories may be links; the nodes compare real paths.
         self.directory = place.resolvingSymlinksInPath()
-        let ports = try Self.freePorts(4)
+        self.topology = topology
+        let ports = try Self.freePorts(5 + topology.workers)
         managerPort = ports[0]
-        workerPorts = [ports[1], ports[2]]
-        fleetPort = ports[3]
+        fleetPort = ports[1]
+        gatewayPort = ports[2]
+        frontPort = ports[3]
+        managementFrontPort = ports[4]
+        workerPorts = Array(ports.dropFirst(5))
         adminToken = Self.secret()
         enrolmentSecret = Self.secret()
-        workerTokens = [Self.secret(), Self.secret()]
+        workerTokens = workerPorts.map { _ in Self.secret() }
+        peerToken = Self.secret()
         self.progress = progress
     }
 
@@ -45,7 +55,7 @@ final class DemoCluster: Sendable {
     var workerAddresses: [String] { workerPorts.map { "http://127.0.0.1:\($0)" } }
 
     var admin: JSONClient {
-        JSONClient(base: managerAddress, token: adminToken, client: .shared, timeout: .seconds(120))
+        JSONClient(base: adminAddress, token: adminToken, client: .shared, timeout: .seconds(120))
     }
 
     /// One worker's own status page.
@@ -55,59 +65,83 @@ final class DemoCluster: Sendable {
 
     static func workerName(_ index: Int) -> String { "worker-\(index + 1)" }
 
+    /// The tree of the channel's active release, of each node that serves.
+    var activeTrees: [URL] {
+        let nodes =
+            workerPorts.indices.map(Self.workerName) + (topology.isCombined ? ["manager"] : [])
+        return nodes.map {
+            directory.appendingPathComponent("\($0)/channels/\(Self.channel)/current")
+        }
+    }
+
     // MARK: Starting
 
     func startManager(frequency: Double, publishRoots: [String]) async throws {
         let file = directory.appendingPathComponent("manager.json")
-        try write(
-            .object([
-                "node": .object([
-                    "id": "manager-1", "directory": .string(path("manager")),
-                ]),
-                "listen": .object(["port": .integer(Int64(managerPort))]),
-                "admin": .object(["token": .string(adminToken)]),
-                "link": .object([
-                    "tokens": .array(
-                        workerTokens.enumerated().map {
-                            .string("\(Self.workerName($0.offset))=\($0.element)")
-                        }
-                    )
-                ]),
-                "enrolment": .object(["secret": .string(enrolmentSecret)]),
-                "publish": .object(["roots": .array(publishRoots.map { .string($0) })]),
-                "backup": .object(["roots": .array([.string(directory.path)])]),
-                "polling": .object(["frequency": .number(frequency)]),
+        var settings: [String: JSONValue] = [
+            "node": .object(["id": "manager-1", "directory": .string(path("manager"))]),
+            "listen": .object(["port": .integer(Int64(managerPort))]),
+            "admin": .object(["token": .string(adminToken)]),
+            "link": .object([
+                "tokens": .array(
+                    workerTokens.enumerated().map {
+                        .string("\(Self.workerName($0.offset))=\($0.element)")
+                    }
+                )
             ]),
-            to: file
-        )
+            "enrolment": .object(["secret": .string(enrolmentSecret)]),
+            "publish": .object(["roots": .array(publishRoots.map { .string($0) })]),
+            "backup": .object(["roots": .array([.string(directory.path)])]),
+            "polling": .object(["frequency": .number(frequency)]),
+        ]
+        if topology.isCombined {
+            settings["profile"] = "combined"
+            settings["gateway"] = .object(["port": .integer(Int64(gatewayPort))])
+            settings["channels"] = .array([.string(Self.channel)])
+        }
+        try write(.object(settings), to: file)
         try start("manager-1", executable: Self.ownExecutable, ["manager", "--config", file.path])
         try await waitUntilReady(managerAddress, "manager-1")
     }
 
-    func startWorker(_ index: Int, frequency: Double) async throws {
+    /// Starts a worker and waits until it has the manager's state; `withoutManager`, until it listens.
+    func startWorker(
+        _ index: Int,
+        frequency: Double,
+        withoutManager: Bool = false
+    ) async throws {
         let name = Self.workerName(index)
         let file = directory.appendingPathComponent("\(name).json")
         let key = try String(
             contentsOf: directory.appendingPathComponent("manager/signing-key.pub"),
             encoding: .utf8
         ).trimmingCharacters(in: .whitespacesAndNewlines)
-        try write(
-            .object([
-                "node": .object(["id": .string(name), "directory": .string(path(name))]),
-                "listen": .object(["port": .integer(Int64(workerPorts[index]))]),
-                "link": .object([
-                    "managers": .array([.string(managerAddress)]),
-                    "token": .string(workerTokens[index]),
-                ]),
-                "channels": .array([.string(Self.channel)]),
-                "trust": .object(["keys": .array([.string(key)])]),
-                "polling": .object(["frequency": .number(frequency)]),
+        var settings: [String: JSONValue] = [
+            "node": .object(["id": .string(name), "directory": .string(path(name))]),
+            "listen": .object(["port": .integer(Int64(workerPorts[index]))]),
+            "link": .object([
+                "managers": .array([.string(managerAddress)]),
+                "token": .string(workerTokens[index]),
             ]),
-            to: file
-        )
+            "channels": .array([.string(Self.channel)]),
+            "trust": .object(["keys": .array([.string(key)])]),
+            "polling": .object(["frequency": .number(frequency)]),
+        ]
+        if topology.sharesReleases {
+            let others = workerAddresses.enumerated().filter { $0.offset != index }
+            settings["peers"] = .object([
+                "addresses": .array(others.map { .string($0.element) }),
+                "token": .string(peerToken),
+            ])
+        }
+        try write(.object(settings), to: file)
         let (executable, arguments) = Self.workerExecutable
         try start(name, executable: executable, arguments + ["--config", file.path])
-        try await waitUntilReady(workerAddresses[index], name)
+        try await waitUntilReady(
+            workerAddresses[index],
+            name,
+            path: withoutManager ? "/healthz" : "/readyz"
+        )
     }
 
     func startFleet(devices: Int, frequency: Double) async throws {
@@ -115,7 +149,7 @@ final class DemoCluster: Sendable {
             "demo-fleet", "--devices", "\(devices)", "--group", Self.group, "--secret",
             enrolmentSecret, "--port", "\(fleetPort)", "--frequency", "\(frequency)",
         ]
-        for address in workerAddresses { arguments += ["--worker", address] }
+        for address in deviceAddresses { arguments += ["--worker", address] }
         try start("devices", executable: Self.ownExecutable, arguments)
         _ = try await poll("the device process to listen", within: .seconds(30)) {
             try? await self.figures()
@@ -133,7 +167,7 @@ final class DemoCluster: Sendable {
         return try JSONDecoder().decode(FleetCounters.self, from: Data(answer.encoded()))
     }
 
-    private func start(_ name: String, executable: String, _ arguments: [String]) throws {
+    func start(_ name: String, executable: String, _ arguments: [String]) throws {
         let child = try ChildProcess(
             name: name,
             executable: executable,
@@ -162,10 +196,22 @@ final class DemoCluster: Sendable {
         running.withLock { _ = $0.removeValue(forKey: name) }
     }
 
+    /// Devices first, then what leads to the nodes, then workers before the manager.
+    private var stopOrder: [String] {
+        ["devices", "front", "management-front"] + workerPorts.indices.map(Self.workerName)
+            + ["manager-1"]
+    }
+
+    /// Ends every process that runs with SIGTERM and holds it to exit status 0.
+    func stopEverythingGracefully() async throws {
+        for name in stopOrder where running.withLock({ $0[name] != nil }) {
+            try await stopGracefully(name)
+        }
+    }
+
     /// Asks every process to end, devices first; those that do not are killed.
     func stop() async {
-        let order = ["devices", "worker-1", "worker-2", "manager-1"]
-        for name in order {
+        for name in stopOrder {
             guard let child = running.withLock({ $0.removeValue(forKey: name) }) else { continue }
             child.signal(SIGTERM)
             if (try? await child.waitForEnd(within: .seconds(20))) == nil {
@@ -189,7 +235,8 @@ final class DemoCluster: Sendable {
     /// Tells how to reach what is left running.
     func printAddresses() {
         progress.line("\nEverything is left running; end it with Ctrl-C.")
-        progress.line("   admin API  \(managerAddress)/admin/v1  token \(adminToken)")
+        progress.line("   admin API  \(adminAddress)/admin/v1  token \(adminToken)")
+        if let frontAddress { progress.line("   devices    \(frontAddress)/device/v1") }
         for (index, address) in workerAddresses.enumerated() {
             progress.line("   \(Self.workerName(index))   \(address)/device/v1")
         }
@@ -207,14 +254,18 @@ final class DemoCluster: Sendable {
 
     // MARK: Waiting
 
-    private func waitUntilReady(_ address: String, _ name: String) async throws {
+    private func waitUntilReady(
+        _ address: String,
+        _ name: String,
+        path: String = "/readyz"
+    ) async throws {
         let client = JSONClient(base: address, token: nil, client: .shared)
         let child = try process(name)
         _ = try await poll("\(name) to be ready", within: .seconds(60)) {
             if let ending = child.ending {
                 throw DemoFailure("\(name) ended at start (\(ending)):\n\(child.lastLines(5))")
             }
-            return try? await client.get("/readyz")
+            return try? await client.get(path)
         }
     }
 
@@ -267,7 +318,7 @@ final class DemoCluster: Sendable {
     }
 
     /// Ports that are free now: bound to, noted, and given back.
-    private static func freePorts(_ count: Int) throws -> [Int] {
+    static func freePorts(_ count: Int) throws -> [Int] {
         var sockets: [Int32] = []
         defer { sockets.forEach { close($0) } }
         return try (0..<count).map { _ in

@@ -30,6 +30,15 @@ struct DemoCommand: AsyncParsableCommand {
     @Option(help: "How often a device polls by itself, in seconds.")
     var frequency = 3.0
 
+    @Option(help: "Deploy in this pattern behind load balancers: separate or combined.")
+    var pattern: DemoTopology.Pattern?
+
+    @Option(
+        help:
+            "With --pattern: reach the manager from inside only, or also through it: private or public."
+    )
+    var managerAccess: DemoTopology.Access?
+
     @Flag(help: "Leave everything running and print the addresses.")
     var keepRunning = false
 
@@ -43,6 +52,9 @@ struct DemoCommand: AsyncParsableCommand {
         guard (0.1...3_600).contains(frequency) else {
             throw ValidationError("--frequency takes 0.1 to 3,600 seconds.")
         }
+        guard managerAccess == nil || pattern != nil else {
+            throw ValidationError("--manager-access needs --pattern.")
+        }
         guard artifactUpdate == nil || artifact != nil else {
             throw ValidationError("--artifact-update needs --artifact.")
         }
@@ -52,7 +64,8 @@ struct DemoCommand: AsyncParsableCommand {
         let progress = DemoProgress()
         let cluster = try DemoCluster(
             directory: directory.map { URL(fileURLWithPath: $0) },
-            progress: progress
+            progress: progress,
+            topology: DemoTopology(pattern: pattern, access: managerAccess ?? .private)
         )
         let interruption = DemoInterruption()
         let outcome: Result<Void, any Error>

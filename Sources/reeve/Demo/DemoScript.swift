@@ -25,6 +25,7 @@ struct DemoScript: Sendable {
         let (first, second) = try makeTrees()
 
         progress.step(1, "Publishing and deploying")
+        try await cluster.startFronts()
         try await cluster.startManager(
             frequency: options.frequency,
             publishRoots: [first.path, second?.path ?? first.path]
@@ -36,6 +37,7 @@ struct DemoScript: Sendable {
                 "   \(DemoCluster.workerName(index)) listens on \(cluster.workerAddresses[index])"
             )
         }
+        try await reportAccess()
         try await release(first)
         if let second { try await release(second) }
 
@@ -65,6 +67,18 @@ struct DemoScript: Sendable {
         progress.step(5, "Summary")
         try await conclude()
         if !options.keepRunning { try await stopEverything() }
+    }
+
+    /// What can be reached from where, held against the pattern.
+    private func reportAccess() async throws {
+        guard let front = cluster.frontAddress else { return }
+        try await cluster.requireAccess()
+        let serving = cluster.topology.isCombined ? "the workers and manager-1" : "the workers"
+        progress.line("   the load balancer \(front) leads devices to \(serving)")
+        switch cluster.topology.access {
+        case .private: progress.line("   no load balancer leads to the manager's own interfaces")
+        case .public: progress.line("   \(cluster.adminAddress) leads operators to manager-1")
+        }
     }
 
     // MARK: 1. Artifacts
@@ -118,7 +132,7 @@ struct DemoScript: Sendable {
                         + (refused["errorMessage"]?.stringValue ?? "no reason given")
                 )
             }
-            return all.count == cluster.workerPorts.count ? all : nil
+            return all.count == cluster.activeTrees.count ? all : nil
         }
         guard acknowledgements.allSatisfy({ $0["state"]?.stringValue == "applied" }) else {
             throw DemoFailure("release \(number) was acknowledged, but not applied")
@@ -126,12 +140,7 @@ struct DemoScript: Sendable {
         for index in cluster.workerPorts.indices {
             try await report(number, files: files, of: index)
         }
-        for index in cluster.workerPorts.indices {
-            let current = cluster.directory.appendingPathComponent(
-                "\(DemoCluster.workerName(index))/channels/\(DemoCluster.channel)/current"
-            )
-            try TreeComparison.requireEqual(tree, current)
-        }
+        for current in cluster.activeTrees { try TreeComparison.requireEqual(tree, current) }
         progress.line("   the active trees equal the source, file by file")
     }
 
@@ -242,7 +251,7 @@ struct DemoScript: Sendable {
                 ? figures : nil
         }
         progress.line(
-            "   worker-2 went on: \(during.exchanges - before.exchanges) exchanges meanwhile"
+            "   \(cluster.topology.pattern == nil ? "worker-2" : "the others") went on: \(during.exchanges - before.exchanges) exchanges meanwhile"
         )
         try await cluster.startWorker(0, frequency: options.frequency)
         try await caughtUp("worker-1")
@@ -300,8 +309,8 @@ struct DemoScript: Sendable {
             "/admin/v1/tasks/device-information",
             .object([
                 "group": .string(DemoCluster.group), "code": .string(FleetDevice.informationCode),
-                // Each device has its own time, spread over one period.
-                "frequency": 60,
+                // Each device has its own time, spread over one period: a thousand devices a minute.
+                "frequency": .number(Double(min(60, max(3, options.devices * 60 / 1_000)))),
             ])
         )
         let figures = try await cluster.poll("every device to inform", within: Self.patience) {
@@ -355,9 +364,7 @@ struct DemoScript: Sendable {
     }
 
     private func stopEverything() async throws {
-        for name in ["devices", "worker-1", "worker-2", "manager-1"] {
-            try await cluster.stopGracefully(name)
-        }
+        try await cluster.stopEverythingGracefully()
         progress.line("\n   every process ended on SIGTERM with status 0")
     }
 }
