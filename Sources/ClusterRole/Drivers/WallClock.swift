@@ -11,3 +11,15 @@ func wallClockMilliseconds() -> Int64 {
     clock_gettime(CLOCK_REALTIME, &time)
     return Int64(time.tv_sec) * 1_000 + Int64(time.tv_nsec) / 1_000_000
 }
+
+/// Fills a buffer of at most 256 bytes with the kernel's randomness.
+///
+/// Where the kernel gives none, which happens only in a sandbox that forbids the call, the standard library's
+/// generator is asked: it stops the process rather than give weak numbers.
+func fillWithSystemRandomness(_ buffer: UnsafeMutableRawBufferPointer) {
+    #if canImport(Glibc) || canImport(Musl)
+    if let start = buffer.baseAddress, getentropy(start, buffer.count) == 0 { return }
+    #endif
+    var generator = SystemRandomNumberGenerator()
+    for index in buffer.indices { buffer[index] = generator.next() }
+}

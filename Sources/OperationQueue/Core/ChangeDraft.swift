@@ -10,7 +10,9 @@ package struct ChangeDraft: Sendable {
     package private(set) var keys: [ChangeKey] = []
     /// The transitions, in order.
     package private(set) var transitions: [OperationTransition] = []
+    /// The same keys, from the time on when there are too many to look at each.
     private var known: Set<ChangeKey> = []
+    private static let listedKeys = 8
     private let time: Timestamp?
 
     /// - Parameter time: when the write is made, by the writer's clock; `nil` takes the newest time among
@@ -29,6 +31,11 @@ package struct ChangeDraft: Sendable {
 
     /// Logs a key. A repeated key is logged once.
     package mutating func log(_ key: ChangeKey) {
+        if keys.count < Self.listedKeys {
+            if !keys.contains(key) { keys.append(key) }
+            return
+        }
+        if known.isEmpty { known = Set(keys) }
         if known.insert(key).inserted { keys.append(key) }
     }
 

@@ -17,9 +17,14 @@ package enum TransitionCoding {
     {
         var indexes: [Int64: Int] = [:]
         var operations: [OperationTransition] = []
-        for transition in transitions where indexes[transition.number] == nil {
-            indexes[transition.number] = operations.count
-            operations.append(transition)
+        if transitions.count == 1 {
+            // Most revisions have one, which no table is made for.
+            operations = transitions
+        } else {
+            for transition in transitions where indexes[transition.number] == nil {
+                indexes[transition.number] = operations.count
+                operations.append(transition)
+            }
         }
         var writer = ByteWriter(capacity: 16 + operations.count * 48 + transitions.count * 32)
         writer.write(version)

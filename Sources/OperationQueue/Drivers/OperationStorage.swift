@@ -150,8 +150,9 @@ public protocol OperationStorage: PendingWorkReader, ActivityReader, LargeResult
     ///     still so need not read it again.
     ///   - epoch: the writer's; a store that knows a higher one refuses the write.
     ///   - now: the time the entries are applied at.
-    ///   - decide: gets what ``PendingWorkReader/openWork(for:tenant:)`` answers. It is called once,
-    ///     perhaps inside a transaction: it must not wait. If it throws, nothing is stored.
+    ///   - decide: gets what ``PendingWorkReader/openWork(for:tenant:)`` answers. It is called
+    ///     perhaps inside a transaction: it must not wait. It is called again when that transaction has to
+    ///     be repeated; only what it says last counts. If it throws, nothing is stored.
     /// - Returns: what `decide` answered, once its entries are durable.
     func exchange<Answer: Sendable>(
         with device: DeviceID,

@@ -25,6 +25,7 @@ final class ExchangeTraffic: Sendable {
     /// with Swift 6.3, `lock?.withLock` calls a lock that is not there.
     private let rates: Mutex<DeviceRates?>
     private let uploads = Mutex(0)
+    let forecast = PollForecast()
     private let maximumUploads: Int
 
     init(limits: ExchangeLimits, signals: (any WorkSignals)?) {
@@ -79,6 +80,24 @@ final class ExchangeTraffic: Sendable {
         }
         defer { uploads.withLock { $0 -= 1 } }
         return try await body()
+    }
+}
+
+/// Whether polls mostly find work at present. A poll that will find some is best read in the transaction
+/// that hands it out; one that will not is best read beside the writer. A wrong guess costs time only.
+final class PollForecast: Sendable {
+    /// The part of the newest polls that found work, of ``whole``: each moves it by a sixteenth.
+    private let found = Atomic<Int>(0)
+    private static let whole = 1_024
+
+    /// Whether more than half of them did.
+    var expectsWork: Bool { found.load(ordering: .relaxed) > Self.whole / 2 }
+
+    /// Polls at the same time may overwrite each other's: it is a guess.
+    func onPoll(hasWork: Bool) {
+        let present = found.load(ordering: .relaxed)
+        let next = present - present / 16 + (hasWork ? Self.whole / 16 : 0)
+        if next != present { found.store(next, ordering: .relaxed) }
     }
 }
 

@@ -181,20 +181,22 @@ public struct DeviceExchange: Sendable {
         _ report: ExchangeReport,
         isHeard: Bool = true
     ) async throws(OperationQueueError) -> ExchangeLook {
-        if let inProcess, !report.isPlainPoll {
-            return try await take(report, of: device, seen: nil, in: inProcess)
+        if let inProcess, !report.isPlainPoll || (report.limit > 0 && traffic.forecast.expectsWork)
+        {
+            return try await take(report, of: device, seen: nil, in: inProcess, isHeard)
         }
         let work = try await queueCall {
             try await self.reader.openWork(for: device.device, tenant: device.tenant)
         }
         let now = settings.clock.now()
         let step = try decide(report, of: device, in: work, at: now)
+        if report.isPlainPoll { traffic.forecast.onPoll(hasWork: !step.entries.isEmpty) }
         guard !step.entries.isEmpty else {
             if isHeard { await contacts.note(step.contact) }
             return look(step, at: now)
         }
         if let inProcess {
-            return try await take(report, of: device, seen: work, in: inProcess)
+            return try await take(report, of: device, seen: work, in: inProcess, isHeard)
         }
         do {
             try await commit([step.contact] + step.entries)
@@ -207,17 +209,20 @@ public struct DeviceExchange: Sendable {
         }
     }
 
-    /// Reads, decides and applies in one transaction of the store.
+    /// Reads, decides and applies in one transaction of the store. A poll that finds nothing stores
+    /// nothing.
     private func take(
         _ report: ExchangeReport,
         of device: DeviceIdentity,
         seen: OpenWork?,
-        in store: InProcessStore
+        in store: InProcessStore,
+        _ isHeard: Bool
     ) async throws(OperationQueueError) -> ExchangeLook {
         let riding = contacts.take(upTo: Self.ridingContacts)
         let now = settings.clock.now()
+        let step: ExchangeStep
         do {
-            let step = try await queueCall {
+            step = try await queueCall {
                 try await store.storage.exchange(
                     with: device.device,
                     tenant: device.tenant,
@@ -226,14 +231,24 @@ public struct DeviceExchange: Sendable {
                     at: now
                 ) { work in
                     let step = try decide(report, of: device, in: work, at: now)
+                    if report.isPlainPoll && step.entries.isEmpty {
+                        return ExchangeDecision(entries: [], step)
+                    }
                     return ExchangeDecision(entries: riding + [step.contact] + step.entries, step)
                 }
             }
-            return look(step, at: now)
         } catch {
             contacts.putBack(riding)
             throw error
         }
+        if report.isPlainPoll {
+            if seen == nil { traffic.forecast.onPoll(hasWork: !step.entries.isEmpty) }
+            if step.entries.isEmpty {
+                contacts.putBack(riding)
+                if isHeard { await contacts.note(step.contact) }
+            }
+        }
+        return look(step, at: now)
     }
 
     /// Makes entries durable, with contacts that wait for a commit.

@@ -41,7 +41,7 @@ final class ConfinedConnection: Sendable {
         _ = sqlite3_rollback_hook(handle, nil, nil)
         _ = sqlite3_update_hook(handle, nil, nil)
         _ = sqlite3_set_authorizer(handle, nil, nil)
-        let opened = SQLConnection(handle: handle)
+        let opened = SQLConnection(handle: handle, isWriter: !isReadOnly)
         for statement in setUp { try opened.script(statement) }
         connection = Mutex(opened)
     }

@@ -108,9 +108,10 @@ package final class DatabaseFile: Sendable {
 
     /// Runs `body` in the next group commit. See ``GroupCommitter/write(_:)``.
     package func write<Result: Sendable>(
+        isRepeatable: Bool = false,
         _ body: @escaping @Sendable (SQLConnection) throws -> Result
     ) async throws -> Result {
-        try await committer.write(body)
+        try await committer.write(isRepeatable: isRepeatable, body)
     }
 
     /// Runs queries in one snapshot, beside the writer and without waiting for it.
@@ -181,8 +182,8 @@ extension SQLConnection {
     fileprivate func snapshot<Result>(
         _ body: (SQLConnection) throws -> Result
     ) throws -> Result {
-        try run("BEGIN")
-        defer { try? run("COMMIT") }
+        try run(GroupCommitter.beginReading)
+        defer { try? run(GroupCommitter.end) }
         return try body(self)
     }
 }

@@ -4,10 +4,14 @@ internal import Synchronization
 /// Many callers, one writer: everything that waits at once goes into one transaction, and a caller
 /// resumes when it is on disk.
 ///
-/// Where several calls share a transaction, each runs in a savepoint of its own, so one that throws
-/// takes back only what it did itself. Calls run in the order in which they were made. An I/O error in the writer poisons the file: what
-/// is on disk is unknown after a failed fsync, so every later call throws `poisoned` until the file
-/// is opened again and SQLite has recovered its log.
+/// Where several calls share a transaction, one that throws takes back only what it did itself. Calls
+/// that may be repeated are run without savepoints, for which SQLite copies every page before it is
+/// changed: should one throw after it has changed something, the transaction is taken back and all of
+/// its calls are run again, each in a savepoint, as calls that may not be repeated are from the start.
+///
+/// Calls run in the order in which they were made. An I/O error in the writer poisons the file: what is
+/// on disk is unknown after a failed fsync, so every later call throws `poisoned` until the file is
+/// opened again and SQLite has recovered its log.
 package final class GroupCommitter: Sendable {
     private struct Outcome {
         let failure: (any Error)?
@@ -16,6 +20,7 @@ package final class GroupCommitter: Sendable {
     }
 
     private struct Call: Sendable {
+        let isRepeatable: Bool
         let run: @Sendable (SQLConnection) -> Outcome
         let refuse: @Sendable (any Error) -> Void
     }
@@ -49,16 +54,22 @@ package final class GroupCommitter: Sendable {
 
     /// Runs `body` in the next transaction; returns when that is durable.
     ///
-    /// - Parameter body: runs on the writer's queue; it must not block, and may be run once only.
+    /// - Parameters:
+    ///   - isRepeatable: whether `body` may be run a second time, after everything it did on the
+    ///     connection was taken back, because another call of its transaction failed. Only the last run
+    ///     counts.
+    ///   - body: runs on the writer's queue; it must not block.
     /// - Throws: what `body` throws, after taking back what it did; ``SQLiteStorageError`` with
     ///   `overloaded`, `poisoned`, `closed`, `full` or `io`. In each case nothing of the call was
     ///   stored, except that after `io` and `poisoned` it is unknown.
     package func write<Result: Sendable>(
+        isRepeatable: Bool = false,
         _ body: @escaping @Sendable (SQLConnection) throws -> Result
     ) async throws -> Result {
         try await withCheckedThrowingContinuation { continuation in
             submit(
                 Call(
+                    isRepeatable: isRepeatable,
                     run: { connection in
                         let result = Swift.Result { try body(connection) }
                         var failure: (any Error)?
@@ -155,29 +166,35 @@ package final class GroupCommitter: Sendable {
         }
     }
 
+    static let begin = StatementText("BEGIN IMMEDIATE")
+    static let beginReading = StatementText("BEGIN")
+    static let end = StatementText("COMMIT")
+    private static let takeBack = StatementText("ROLLBACK")
+    private static let mark = StatementText("SAVEPOINT call")
+    private static let takeBackToMark = StatementText("ROLLBACK TO call")
+    private static let unmark = StatementText("RELEASE call")
+
     private func commit(_ batch: [Call], on connection: SQLConnection) {
         var outcomes: [Outcome] = []
         outcomes.reserveCapacity(batch.count)
         do {
-            try connection.run("BEGIN IMMEDIATE")
-            connection.shared = SharedRows()
+            try begin(on: connection)
             if batch.count == 1 {
                 outcomes.append(batch[0].run(connection))
                 if let failure = outcomes[0].failure {
                     try requireRecoverable(failure, on: connection)
-                    connection.shared = nil
-                    try connection.run("ROLLBACK")
+                    try takeBack(on: connection)
                     return outcomes[0].resume(nil)
                 }
-            } else {
+            } else if try !runTogether(batch, on: connection, into: &outcomes) {
                 for call in batch { outcomes.append(try runInSavepoint(call, on: connection)) }
             }
             try connection.storeShared()
             try options.commitFault?()
-            try connection.run("COMMIT")
+            try connection.run(Self.end)
         } catch {
-            connection.shared = nil
-            if connection.isInTransaction { try? connection.run("ROLLBACK") }
+            if connection.isInTransaction { try? connection.run(Self.takeBack) }
+            connection.forgetUncommitted()
             // First, so that a caller who tries again at once meets it.
             if (error as? SQLiteStorageError)?.code == .io { poison(error) }
             for outcome in outcomes { outcome.resume(error) }
@@ -195,16 +212,54 @@ package final class GroupCommitter: Sendable {
         }
     }
 
+    private func begin(on connection: SQLConnection) throws {
+        try connection.run(Self.begin)
+        connection.shared = SharedRows()
+    }
+
+    private func takeBack(on connection: SQLConnection) throws {
+        connection.forgetUncommitted()
+        try connection.run(Self.takeBack)
+    }
+
+    /// Runs calls that may be repeated, without savepoints.
+    ///
+    /// - Returns: `false` if that is not possible: a new transaction has begun then, in which nothing has
+    ///   been done.
+    private func runTogether(
+        _ batch: [Call],
+        on connection: SQLConnection,
+        into outcomes: inout [Outcome]
+    ) throws -> Bool {
+        guard batch.allSatisfy(\.isRepeatable) else { return false }
+        for call in batch {
+            let before = connection.changesSoFar
+            let outcome = call.run(connection)
+            if let failure = outcome.failure {
+                try requireRecoverable(failure, on: connection)
+                if connection.changesSoFar != before {
+                    outcomes.removeAll(keepingCapacity: true)
+                    try takeBack(on: connection)
+                    try begin(on: connection)
+                    return false
+                }
+            }
+            outcomes.append(outcome)
+        }
+        return true
+    }
+
     private func runInSavepoint(_ call: Call, on connection: SQLConnection) throws -> Outcome {
         let shared = connection.shared
-        try connection.run("SAVEPOINT call")
+        try connection.run(Self.mark)
         let outcome = call.run(connection)
         if let failure = outcome.failure {
             try requireRecoverable(failure, on: connection)
-            try connection.run("ROLLBACK TO call")
+            try connection.run(Self.takeBackToMark)
+            connection.forgetUncommitted()
             connection.shared = shared
         }
-        try connection.run("RELEASE call")
+        try connection.run(Self.unmark)
         return outcome
     }
 

@@ -46,6 +46,18 @@ package final class PreparedStatement {
         sqlite3_clear_bindings(handle)
     }
 
+    /// Makes it ready for new values of all parameters; the old ones stay until then. For statements
+    /// with short ones.
+    func rewind() { sqlite3_reset(handle) }
+
+    package func bind(_ number: Int64, at index: Int32) throws {
+        try check(sqlite3_bind_int64(handle, index, number))
+    }
+
+    package func bind(_ text: String, at index: Int32) throws { try text.bind(to: self, at: index) }
+
+    func bindNull(at index: Int32) throws { try check(sqlite3_bind_null(handle, index)) }
+
     /// Binds all parameters, from the first on.
     @inlinable
     package func bind<each Value: SQLBindable>(_ values: repeat each Value) throws {

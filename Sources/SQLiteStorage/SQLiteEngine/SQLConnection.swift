@@ -7,20 +7,28 @@ internal import GRDBSQLite
 /// ``GroupCommitter/write(_:)`` and must not leave them. Statements are compiled once and kept.
 package final class SQLConnection {
     let handle: OpaquePointer
-    private var statements: [StatementText: PreparedStatement] = [:]
+    /// Whether it is the file's one writer: what it remembers of rows is true, for nobody else changes
+    /// them.
+    package let isWriter: Bool
+    private var statements: [TextKey: PreparedStatement] = [:]
+    /// By ``StatementText/index``.
+    private var numbered: [PreparedStatement?] = []
     /// What the calls of the present group commit share; `nil` outside of one.
     var shared: SharedRows?
     /// What the layer above remembers with this connection, and like it confined to one user at a time.
     package var memory: AnyObject?
 
-    init(handle: OpaquePointer) { self.handle = handle }
+    init(handle: OpaquePointer, isWriter: Bool) {
+        self.handle = handle
+        self.isWriter = isWriter
+    }
 
     /// The compiled statement, ready to bind. Give it back with ``giveBack(_:)``.
     ///
     /// A statement that is in use further up the stack is compiled a second time.
     @usableFromInline
     package func take(_ sql: String) throws -> PreparedStatement {
-        let text = StatementText(sql: sql)
+        let text = TextKey(sql: sql)
         if let known = statements[text] {
             if known.isBusy { return try PreparedStatement(sql, on: handle) }
             known.isBusy = true
@@ -30,6 +38,26 @@ package final class SQLConnection {
         statement.isBusy = true
         statements[text] = statement
         return statement
+    }
+
+    /// The same for a text with a number. Give it back with ``release(_:)`` or ``giveBack(_:)``.
+    @usableFromInline
+    package func take(_ text: StatementText) throws -> PreparedStatement {
+        if text.index < numbered.count, let known = numbered[text.index], !known.isBusy {
+            known.isBusy = true
+            return known
+        }
+        let statement = try PreparedStatement(text.sql, on: handle)
+        statement.isBusy = true
+        while numbered.count <= text.index { numbered.append(nil) }
+        if numbered[text.index] == nil { numbered[text.index] = statement }
+        return statement
+    }
+
+    @usableFromInline
+    package func release(_ statement: PreparedStatement) {
+        statement.rewind()
+        statement.isBusy = false
     }
 
     @usableFromInline
@@ -117,12 +145,15 @@ package final class SQLConnection {
     var isInTransaction: Bool { sqlite3_get_autocommit(handle) == 0 }
 
     /// Finalizes all statements, so that the connection can close.
-    func forgetStatements() { statements = [:] }
+    func forgetStatements() {
+        statements = [:]
+        numbered = []
+    }
 }
 
 /// The key of a compiled statement. Texts of statements are long and differ in their middle and at
 /// their ends: a few words of them are hashed, the whole is compared.
-private struct StatementText: Hashable {
+private struct TextKey: Hashable {
     let sql: String
 
     func hash(into hasher: inout Hasher) {
@@ -142,33 +173,43 @@ private struct StatementText: Hashable {
 extension SQLConnection {
     /// A number kept for the whole file; 0 before it is first set.
     package func metaNumber(_ name: String) throws -> Int64 {
-        if let known = shared?.numbers[name] { return known.value }
-        let number: Int64 =
-            try row("SELECT name, number, bytes, sum FROM meta WHERE name = ?", name) {
-                try $0.verify("meta", sum: 3)
-                return $0.int64(1)
-            } ?? 0
-        shared?.numbers[name] = SharedRows.Number(value: number)
+        if let known = shared?.number(name) { return known }
+        let number = try storedMetaNumber(name)
+        shared?.know(name, as: number)
         return number
     }
 
     /// In a group commit the number is stored once, with the commit.
     package func setMetaNumber(_ name: String, _ number: Int64) throws {
         guard shared == nil else {
-            shared?.numbers[name] = SharedRows.Number(value: number, isChanged: true)
+            shared?.set(name, to: number)
             return
         }
         try storeMetaNumber(name, number)
     }
 
+    private static let meta = StatementText(
+        "SELECT name, number, bytes, sum FROM meta WHERE name = ?"
+    )
+    private static let metaStore = StatementText(
+        "INSERT OR REPLACE INTO meta (name, number, bytes, sum) VALUES (?, ?, ?, ?)"
+    )
+
+    private func storedMetaNumber(_ name: String) throws -> Int64 {
+        let statement = try take(Self.meta)
+        defer { release(statement) }
+        try statement.bind(name, at: 1)
+        guard try statement.step() else { return 0 }
+        try statement.verify("meta", sum: 3)
+        return statement.int64(1)
+    }
+
     func storeMetaNumber(_ name: String, _ number: Int64) throws {
-        try run(
-            sealedFor: "meta",
-            "INSERT OR REPLACE INTO meta (name, number, bytes, sum) VALUES (?, ?, ?, ?)",
-            name,
-            number,
-            [UInt8]?.none
-        )
+        try store(Self.metaStore, sealedFor: "meta") { row in
+            try row.add(name)
+            try row.add(number)
+            try row.addNull()
+        }
     }
 
     /// Bytes kept for the whole file.

@@ -1,6 +1,9 @@
 #if SQLite
+internal import GRDBSQLite
+
 /// A row that the calls of a group commit may change one after the other, and that is stored once.
-package protocol SharedRow {
+/// It does not change itself: who changes the row shares another.
+package protocol SharedRow: AnyObject {
     /// Writes it.
     func store(_ connection: SQLConnection) throws
 }
@@ -13,14 +16,39 @@ package protocol SharedRow {
 struct SharedRows {
     /// A number of the table `meta`.
     struct Number {
+        let name: String
         var value: Int64
         /// Whether it is still to be stored.
         var isChanged = false
     }
 
-    var numbers: [String: Number] = [:]
+    /// A handful: looking at each is faster than hashing the name.
+    private(set) var numbers: [Number] = []
     /// Changed and still to be stored, by a number of the caller's choice.
-    var rows: [Int64: any SharedRow] = [:]
+    private(set) var rows: [Int64: any SharedRow] = [:]
+    /// How often something was left to be stored, or taken away again.
+    private(set) var changes = 0
+
+    func number(_ name: String) -> Int64? { numbers.first { $0.name == name }?.value }
+
+    mutating func know(_ name: String, as value: Int64) {
+        numbers.append(Number(name: name, value: value))
+    }
+
+    mutating func set(_ name: String, to value: Int64) {
+        changes += 1
+        if let index = numbers.firstIndex(where: { $0.name == name }) {
+            numbers[index].value = value
+            numbers[index].isChanged = true
+        } else {
+            numbers.append(Number(name: name, value: value, isChanged: true))
+        }
+    }
+
+    mutating func set(_ key: Int64, to row: (any SharedRow)?) {
+        rows[key] = row
+        changes += 1
+    }
 }
 
 extension SQLConnection {
@@ -34,12 +62,21 @@ extension SQLConnection {
     ///   - key: what it is found by until then.
     package func share(_ row: some SharedRow, as key: Int64) throws {
         guard shared != nil else { return try row.store(self) }
-        shared?.rows[key] = row
+        shared?.set(key, to: row)
     }
 
     /// Forgets a row that has been stored, or removed, otherwise.
     package func unshare(_ key: Int64) {
-        if shared?.rows.isEmpty == false { shared?.rows[key] = nil }
+        if shared?.rows.isEmpty == false { shared?.set(key, to: nil) }
+    }
+
+    /// Grows with each change made through this connection, stored or left to be stored.
+    var changesSoFar: Int { Int(sqlite3_total_changes64(handle)) &+ (shared?.changes ?? 0) }
+
+    /// Forgets what calls have left to be stored, and what was read while it was not yet committed.
+    func forgetUncommitted() {
+        shared = nil
+        memory = nil
     }
 
     /// Stores what the calls of the group commit have left.
@@ -47,9 +84,8 @@ extension SQLConnection {
         guard let shared else { return }
         self.shared = nil
         for (_, row) in shared.rows.sorted(by: { $0.key < $1.key }) { try row.store(self) }
-        for (name, number) in shared.numbers.sorted(by: { $0.key < $1.key }) where number.isChanged
-        {
-            try storeMetaNumber(name, number.value)
+        for number in shared.numbers where number.isChanged {
+            try storeMetaNumber(number.name, number.value)
         }
     }
 }

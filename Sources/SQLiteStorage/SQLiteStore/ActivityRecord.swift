@@ -5,7 +5,7 @@ internal import OperationQueue
 internal import SQLiteEngine
 
 /// A row of table `activity`: what changes while devices answer.
-struct ActivityRecord: Equatable, SharedRow {
+struct ActivityRecord: Equatable {
     var number: Int64
     var groupIdx: Int64?
     var expires: Timestamp?
@@ -70,32 +70,34 @@ struct ActivityRecord: Equatable, SharedRow {
         take(activity)
     }
 
+    private static let insertion = StatementText(
+        """
+        INSERT INTO activity (\(columns))
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (number) DO UPDATE SET state = excluded.state, closed = excluded.closed,
+            addressed = excluded.addressed, late = excluded.late, counts = excluded.counts,
+            live = excluded.live, gate = excluded.gate, rolling = excluded.rolling,
+            dependents = excluded.dependents, sum = excluded.sum
+        """
+    )
+
     func store(_ connection: SQLConnection) throws {
-        try connection.run(
-            sealedFor: "activity",
-            """
-            INSERT INTO activity (\(ActivityRecord.columns))
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT (number) DO UPDATE SET state = excluded.state, closed = excluded.closed,
-                addressed = excluded.addressed, late = excluded.late, counts = excluded.counts,
-                live = excluded.live, gate = excluded.gate, rolling = excluded.rolling,
-                dependents = excluded.dependents, sum = excluded.sum
-            """,
-            number,
-            groupIdx,
-            expires?.rawValue,
-            state.rawValue,
-            closedAt?.rawValue,
-            addressed,
-            late,
-            counts.stored,
-            isLive,
-            gate.stored,
-            scope.rawValue,
-            isRolling,
-            controlKey,
-            dependents
-        )
+        try connection.store(Self.insertion, sealedFor: "activity") { row in
+            try row.add(number)
+            try row.add(groupIdx)
+            try row.add(expires?.rawValue)
+            try row.add(state.rawValue)
+            try row.add(closedAt?.rawValue)
+            try row.add(addressed)
+            try row.add(late)
+            try row.add(counts.stored)
+            try row.add(isLive)
+            try row.add(gate.stored)
+            try row.add(scope.rawValue)
+            try row.add(isRolling)
+            try row.add(controlKey)
+            try row.add(dependents)
+        }
     }
 
     /// Whether it is live, was so before, and only columns have changed that no query asks for: such a
@@ -141,6 +143,15 @@ struct ActivityRecord: Equatable, SharedRow {
         isRolling = activity.state == .open && activity.operation.terms.rollout != nil
         dependents = activity.dependents
     }
+}
+
+/// An activity that the calls of a group commit leave to be stored.
+final class SharedActivity: SharedRow {
+    let record: ActivityRecord
+
+    init(_ record: ActivityRecord) { self.record = record }
+
+    func store(_ connection: SQLConnection) throws { try record.store(connection) }
 }
 
 /// To whom an activity may be handed out, how far its rollout has come, and who decided: one column,

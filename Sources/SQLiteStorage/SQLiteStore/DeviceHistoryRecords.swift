@@ -77,14 +77,15 @@ extension SQLConnection {
 
     // MARK: Liveness
 
+    private static let silenceOfDevice = StatementText(
+        """
+        SELECT device_idx, tenant, device_id, state, seen, sum FROM silence
+        WHERE device_idx = ?
+        """
+    )
+
     func silence(ofDeviceAt idx: Int64) throws -> SilenceRecord? {
-        try row(
-            """
-            SELECT device_idx, tenant, device_id, state, seen, sum FROM silence
-            WHERE device_idx = ?
-            """,
-            idx
-        ) {
+        try row(Self.silenceOfDevice, idx) {
             try $0.verify("silence", sum: 5)
             guard let liveness = Liveness(rawValue: $0.text(3)) else {
                 throw SQLiteStorageError.corruptRow(in: "silence")

@@ -188,13 +188,21 @@ struct MembershipRecord {
 }
 
 extension SQLConnection {
+    private static let deviceByName = StatementText(
+        "SELECT \(DeviceRecord.columns) FROM device WHERE tenant = ? AND id = ? AND current = 1"
+    )
+    private static let membershipsOfDevice = StatementText(
+        """
+        SELECT \(MembershipRecord.columns) FROM membership WHERE device_idx = ?
+        ORDER BY group_idx, joined
+        """
+    )
+
     /// The newest enrolment of a device, whether it lasts or has ended.
     func device(_ id: DeviceID, tenant: TenantID) throws -> DeviceRecord? {
-        let found = try row(
-            "SELECT \(DeviceRecord.columns) FROM device WHERE tenant = ? AND id = ? AND current = 1",
-            tenant.rawValue,
-            id.rawValue
-        ) { try DeviceRecord($0) }
+        let found = try row(Self.deviceByName, tenant.rawValue, id.rawValue) {
+            try DeviceRecord($0)
+        }
         if let found, found.row.id != id || found.row.tenant != tenant {
             throw SQLiteStorageError.corruptRow(in: "device_name")
         }
@@ -227,13 +235,9 @@ extension SQLConnection {
 
     /// All intervals of one enrolment.
     func memberships(ofDeviceAt idx: Int64) throws -> [MembershipRecord] {
-        try rows(
-            """
-            SELECT \(MembershipRecord.columns) FROM membership WHERE device_idx = ?
-            ORDER BY group_idx, joined
-            """,
-            idx
-        ) { try MembershipRecord($0) }
+        var found: [MembershipRecord] = []
+        try forEach(Self.membershipsOfDevice, idx) { found.append(try MembershipRecord($0)) }
+        return found
     }
 }
 #endif

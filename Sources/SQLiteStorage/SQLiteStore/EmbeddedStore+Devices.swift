@@ -159,8 +159,15 @@ struct RegistrationRecord {
 }
 
 extension SQLConnection {
+    private static let contactOfDevice = StatementText(
+        "SELECT device_idx, seen, answered, sum FROM contact WHERE device_idx = ?"
+    )
+    private static let contactInsertion = StatementText(
+        "INSERT OR REPLACE INTO contact (device_idx, seen, answered, sum) VALUES (?, ?, ?, ?)"
+    )
+
     func contact(ofDeviceAt idx: Int64) throws -> ContactRecord? {
-        try row("SELECT device_idx, seen, answered, sum FROM contact WHERE device_idx = ?", idx) {
+        try row(Self.contactOfDevice, idx) {
             try $0.verify("contact", sum: 3)
             return ContactRecord(
                 seen: Timestamp(rawValue: $0.int64(1)),
@@ -170,13 +177,11 @@ extension SQLConnection {
     }
 
     func store(_ contact: ContactRecord, ofDeviceAt idx: Int64) throws {
-        try run(
-            sealedFor: "contact",
-            "INSERT OR REPLACE INTO contact (device_idx, seen, answered, sum) VALUES (?, ?, ?, ?)",
-            idx,
-            contact.seen.rawValue,
-            contact.answered
-        )
+        try store(Self.contactInsertion, sealedFor: "contact") { row in
+            try row.add(idx)
+            try row.add(contact.seen.rawValue)
+            try row.add(contact.answered)
+        }
     }
 
     func registration(ofDeviceAt idx: Int64) throws -> RegistrationRecord? {

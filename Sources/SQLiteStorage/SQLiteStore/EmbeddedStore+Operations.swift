@@ -11,7 +11,7 @@ extension EmbeddedStore: OperationStorage {
         tenant: TenantID,
         epoch: Epoch
     ) async throws -> EnqueueReceipt {
-        let (outcome, revision) = try await guarded(epoch: epoch) {
+        let (outcome, revision) = try await guarded(epoch: epoch, isRepeatable: true) {
             [self]
             connection,
             number,
@@ -63,7 +63,10 @@ extension EmbeddedStore: OperationStorage {
     ) async throws -> ApplyReceipt {
         let history = history
         let secrets = secrets
-        let (outcome, revision) = try await guarded(epoch: epoch) { connection, number, draft in
+        let (outcome, revision) = try await guarded(epoch: epoch, isRepeatable: true) {
+            connection,
+            number,
+            draft in
             var application = EntryApplication(
                 connection: connection,
                 secrets: secrets,
@@ -114,12 +117,15 @@ extension EmbeddedStore: OperationStorage {
     ) async throws -> Answer {
         let history = history
         let secrets = secrets
-        return try await guarded(epoch: epoch) { [self] connection, number, draft in
+        return try await guarded(epoch: epoch, isRepeatable: true) {
+            [self] connection, number, draft in
+            var record: DeviceRecord?
             let work: OpenWork?
             if let seen, isTrue(seen, of: tenant, as: number - 1) {
                 work = seen
             } else {
-                work = try connection.openWork(for: device, tenant: tenant, in: history)
+                record = try connection.device(device, tenant: tenant)
+                work = try connection.openWork(of: record, in: history)
             }
             let decision = try decide(work)
             guard !decision.entries.isEmpty else { return decision.answer }
@@ -131,10 +137,8 @@ extension EmbeddedStore: OperationStorage {
                 revision: number,
                 now: now
             )
-            if let work { application.take(work) }
-            try application.apply(
-                decision.entries.map { SpooledEntry(number: 0, entry: $0) }
-            )
+            if let work { application.take(work, of: record) }
+            try application.apply(decision.entries)
             draft = application.draft
             return decision.answer
         }.result
@@ -156,21 +160,16 @@ extension EmbeddedStore: OperationStorage {
     public func openWork(for device: DeviceID, tenant: TenantID) async throws -> OpenWork? {
         let history = history
         return try await file.readBriefly { connection in
-            try connection.openWork(for: device, tenant: tenant, in: history)
+            let record = try connection.device(device, tenant: tenant)
+            return try connection.openWork(of: record, in: history)
         }
     }
 }
 
 extension SQLConnection {
-    /// What is open for a device, as this connection sees it.
-    fileprivate func openWork(
-        for device: DeviceID,
-        tenant: TenantID,
-        in history: HistoryID
-    ) throws -> OpenWork? {
-        guard let record = try self.device(device, tenant: tenant), record.isEnrolled else {
-            return nil
-        }
+    /// What is open for a device, as this connection sees it; `nil` if it is not enrolled.
+    fileprivate func openWork(of record: DeviceRecord?, in history: HistoryID) throws -> OpenWork? {
+        guard let record, record.isEnrolled else { return nil }
         var work = OpenWork(
             revision: Revision(history: history, number: try revisionNumber()),
             device: record.row,

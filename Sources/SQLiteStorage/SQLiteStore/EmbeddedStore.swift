@@ -137,17 +137,22 @@ public final class EmbeddedStore: Sendable {
     /// Runs one guarded write that logs what it does as it does it: `draft.log(…)` takes keys and
     /// transitions of activities and executions.
     ///
-    /// - Parameter body: gets the number this write will have and the draft of its entry in the log. An
-    ///   empty draft means that nothing a replica holds was changed, and no revision is taken.
+    /// - Parameters:
+    ///   - epoch: the writer's.
+    ///   - isRepeatable: whether `body` may be run again after what it did was taken back.
+    ///   - body: gets the number this write will have and the draft of its entry in the log. An empty
+    ///     draft means that nothing a replica holds was changed, and no revision is taken.
     /// - Returns: the result and the revision after the write.
     func guarded<Result: Sendable>(
         epoch: Epoch,
+        isRepeatable: Bool = false,
         _ body:
             @escaping @Sendable (SQLConnection, _ number: Int64, inout ChangeDraft) throws -> Result
     ) async throws -> (result: Result, revision: Revision) {
         let history = history
         let keptRevisions = keptRevisions
-        let (result, revision, concern) = try await file.write { [self] connection in
+        let (result, revision, concern) = try await file.write(isRepeatable: isRepeatable) {
+            [self] connection in
             let current = Epoch(rawValue: try connection.metaNumber(MetaName.epoch))
             guard epoch == current else { throw ClusterRoleError.fenced(current: current) }
             let before = try connection.metaNumber(MetaName.revision)
@@ -233,14 +238,16 @@ extension SQLConnection {
 
     func revisionNumber() throws -> Int64 { try metaNumber(MetaName.revision) }
 
+    private static let logInsertion = StatementText(
+        "INSERT INTO revision_log (number, keys, sum) VALUES (?, ?, ?)"
+    )
+
     /// Takes a revision for what a draft holds, and now and then cuts the log.
     fileprivate func log(_ draft: ChangeDraft, as number: Int64, keeping kept: Int64) throws {
-        try run(
-            sealedFor: "revision_log",
-            "INSERT INTO revision_log (number, keys, sum) VALUES (?, ?, ?)",
-            number,
-            ChangeKeyCoding.encode(draft.keys, note: draft.note)
-        )
+        try store(Self.logInsertion, sealedFor: "revision_log") { row in
+            try row.add(number)
+            try row.add(ChangeKeyCoding.encode(draft.keys, note: draft.note))
+        }
         try setMetaNumber(MetaName.revision, number)
         if number % 256 == 0 && number > kept {
             try run("DELETE FROM revision_log WHERE number <= ?", number - kept)

@@ -26,9 +26,11 @@ struct EntryApplication {
     private var foundByPolling = 0
     /// The device of the entry before: a device's entries come together. No entry changes it.
     private var lastDevice: DeviceRecord?
-    /// What is known of the open work of one device: executions by operation, until an entry is applied.
-    private var knownRows: [OperationID: Execution?] = [:]
-    private var knownDevice: DeviceRow?
+    /// What is known of one device: its open work, of which each item is true until an entry of its
+    /// operation is applied, and its row, if that was read in this transaction.
+    private var knownWork: OpenWork?
+    private var usedItems: [OperationID] = []
+    private var knownDevice: DeviceRecord?
     /// Groups defined by queries change with what devices report.
     private var memberships: GroupMemberships
 
@@ -55,9 +57,26 @@ struct EntryApplication {
     }
 
     /// Takes a device's open work, as it is in this transaction, so that it need not be read again.
-    mutating func take(_ work: OpenWork) {
-        knownDevice = work.device
-        for item in work.items { knownRows[item.operation.id] = .some(item.row) }
+    ///
+    /// - Parameters:
+    ///   - work: of the device.
+    ///   - record: the device, if it was read in this transaction.
+    mutating func take(_ work: OpenWork, of record: DeviceRecord?) {
+        knownWork = work
+        knownDevice = record
+    }
+
+    /// Applies entries of no spool.
+    mutating func apply(_ entries: [InboxEntry]) throws {
+        for entry in entries {
+            if let reason = try apply(entry) {
+                outcome.rejected += 1
+                try reject(SpooledEntry(number: 0, entry: entry), reason: reason)
+            } else {
+                outcome.applied += 1
+            }
+        }
+        try finish()
     }
 
     mutating func apply(_ entries: [SpooledEntry]) throws {
@@ -76,10 +95,7 @@ struct EntryApplication {
                 outcome.applied += 1
             }
         }
-        try memberships.storeGroups()
-        memberships.keys.forEach { writer.log($0) }
-        try writer.finish()
-        try connection.count(.foundByPolling, foundByPolling)
+        try finish()
         guard let spool else { return }
         if spool.number > reached || known?.incarnation != spool.incarnation {
             writer.log(.spoolMark(node: spool.node))
@@ -88,6 +104,13 @@ struct EntryApplication {
         } else {
             outcome.mark = known
         }
+    }
+
+    private mutating func finish() throws {
+        try memberships.storeGroups()
+        memberships.keys.forEach { writer.log($0) }
+        try writer.finish()
+        try connection.count(.foundByPolling, foundByPolling)
     }
 
     private func reject(_ numbered: SpooledEntry, reason: String) throws {
@@ -156,11 +179,8 @@ struct EntryApplication {
     }
 
     private mutating func device(_ identity: DeviceIdentity) throws -> DeviceRecord? {
-        if let known = lastDevice, known.row.id == identity.device,
-            known.row.tenant == identity.tenant
-        {
-            return known
-        }
+        if let knownDevice, knownDevice.row.isOf(identity) { return knownDevice }
+        if let lastDevice, lastDevice.row.isOf(identity) { return lastDevice }
         lastDevice = try connection.device(identity.device, tenant: identity.tenant)
         return lastDevice
     }
@@ -196,8 +216,8 @@ struct EntryApplication {
             return "unknown operation"
         }
         let row: Execution?
-        if device.row == knownDevice, let found = knownRows.removeValue(forKey: operation) {
-            row = found
+        if let item = takeKnownItem(operation, on: device) {
+            row = item.row
         } else {
             row = try writer.row(of: known, on: device)
             if row == nil, try !writer.addresses(known, device) { return "not addressed" }
@@ -210,7 +230,21 @@ struct EntryApplication {
         )
         if let reason = change.rejection { return reason }
         try writer.store(change, of: known.number, on: device)
+        // What waits for it may have been stopped.
+        if known.activity.dependents > 0 { knownWork = nil }
         return nil
+    }
+
+    /// What was read of an operation on a device, once.
+    private mutating func takeKnownItem(
+        _ operation: OperationID,
+        on device: DeviceRecord
+    ) -> OpenItem? {
+        guard let knownWork, knownWork.device == device.row, !usedItems.contains(operation),
+            let item = knownWork.items.first(where: { $0.operation.id == operation })
+        else { return nil }
+        usedItems.append(operation)
+        return item
     }
 
     private mutating func take(
@@ -230,6 +264,13 @@ struct EntryApplication {
             number: known.number,
             deviceIdx: device.idx
         )
+    }
+}
+
+extension DeviceRow {
+    /// Whether it is the device, in whichever enrolment.
+    fileprivate func isOf(_ identity: DeviceIdentity) -> Bool {
+        id == identity.device && tenant == identity.tenant
     }
 }
 

@@ -87,28 +87,30 @@ struct ExecutionRecord {
         )
     }
 
+    private static let insertion = StatementText(
+        """
+        INSERT OR REPLACE INTO execution (\(columns))
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        """
+    )
+
     func store(_ connection: SQLConnection) throws {
-        try connection.run(
-            sealedFor: "execution",
-            """
-            INSERT OR REPLACE INTO execution (\(ExecutionRecord.columns))
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-            """,
-            number,
-            deviceIdx,
-            state.rawValue,
-            version,
-            attempt?.bits,
-            until?.rawValue,
-            redeliveries,
-            retries,
-            deferrals,
-            startedAt?.rawValue,
-            confirmedAt?.rawValue,
-            updatedAt.rawValue,
-            detail,
-            lateAnswer
-        )
+        try connection.store(Self.insertion, sealedFor: "execution") { row in
+            try row.add(number)
+            try row.add(deviceIdx)
+            try row.add(state.rawValue)
+            try row.add(version)
+            try row.add(attempt?.bits)
+            try row.add(until?.rawValue)
+            try row.add(redeliveries)
+            try row.add(retries)
+            try row.add(deferrals)
+            try row.add(startedAt?.rawValue)
+            try row.add(confirmedAt?.rawValue)
+            try row.add(updatedAt.rawValue)
+            try row.add(detail)
+            try row.add(lateAnswer)
+        }
     }
 }
 #endif

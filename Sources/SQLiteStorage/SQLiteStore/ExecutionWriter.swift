@@ -11,17 +11,27 @@ internal import SQLiteEngine
 /// ``Activity/on(_:at:)`` and ``Activity/recount(from:to:at:)``; this only fetches and stores rows.
 /// Each activity is fetched once and stored once, by ``finish()``, however much happens to it.
 struct ExecutionWriter {
-    /// An activity something happened to.
-    struct Touched {
-        var operation: OperationRecord
-        var record: ActivityRecord
+    /// An activity something happened to. A reference: it is large, and asked for at every step.
+    final class Touched {
+        let operation: OperationRecord
+        /// As it was.
+        let record: ActivityRecord
         /// Without the operation's payload.
-        var activity: Activity
-        var isChanged = false
+        fileprivate(set) var activity: Activity
+        fileprivate(set) var isChanged: Bool
         /// Made in this transaction.
-        var isNew = false
+        let isNew: Bool
 
         var number: Int64 { record.number }
+
+        init(_ operation: OperationRecord, _ record: ActivityRecord, new activity: Activity? = nil)
+        {
+            self.operation = operation
+            self.record = record
+            self.activity = activity ?? record.activity(of: operation)
+            isChanged = activity != nil
+            isNew = activity != nil
+        }
     }
 
     let connection: SQLConnection
@@ -32,8 +42,7 @@ struct ExecutionWriter {
     var isLimited = false
     /// The entry of the log: keys, and each transition as it is made.
     private(set) var draft: ChangeDraft
-    private var touched: [Int64: Touched] = [:]
-    private var numbers: [OperationID: Int64] = [:]
+    private var touched = TouchedActivities()
     private var wakes: WakeRequests?
 
     init(_ connection: SQLConnection, revision: Int64, now: Timestamp) {
@@ -47,11 +56,11 @@ struct ExecutionWriter {
 
     /// Stores the activities that changed. Nothing may be done afterwards.
     mutating func finish() throws {
-        for change in touched.values.filter(\.isChanged).sorted(by: { $0.number < $1.number }) {
+        for change in touched.inOrder where change.isChanged {
             var record = change.record
             record.take(change.activity)
             if !change.isNew, record.differsInCountsOnly(from: change.record) {
-                try connection.share(record, as: record.number)
+                try connection.share(SharedActivity(record), as: record.number)
                 continue
             }
             connection.unshare(record.number)
@@ -69,11 +78,9 @@ struct ExecutionWriter {
     // MARK: Activities
 
     mutating func touch(_ id: OperationID) throws -> Touched? {
-        if let number = numbers[id] { return touched[number] }
+        if let known = touched[id] { return known }
         guard let operation = try connection.knownOperation(id) else { return nil }
-        let number = operation.operation.number
-        numbers[id] = number
-        return try touched[number] ?? fetch(operation)
+        return try touched[operation.operation.number] ?? fetch(operation)
     }
 
     mutating func touch(_ number: Int64) throws -> Touched? {
@@ -89,14 +96,9 @@ struct ExecutionWriter {
     }
 
     private mutating func fetch(_ operation: OperationRecord) throws -> Touched? {
-        let number = operation.operation.number
-        guard let record = try connection.activity(number) else { return nil }
-        let found = Touched(
-            operation: operation,
-            record: record,
-            activity: record.activity(of: operation)
-        )
-        touched[number] = found
+        guard let record = try connection.activity(operation.operation.number) else { return nil }
+        let found = Touched(operation, record)
+        touched.add(found)
         return found
     }
 
@@ -107,30 +109,25 @@ struct ExecutionWriter {
             groupIdx: operation.groupIdx,
             controlKey: controlKey
         )
-        touched[record.number] = Touched(
-            operation: operation,
-            record: record,
-            activity: activity,
-            isChanged: true,
-            isNew: true
-        )
+        touched.add(Touched(operation, record, new: activity))
         draft.log(activity, from: nil, at: activity.operation.createdAt)
     }
 
     /// One more open activity waits for this one.
     mutating func addDependent(_ dependent: Int64, to number: Int64) throws {
-        guard try touch(number) != nil else { return }
+        guard let known = try touch(number) else { return }
         try connection.addDependency(on: number, of: dependent)
-        touched[number]?.activity.dependents += 1
-        touched[number]?.isChanged = true
+        known.activity.dependents += 1
+        known.isChanged = true
     }
 
     /// Stores what a rule made of an activity, and lets go of it when it is no longer live.
     mutating func store(_ activity: Activity) throws {
         let number = activity.operation.number
-        guard let before = touched[number]?.activity else { return }
-        touched[number]?.activity = activity
-        touched[number]?.isChanged = true
+        guard let known = touched[number] else { return }
+        let before = known.activity
+        known.activity = activity
+        known.isChanged = true
         let isLive = activity.isLive
         let wasLive = before.isLive
         if activity.state != before.state {
@@ -327,6 +324,38 @@ struct ExecutionWriter {
     mutating func wake(deviceIdx: Int64, number: Int64, due: Timestamp) throws {
         if wakes == nil { wakes = try WakeRequests(connection) }
         try wakes?.request(deviceIdx: deviceIdx, number: number, due: due)
+    }
+}
+
+/// The activities of one transaction. Most touch one, which no table is made for.
+private struct TouchedActivities {
+    private var first: ExecutionWriter.Touched?
+    private var others: [Int64: ExecutionWriter.Touched] = [:]
+    private var numbers: [OperationID: Int64] = [:]
+
+    subscript(number: Int64) -> ExecutionWriter.Touched? {
+        first?.number == number ? first : others[number]
+    }
+
+    subscript(id: OperationID) -> ExecutionWriter.Touched? {
+        if first?.operation.operation.id == id { return first }
+        return numbers[id].flatMap { others[$0] }
+    }
+
+    mutating func add(_ activity: ExecutionWriter.Touched) {
+        if first == nil {
+            first = activity
+        } else {
+            others[activity.number] = activity
+            numbers[activity.operation.operation.id] = activity.number
+        }
+    }
+
+    /// By their numbers.
+    var inOrder: [ExecutionWriter.Touched] {
+        guard let first else { return [] }
+        if others.isEmpty { return [first] }
+        return ([first] + others.values).sorted { $0.number < $1.number }
     }
 }
 

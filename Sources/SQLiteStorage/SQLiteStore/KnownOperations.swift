@@ -7,10 +7,12 @@ internal import SQLiteEngine
 ///
 /// A purged operation may still be found here; its activity is not, so nothing is done with it.
 final class KnownOperations {
-    private struct Known {
-        var record: OperationRecord
-        /// `nil` until it is asked for, and for a long one.
-        var payload: [UInt8]?
+    private final class Known {
+        let record: OperationRecord
+        /// The operation with its payload. `nil` until it is asked for, and with a long one.
+        var complete: DeviceOperation?
+
+        init(_ record: OperationRecord) { self.record = record }
     }
 
     /// 256: what is under way for a fleet at one time. When more are met, all are forgotten.
@@ -27,29 +29,39 @@ final class KnownOperations {
         numbers[id].flatMap { known[$0]?.record }
     }
 
-    func payload(_ number: Int64) -> [UInt8]? { known[number]?.payload }
+    func complete(_ number: Int64) -> DeviceOperation? { known[number]?.complete }
 
     func add(_ record: OperationRecord) {
         if known.count >= Self.capacity {
             known = [:]
             numbers = [:]
         }
-        known[record.operation.number] = Known(record: record)
+        known[record.operation.number] = Known(record)
         numbers[record.operation.id] = record.operation.number
     }
 
-    func add(payload: [UInt8], of number: Int64) {
-        if payload.count <= Self.maximumPayloadBytes { known[number]?.payload = payload }
+    func add(complete operation: DeviceOperation) {
+        guard operation.payload.count <= Self.maximumPayloadBytes else { return }
+        known[operation.number]?.complete = operation
     }
 }
 
+/// What the store remembers with a connection. It is forgotten when a transaction is taken back.
+final class ConnectionMemory {
+    let operations = KnownOperations()
+    /// Whether some group has a polling frequency, if that is known. The writer's connection only.
+    var hasGroupPolling: Bool?
+}
+
 extension SQLConnection {
-    private var knownOperations: KnownOperations {
-        if let known = memory as? KnownOperations { return known }
-        let made = KnownOperations()
+    var remembered: ConnectionMemory {
+        if let memory = memory as? ConnectionMemory { return memory }
+        let made = ConnectionMemory()
         memory = made
         return made
     }
+
+    private var knownOperations: KnownOperations { remembered.operations }
 
     /// `operation(_:)`, from memory if it is there. For the paths of devices.
     func knownOperation(_ number: Int64) throws -> OperationRecord? {
@@ -69,13 +81,14 @@ extension SQLConnection {
         return record
     }
 
-    /// The payload of an operation that `knownOperation` has answered.
-    func knownPayload(_ number: Int64) throws -> [UInt8] {
+    /// An operation that `knownOperation` has answered, with its payload.
+    func knownOperation(withPayloadOf record: OperationRecord) throws -> DeviceOperation {
         let known = knownOperations
-        if let payload = known.payload(number) { return payload }
-        let payload = try payload(number)
-        known.add(payload: payload, of: number)
-        return payload
+        if let complete = known.complete(record.operation.number) { return complete }
+        var operation = record.operation
+        operation.payload = try payload(operation.number)
+        known.add(complete: operation)
+        return operation
     }
 }
 #endif

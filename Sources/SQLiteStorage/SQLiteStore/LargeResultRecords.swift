@@ -158,6 +158,7 @@ extension SQLConnection {
     }
 
     func setPollingFrequency(_ frequency: Duration?, ofGroupAt idx: Int64) throws {
+        remembered.hasGroupPolling = nil
         guard let frequency else {
             try run("DELETE FROM group_polling WHERE group_idx = ?", idx)
             return
@@ -172,14 +173,31 @@ extension SQLConnection {
 
     /// The shortest frequency of the groups an enrolment is in now.
     func groupPollingFrequency(ofDeviceAt idx: Int64) throws -> Duration? {
-        try rows(
-            """
-            SELECT \(GroupPollingRecord.columns) FROM membership
-            JOIN group_polling ON group_polling.group_idx = membership.group_idx
-            WHERE membership.device_idx = ? AND membership.ended IS NULL
-            """,
-            idx
-        ) { try GroupPollingRecord($0).frequency }.min()
+        guard try hasGroupPolling() else { return nil }
+        var shortest: Duration?
+        try forEach(Self.pollingOfDevice, idx) {
+            let frequency = try GroupPollingRecord($0).frequency
+            shortest = min(shortest ?? frequency, frequency)
+        }
+        return shortest
+    }
+
+    private static let pollingOfDevice = StatementText(
+        """
+        SELECT \(GroupPollingRecord.columns) FROM membership
+        JOIN group_polling ON group_polling.group_idx = membership.group_idx
+        WHERE membership.device_idx = ? AND membership.ended IS NULL
+        """
+    )
+
+    /// Whether it is worth a look: most products give no group a frequency, and the writer, through
+    /// which all of them are given, remembers that.
+    private func hasGroupPolling() throws -> Bool {
+        guard isWriter else { return true }
+        if let known = remembered.hasGroupPolling { return known }
+        let has = try row("SELECT 1 FROM group_polling LIMIT 1") { _ in true } ?? false
+        remembered.hasGroupPolling = has
+        return has
     }
 }
 #endif

@@ -5,15 +5,26 @@ internal import OperationQueue
 internal import SQLiteEngine
 
 extension SQLConnection {
+    private static let targetsOfDevice = StatementText(
+        "SELECT device_idx, number, sum FROM target WHERE device_idx = ? ORDER BY number"
+    )
+    private static let liveOfGroup = StatementText(
+        """
+        SELECT number, 0 FROM activity
+        WHERE live = 1 AND standing = 0 AND group_idx = ?1 AND number >= ?2 AND number < ?3
+        UNION ALL
+        SELECT number, standing FROM activity
+        WHERE live = 1 AND standing > 0 AND group_idx = ?1
+        """
+    )
+
     /// What is open for an enrolled device.
     func openItems(of device: DeviceRecord) throws -> [OpenItem] {
         var items: [OpenItem] = []
-        let named = try rows(
-            "SELECT device_idx, number, sum FROM target WHERE device_idx = ? ORDER BY number",
-            device.idx
-        ) {
+        var named: [Int64] = []
+        try forEach(Self.targetsOfDevice, device.idx) {
             try $0.verify("target", sum: 2)
-            return $0.int64(1)
+            named.append($0.int64(1))
         }
         for number in named {
             if let item = try openItem(number, on: device) { items.append(item) }
@@ -38,14 +49,9 @@ extension SQLConnection {
 
     /// Live operations of the group for who stayed in it then, and those that are for joiners.
     private func liveNumbers(of membership: MembershipRecord) throws -> [LiveNumber] {
-        try rows(
-            """
-            SELECT number, 0 FROM activity
-            WHERE live = 1 AND standing = 0 AND group_idx = ?1 AND number >= ?2 AND number < ?3
-            UNION ALL
-            SELECT number, standing FROM activity
-            WHERE live = 1 AND standing > 0 AND group_idx = ?1
-            """,
+        var found: [LiveNumber] = []
+        try forEach(
+            Self.liveOfGroup,
             membership.groupIdx,
             membership.joined,
             membership.ended ?? .max
@@ -53,8 +59,9 @@ extension SQLConnection {
             guard let scope = GroupScope(rawValue: UInt8(truncatingIfNeeded: row.int64(1))) else {
                 throw SQLiteStorageError.corruptRow(in: "activity")
             }
-            return LiveNumber(number: row.int64(0), scope: scope)
+            found.append(LiveNumber(number: row.int64(0), scope: scope))
         }
+        return found
     }
 
     /// Whether a stay makes an operation the device's, or did and left it with something to end.
@@ -75,8 +82,7 @@ extension SQLConnection {
             !activity.state.effective(row?.state).isFinal,
             let record = try knownOperation(number)
         else { return nil }
-        var operation = record.operation
-        operation.payload = try knownPayload(number)
+        let operation = try knownOperation(withPayloadOf: record)
         var item = OpenItem(
             operation: operation,
             activityState: activity.state,

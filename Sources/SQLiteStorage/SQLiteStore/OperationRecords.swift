@@ -141,21 +141,20 @@ extension SQLConnection {
         return bytes
     }
 
+    private static let activityByNumber = StatementText(
+        "SELECT \(ActivityRecord.columns) FROM activity WHERE number = ?"
+    )
+    private static let executionByPlace = StatementText(
+        "SELECT \(ExecutionRecord.columns) FROM execution WHERE number = ? AND device_idx = ?"
+    )
+
     func activity(_ number: Int64) throws -> ActivityRecord? {
-        if let shared = sharedRow(number) as? ActivityRecord { return shared }
-        return try row("SELECT \(ActivityRecord.columns) FROM activity WHERE number = ?", number) {
-            try ActivityRecord($0)
-        }
+        if let shared = sharedRow(number) as? SharedActivity { return shared.record }
+        return try row(Self.activityByNumber, number) { try ActivityRecord($0) }
     }
 
     func execution(_ number: Int64, deviceIdx: Int64) throws -> ExecutionRecord? {
-        try row(
-            """
-            SELECT \(ExecutionRecord.columns) FROM execution WHERE number = ? AND device_idx = ?
-            """,
-            number,
-            deviceIdx
-        ) { try ExecutionRecord($0) }
+        try row(Self.executionByPlace, number, deviceIdx) { try ExecutionRecord($0) }
     }
 }
 #endif

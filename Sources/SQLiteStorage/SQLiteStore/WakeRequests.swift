@@ -112,10 +112,12 @@ enum WakeCounterName: String {
 }
 
 extension SQLConnection {
+    private static let wakeOfDevice = StatementText(
+        "SELECT \(WakeRecord.columns) FROM wake WHERE device_idx = ?"
+    )
+
     func wake(ofDeviceAt idx: Int64) throws -> WakeRecord? {
-        try row("SELECT \(WakeRecord.columns) FROM wake WHERE device_idx = ?", idx) {
-            try WakeRecord($0)
-        }
+        try row(Self.wakeOfDevice, idx) { try WakeRecord($0) }
     }
 
     func forgetWake(ofDeviceAt idx: Int64) throws {
