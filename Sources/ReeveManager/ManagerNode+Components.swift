@@ -44,6 +44,17 @@ extension ManagerNode {
                 roles: [.manager]
             ) { task }
         }
+        let caring = [
+            (ObjectCareTask.Work.collection, configuration.collectionInterval),
+            (.scrub, configuration.scrubInterval),
+        ].compactMap { work, interval in
+            interval.map { interval in
+                NodeComponent(
+                    ComponentName(rawValue: "object-\(work.rawValue)"),
+                    roles: [.manager]
+                ) { [releases] in ObjectCareTask(releases.care, work, every: interval) }
+            }
+        }
         return [
             NodeComponent("contacts", roles: [.manager]) { [contacts] in contacts },
             NodeComponent("members", roles: [.manager]) { [heartbeats] in heartbeats },
@@ -65,7 +76,7 @@ extension ManagerNode {
             NodeComponent("rollouts", roles: [.manager]) { [releases] in
                 ReleaseRolloutTask(releases.rollouts)
             },
-        ] + publishing + [telling].compactMap { $0 }
+        ] + publishing + caring + [telling].compactMap { $0 }
     }
 
     /// What its HTTP server serves.

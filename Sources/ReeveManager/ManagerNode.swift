@@ -253,6 +253,7 @@ public final class ManagerNode: Service {
             }
         )
         linking.offers = releases.offers
+        linking.care = releases.care
         link = try LinkEndpoint(services: linking, authenticator: tokens, time: time)
     }
 
