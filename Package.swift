@@ -199,7 +199,8 @@ let nodes: [Target] = [
         dependencies: [
             "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
             "NotificationDispatch", "SQLiteStore", "HTTPHandling", "ManagerConsole",
-            "DeviceGateway", "ClusterTransport", "HummingbirdHosting", configuration, lifecycle,
+            "DeviceGateway", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
+            configuration, lifecycle,
             logging,
         ],
         swiftSettings: strict
@@ -328,7 +329,7 @@ let testTargets: [Target] = [
         "ProcessTests",
         core + [
             "reeve", "reeve-worker", "HTTPHandling", "HummingbirdHosting", "ReeveManager",
-            "ReeveWorker", configuration,
+            "ReeveWorker", "ClusterLink", configuration,
         ]
     ),
     tests("HouseTests", libraries.map { .target(name: $0) }),

@@ -230,6 +230,11 @@ int reeve_link(int from_directory, const char *from, int to_directory, const cha
 
 int reeve_change_mode(int file, uint32_t mode) { RETRY(int, fchmod(file, (mode_t)mode)); }
 
+int reeve_change_time(int file, int64_t seconds) {
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = (time_t)seconds}};
+    RETRY(int, futimens(file, times));
+}
+
 int reeve_touch(int directory, const char *path) {
     RETRY(int, utimensat(directory, path, NULL, AT_SYMLINK_NOFOLLOW));
 }

@@ -36,6 +36,7 @@ public struct ReleaseStorageConformance: Sendable {
         try await pagesThroughHistory()
         try await listsChannels()
         try await keepsTheNewestAcknowledgement()
+        try await fencesWordsByLife()
     }
 
     private func check(_ condition: Bool, _ step: String, _ message: String) throws {
@@ -249,18 +250,47 @@ public struct ReleaseStorageConformance: Sendable {
         try check(none.isEmpty, step, "another tenant has \(none)")
     }
 
+    private func fencesWordsByLife() async throws {
+        let step = "a word of an earlier life of a node, or an earlier attempt, replaces nothing"
+        let subject = try await make()
+        let epoch = try await subject.raiseEpoch()
+        let storage = subject.storage
+        let one = try Self.sample(1)
+        let two = try Self.sample(2)
+        let kept = Self.applied("worker-1", two, at: 5, life: 1_000, attempt: 2)
+        let words = [
+            kept,
+            Self.applied("worker-1", two, at: 9, life: 1_000, attempt: 1),
+            Self.applied("worker-1", two, at: 9, life: 999, attempt: 7),
+            Self.applied("worker-1", try Self.sample(3), at: 9, life: 999, attempt: 8),
+        ]
+        for word in words {
+            _ = try await storage.record(word, tenant: .standard, epoch: epoch)
+        }
+        let nodes = try await storage.acknowledgements(of: "web/site", tenant: .standard)
+        try check(nodes == [kept], step, "what is kept is \(nodes)")
+        let lost = Self.applied("worker-1", one, at: 1, life: 1_001, attempt: 1)
+        _ = try await storage.record(lost, tenant: .standard, epoch: epoch)
+        let after = try await storage.acknowledgements(of: "web/site", tenant: .standard)
+        try check(after == [lost], step, "after its disk was lost, what is kept is \(after)")
+    }
+
     private static func applied(
         _ node: String,
         _ release: PublishedRelease,
         error: ArtifactStoreError? = nil,
-        at: Int64
+        at: Int64,
+        life: Int64 = 0,
+        attempt: Int64 = 0
     ) -> AppliedRelease {
         AppliedRelease(
             node: NodeID(rawValue: node),
             release: release.release,
             error: error,
             at: Timestamp(milliseconds: at),
-            floorRecord: error == nil ? nil : [1, 2, 3]
+            floorRecord: error == nil ? nil : [1, 2, 3],
+            incarnation: life,
+            attempt: attempt
         )
     }
 

@@ -44,6 +44,19 @@ public struct ManagerConfiguration: Sendable {
     public var pointerSigner: (any ReleaseSigner)?
     /// How long a pointer says something: the longest a worker can be kept from news unnoticed.
     public var pointerLifetime = ReleasePointers.standardLifetime
+    /// From how many of a channel's newest trees a difference is made when it is published. 1; workers on
+    /// older trees have theirs made when they ask.
+    public var updatesFrom = 1
+    /// The other managers: they keep copies of objects, and what is missing here is pulled from them.
+    public var objectPeers: [any ObjectPeer] = []
+    /// On how many managers an object is durable when a publish returns; `nil` for 2, or 1 without peers.
+    public var objectCopies: Int?
+    /// Which objects a collection of garbage leaves, and which releases are pinned.
+    public var objectCare = ObjectCare.Settings()
+    /// How often garbage is collected; `nil` for never. An hour.
+    public var collectionInterval: Duration? = .seconds(3_600)
+    /// How often every object is read and compared with its digest; `nil` for never. A day.
+    public var scrubInterval: Duration? = .seconds(86_400)
     /// Asked before a tree is published.
     public var publishValidators: [any PublishValidator] = []
     /// Directories below which the admin API may write backups.
@@ -104,6 +117,15 @@ public struct ManagerConfiguration: Sendable {
     /// | `publish.watch` | `channel=directory` for each directory that is published by itself |
     /// | `publish.mode` | `automatic` (default) or `manual`: only when told |
     /// | `publish.pointer-lifetime` | seconds, default 3600: how long workers can be kept from news unnoticed |
+    /// | `publish.updates-from` | from how many older trees a difference is made at once, default 1, at most 15 |
+    /// | `objects.peers` | one `node=address` for each other manager that keeps copies of objects |
+    /// | `objects.peer-tokens` | one `node=token` for each of them: what this manager presents there |
+    /// | `objects.tokens` | one `node=token` for each manager that keeps copies here |
+    /// | `objects.copies` | on how many managers an object is durable when a publish returns; default 2, without peers 1 |
+    /// | `objects.kept-releases` | how many of a channel's newest releases keep their bytes, default 10 |
+    /// | `objects.pinned` | releases that keep their bytes, each `channel@number` |
+    /// | `objects.collect.interval` | seconds between two collections of garbage, default 3600; 0 for never |
+    /// | `objects.scrub.interval` | seconds between two readings of all objects, default 86400; 0 for never |
     /// | `backup.roots` | directories below which the admin API may write backups |
     /// | `retention.days` | how long closed activities are kept, default 90; 0 for ever |
     /// | `retention.activities` | the most closed activities a tenant keeps; no bound by default |
@@ -180,6 +202,8 @@ public struct ManagerConfiguration: Sendable {
         pointerLifetime = .seconds(
             config.double(forKey: "publish.pointer-lifetime", default: 3_600)
         )
+        updatesFrom = config.int(forKey: "publish.updates-from", default: 1)
+        try readObjects(config)
         backupRoots = config.stringArray(forKey: "backup.roots") ?? []
         let days = config.double(forKey: "retention.days", default: 90)
         retention.keepFor = days == 0 ? nil : .seconds(days * 86_400)
@@ -220,6 +244,7 @@ public struct ManagerConfiguration: Sendable {
         guard pointerLifetime >= .seconds(10) else {
             throw ManagerConfigurationError("publish.pointer-lifetime is at least 10 seconds.")
         }
+        try validateObjects()
         for (channel, path) in watched where !path.hasPrefix("/") {
             throw ManagerConfigurationError(
                 "publish.watch names an absolute path for \(channel), not \(path)."

@@ -42,6 +42,17 @@ extension ManagerNode {
                 roles: [.manager]
             ) { task }
         }
+        let caring = [
+            (ObjectCareTask.Work.collection, configuration.collectionInterval),
+            (.scrub, configuration.scrubInterval),
+        ].compactMap { work, interval in
+            interval.map { interval in
+                NodeComponent(
+                    ComponentName(rawValue: "object-\(work.rawValue)"),
+                    roles: [.manager]
+                ) { [releases] in ObjectCareTask(releases.care, work, every: interval) }
+            }
+        }
         return [
             NodeComponent("contacts", roles: [.manager]) { [contacts] in contacts },
             NodeComponent("members", roles: [.manager]) { [heartbeats] in heartbeats },
@@ -63,7 +74,7 @@ extension ManagerNode {
             NodeComponent("rollouts", roles: [.manager]) { [releases] in
                 ReleaseRolloutTask(releases.rollouts)
             },
-        ] + publishing + [telling].compactMap { $0 } + messaging.components
+        ] + publishing + caring + [telling].compactMap { $0 } + messaging.components
     }
 
     func observed(_ handler: any HTTPHandler, _ name: String) -> any HTTPHandler {

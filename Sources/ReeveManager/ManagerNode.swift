@@ -276,6 +276,7 @@ public final class ManagerNode: Service {
             messenger: messaging.messenger,
             state: messaging.state
         )
+        linking.care = releases.care
         link = try LinkEndpoint(services: linking, authenticator: tokens, time: time)
     }
 

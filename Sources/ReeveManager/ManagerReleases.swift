@@ -16,6 +16,7 @@ struct ManagerReleases: Sendable {
     let artifacts: ArtifactSet
     let objects: TenantObjects
     let maker: BundleMaker
+    let care: ObjectCare
     let offers: ReleaseOffers
 
     init(
@@ -42,9 +43,13 @@ struct ManagerReleases: Sendable {
         objects = try TenantObjects(
             directory: files.path("objects"),
             first: configuration.tenant,
-            random: random
+            random: random,
+            peers: configuration.objectPeers,
+            copies: configuration.copies,
+            logger: configuration.logger
         )
         var publishing = PublisherConfiguration()
+        publishing.updatesFrom = configuration.updatesFrom
         publishing.scratchDirectory = files.path("scratch")
         publishing.scanMemory = files.path("scans")
         publishing.time = time
@@ -59,6 +64,15 @@ struct ManagerReleases: Sendable {
             configuration: publishing
         )
         maker = BundleMaker(storage: store, objects: objects, configuration: publishing)
+        care = ObjectCare(
+            objects,
+            peers: configuration.objectPeers,
+            storage: store,
+            rollouts: store,
+            maker: maker,
+            settings: configuration.objectCare,
+            configuration: publishing
+        )
         let workers = MemberReleaseNodes(members: members)
         offers = ReleaseOffers(releases: store, rollouts: store, nodes: workers)
         var rolling = ReleaseRollouts.Settings(clock: time)
@@ -122,6 +136,8 @@ extension ManagerNode {
     public var trust: ReleaseTrust { releases.trust }
     /// Rolls releases out in waves.
     public var rollouts: ReleaseRollouts { releases.rollouts }
+    /// Collects the garbage of this manager's objects, and mends what is damaged.
+    public var objects: ObjectCare { releases.care }
     /// The public half of the key that signs releases: what workers trust.
     public var publicKey: ReleasePublicKey { releases.publicKey }
     /// The channels a combined node deploys itself; empty without ``ManagerConfiguration/channels``.

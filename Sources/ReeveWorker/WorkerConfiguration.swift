@@ -79,6 +79,7 @@ public struct WorkerConfiguration: Sendable {
     /// | `link.managers`, `link.token` | required |
     /// | `channels` | channels of plain files to keep at `channels/<name>/current` |
     /// | `channels.mode` | `automatic` (the default) or `manual`: releases are taken when somebody says so |
+    /// | `channels.carry-check` | `marks` (the default) or `digests`: how unchanged files are made sure of before an update |
     /// | `import` | files that `reeve export` wrote, for a start with every manager down |
     /// | `peers.addresses`, `peers.token` | workers to ask while no manager answers, and the token they share |
     /// | `labels` | what rollouts call this node by, each `name=value` |
@@ -114,6 +115,16 @@ public struct WorkerConfiguration: Sendable {
             }
             var settings = SyncConfiguration(node: node)
             settings.mode = mode
+            syncing = settings
+        }
+        if let check = config.string(forKey: "channels.carry-check") {
+            guard let check = CarryCheck(rawValue: check) else {
+                throw WorkerConfigurationError(
+                    "channels.carry-check is marks or digests, not \(check)."
+                )
+            }
+            var settings = syncing ?? SyncConfiguration(node: node)
+            settings.carryCheck = check
             syncing = settings
         }
         imports = config.stringArray(forKey: "import") ?? []

@@ -62,6 +62,11 @@ public struct ChannelReport: Hashable, Sendable, Codable {
     /// milliseconds since 1970.
     public var lastLook: Int64?
     public var lastApply: Int64?
+    /// Whether a pointer confirms that the active release is the newest: `confirmed`, `expired`, or
+    /// `unknown` where there are no pointers.
+    public var freshness: String
+    /// Until when it does, or did, in milliseconds since 1970.
+    public var confirmedUntil: Int64?
     /// What the last look came to: `unchanged`, `activated`, `refused`, `held`, `available`, …
     public var lastOutcome: String?
     /// Why not, as a code and in words.
@@ -80,6 +85,15 @@ public struct ChannelReport: Hashable, Sendable, Codable {
         offered = status.offered?.rawValue
         lastLook = status.lastLook?.milliseconds
         lastApply = status.lastApply?.milliseconds
+        switch status.freshness {
+        case .unknown: freshness = "unknown"
+        case .confirmed(let until):
+            freshness = "confirmed"
+            confirmedUntil = until.milliseconds
+        case .expired(let since):
+            freshness = "expired"
+            confirmedUntil = since.milliseconds
+        }
         lastOutcome = status.lastOutcome?.rawValue
         errorCode = status.lastError?.codeName
         errorMessage = status.lastError?.message

@@ -67,6 +67,7 @@ struct PublishCommand: AsyncParsableCommand {
     @Option(help: "The lowest version of a worker's software, such as 2.10.0.")
     var softwareVersion: String?
     @Flag(help: "Publish it again even if the newest release is the same tree.") var force = false
+    @Flag(help: "Make the times of files part of the tree; workers set them.") var keepTimes = false
     @Flag(help: "Only say what would change; publish nothing.") var dryRun = false
 
     func run() async throws {
@@ -87,6 +88,7 @@ struct PublishCommand: AsyncParsableCommand {
         ]
         if allowAbsoluteLinks { body["allowAbsoluteLinks"] = true }
         if force { body["force"] = true }
+        if keepTimes { body["keepTimes"] = true }
         if let kind { body["kind"] = .string(kind) }
         if let softwareVersion { body["softwareVersion"] = .string(softwareVersion) }
         if !requires.isEmpty { body["capabilities"] = .array(requires.map { .string($0) }) }

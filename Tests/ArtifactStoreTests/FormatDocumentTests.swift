@@ -28,7 +28,7 @@ final class FormatDocumentTests: XCTestCase {
 
     func test_manifestVectors_ofTheArticle_areWhatTheCodeWritesAndReads() throws {
         let vectors = try vectors(of: "ManifestFormat")
-        XCTAssertEqual(vectors.count, 8)
+        XCTAssertEqual(vectors.count, 10)
         for index in stride(from: 0, to: vectors.count, by: 2) {
             let (bytes, root) = (vectors[index], vectors[index + 1])
             let manifest = try TreeManifest(decoding: bytes)
@@ -42,6 +42,10 @@ final class FormatDocumentTests: XCTestCase {
         )
         XCTAssertEqual(tree.entries.map(\.mode), [0o755, 0o644, 0o755, 0o777])
         XCTAssertEqual(try TreeManifest(decoding: vectors[6]).entries.last?.path.bytes, [0xFF])
+        let timed = try TreeManifest(decoding: vectors[8])
+        XCTAssertTrue(timed.keepsTimes)
+        XCTAssertFalse(tree.keepsTimes)
+        XCTAssertEqual(timed.entries.map(\.modified), [1_767_225_600])
     }
 
     func test_bundleVector_ofTheArticle_isWhatAPublisherStores() async throws {

@@ -259,8 +259,13 @@ final class ObjectCareTests: XCTestCase {
 private struct AbsentPeer: ObjectPeer {
     struct Absent: Error {}
     let name: String
-    func fetch(_ digest: ContentDigest) async throws -> ByteChunks? { throw Absent() }
-    func keep(_ object: StoredObject, _ chunks: ByteChunks) async throws { throw Absent() }
+    func fetch(_ digest: ContentDigest, tenant: TenantID) async throws -> ByteChunks? {
+        throw Absent()
+    }
+    func keep(_ object: StoredObject, tenant: TenantID, _ chunks: ByteChunks) async throws {
+        throw Absent()
+    }
+    func needed(of tenant: TenantID) async throws -> Set<ContentDigest> { throw Absent() }
 }
 
 private final class CountingPeer: ObjectPeer {
@@ -270,13 +275,14 @@ private final class CountingPeer: ObjectPeer {
     init(_ base: any ObjectStorage) { self.base = base }
     var count: Int { calls.withLock { $0 } }
 
-    func fetch(_ digest: ContentDigest) async throws -> ByteChunks? {
+    func fetch(_ digest: ContentDigest, tenant: TenantID) async throws -> ByteChunks? {
         guard try await base.byteCount(of: digest) != nil else { return nil }
         calls.withLock { $0 += 1 }
         return try await base.read(digest, from: 0)
     }
 
-    func keep(_ object: StoredObject, _ chunks: ByteChunks) async throws {}
+    func keep(_ object: StoredObject, tenant: TenantID, _ chunks: ByteChunks) async throws {}
+    func needed(of tenant: TenantID) async throws -> Set<ContentDigest> { [] }
 }
 
 /// Has everything, and gives something else.

@@ -64,8 +64,10 @@ final class PublishRulesTests: XCTestCase {
         XCTAssertEqual(begin.number, .first)
         XCTAssertNil(begin.current)
         XCTAssertEqual(begin.changes.added, ["a", "b"])
+        XCTAssertNil(begin.updateBundleBytes)
         XCTAssertEqual(harness.objects.digests, [])
         let published = try await harness.publisher.publish(first, to: Harness.channel)
+        XCTAssertEqual(published.bundles.map(\.byteCount), [begin.fullBundleBytes])
         XCTAssertEqual(published.release.release.root, begin.root)
         let again = try await harness.publisher.preview(first, to: Harness.channel)
         XCTAssertEqual(again.outcome, .unchanged)
@@ -81,6 +83,9 @@ final class PublishRulesTests: XCTestCase {
         XCTAssertEqual(harness.objects.digests, objects)
         let newest = try await harness.releases.latest(of: Harness.channel, tenant: .standard)
         XCTAssertEqual(newest?.release.number, .first)
+        let after = try await harness.publisher.publish(second, to: Harness.channel)
+        XCTAssertEqual(after.bundles.first?.byteCount, next.fullBundleBytes)
+        XCTAssertEqual(after.bundles.dropFirst().first?.byteCount, next.updateBundleBytes)
     }
 
     func test_conflict_holdsBothSidesSignedReleases() async throws {

@@ -41,7 +41,9 @@ final class ReleaseTests: XCTestCase {
                 release: release,
                 error: error,
                 at: Timestamp(milliseconds: 5),
-                floorRecord: [1, 2]
+                floorRecord: [1, 2],
+                incarnation: 1_767_225_600_000,
+                attempt: 3
             ),
         ] {
             XCTAssertEqual(try AppliedRelease(decoding: word.encoded), word)

@@ -2,6 +2,7 @@ import ArtifactStore
 import ClusterRole
 import ClusterTestKit
 import Foundation
+import Logging
 import Synchronization
 import XCTest
 
@@ -185,6 +186,50 @@ final class RolloutClusterTests: XCTestCase {
         let progress = try await scene.rollouts.progress(of: RolloutScene.channel)
         XCTAssertEqual(progress.applied, 1)
         XCTAssertTrue(progress.laggards.allSatisfy { $0.standing == .blocked(reason: "no") })
+    }
+
+    /// A restarted worker shows no revision, so that the manager offers as to one that lost its disk.
+    func test_canary_restartingAfterAnAbort_keepsWhatItHas_andItsWordStands() async throws {
+        let (scene, id) = try await armed()
+        try await scene.publish("two")
+        try await scene.step()
+        try await scene.step()
+        let node = try XCTUnwrap(scene.on(2).first)
+        try await scene.rollouts.command(.abort, id, by: "alice", reason: "no")
+        let canary = try XCTUnwrap(scene.workers.first { $0.node == node })
+        // The same disk, in another process.
+        let copy = scene.directory.path("restarted")
+        try FileManager.default.copyItem(
+            atPath: scene.directory.path(node.rawValue),
+            toPath: copy
+        )
+        scene.time.advance(by: .seconds(1))
+        var configuration = SyncConfiguration(node: node)
+        configuration.time = scene.time
+        configuration.logger.logLevel = .critical
+        let restarted = ArtifactSync(
+            channel: RolloutScene.channel,
+            source: canary.source,
+            directory: copy,
+            deployer: RolloutScene.PickyDeployer(),
+            trusted: TrustedKeys(scene.signer.publicKey),
+            configuration: configuration
+        )
+        try await restarted.start()
+        XCTAssertEqual(restarted.active?.release.number, ReleaseNumber(2))
+        for _ in 0..<3 { _ = try await restarted.syncOnce() }
+        XCTAssertEqual(restarted.active?.release.number, ReleaseNumber(2))
+        let words = try await scene.store.acknowledgements(
+            of: RolloutScene.channel,
+            tenant: .standard
+        )
+        let word = try XCTUnwrap(words.first { $0.node == node })
+        XCTAssertEqual(word.number, ReleaseNumber(2))
+        XCTAssertEqual(word.state, .applied)
+        // The next release is for it, too.
+        try await scene.publish("three")
+        _ = try await restarted.syncOnce()
+        XCTAssertEqual(restarted.active?.release.number, ReleaseNumber(3))
     }
 
     func test_revert_byOneCall_isANewRelease() async throws {

@@ -34,7 +34,7 @@ final class LinkDocumentTests: XCTestCase {
                 "\($0.method) \($0.path) \($0.id) permission:\($0.permission ?? "-")"
             }.sorted()
         )
-        XCTAssertEqual(routes.count, 13)
+        XCTAssertEqual(routes.count, 14)
         for operation in document.operations {
             let inPath = operation.path.split(separator: "/").filter { $0.first == "{" }
             let item = document.root["paths"]?[
@@ -258,7 +258,9 @@ final class LinkDocumentTests: XCTestCase {
                 errorCode: refused ? "artifacts.below-floor" : nil,
                 errorMessage: refused ? "It is older." : nil,
                 at: Timestamp(milliseconds: 1),
-                floorRecord: refused ? [1, 255] : nil
+                floorRecord: refused ? [1, 255] : nil,
+                incarnation: refused ? 1_767_225_600_000 : 0,
+                attempt: refused ? 3 : 0
             )
         )
     }

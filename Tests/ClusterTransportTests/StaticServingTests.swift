@@ -190,7 +190,11 @@ final class StaticServingTests: XCTestCase {
                 ("manager-1", wrong, 500), ("worker-1", wrong, 403),
             ] {
                 do {
-                    try await peer(token).keep(object, ArtifactStore.ByteChunks([[2]]))
+                    try await peer(token).keep(
+                        object,
+                        tenant: .standard,
+                        ArtifactStore.ByteChunks([[2]])
+                    )
                     XCTFail("It was taken.")
                 } catch let error as ClusterLinkError {
                     XCTAssertEqual(error.status, status, "\(error)")

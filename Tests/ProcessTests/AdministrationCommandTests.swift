@@ -1,5 +1,4 @@
 #if Server && SQLite && Push
-import ClusterRole
 import Foundation
 import HTTPHandling
 import XCTest
@@ -10,59 +9,13 @@ import XCTest
 final class AdministrationCommandTests: XCTestCase {
     private static let devices = 3
 
-    /// Runs `body` with a manager, a worker and a few devices.
     private func withCluster(_ body: (DemoCluster) async throws -> Void) async throws {
-        let cluster = try DemoCluster(directory: nil, progress: DemoProgress())
-        do {
-            try await cluster.startManager(frequency: 0.3, publishRoots: [cluster.directory.path])
-            try await cluster.startWorker(0, frequency: 0.3)
-            try await cluster.startWorker(1, frequency: 0.3)
-            try await cluster.startFleet(devices: Self.devices, frequency: 0.3)
-            _ = try await cluster.poll("every device to enrol", within: .seconds(120)) {
-                try await cluster.figures().enrolled == Self.devices ? true : nil
-            }
-            try await body(cluster)
-        } catch {
-            await cluster.stop()
-            XCTFail("data in \(cluster.directory.path): \(error)")
-            return
-        }
-        await cluster.stop()
-        cluster.removeDirectory(ifTemporary: true)
-    }
-
-    private struct Answer {
-        var status: Int32
-        var text: String
-        var json: JSONValue? { try? JSONValue(parsing: Array(text.utf8)) }
-        var lines: [JSONValue?] {
-            text.split(separator: "\n").map { try? JSONValue(parsing: Array($0.utf8)) }
-        }
-    }
-
-    private func run(
-        _ cluster: DemoCluster,
-        _ arguments: [String],
-        asksManager: Bool = true
-    ) async throws -> Answer {
-        let log = cluster.directory.appendingPathComponent("command-\(UUID().uuidString).log")
-        let place = ["--manager", cluster.managerAddress, "--token", cluster.adminToken]
-        let child = try ChildProcess(
-            name: arguments.joined(separator: " "),
-            executable: DemoCluster.ownExecutable,
-            arguments: arguments + (asksManager ? place : []),
-            log: log
-        )
-        let ending = try await child.waitForEnd(within: .seconds(60))
-        guard case .exited(let status) = ending else {
-            throw DemoFailure("\(arguments) ended with \(ending)")
-        }
-        return Answer(status: status, text: try String(contentsOf: log, encoding: .utf8))
+        try await ProcessTests.withCluster(devices: Self.devices, body)
     }
 
     /// Enqueues to everybody and waits until all have done it.
     private func done(_ cluster: DemoCluster, _ code: String) async throws -> String {
-        let answer = try await run(cluster, ["enqueue", code, "--group", DemoCluster.group])
+        let answer = try await runReeve(cluster, ["enqueue", code, "--group", DemoCluster.group])
         XCTAssertEqual(answer.status, 0, answer.text)
         let activity = try XCTUnwrap(answer.json?["activity"]?.stringValue, answer.text)
         _ = try await cluster.poll("\(code) to be done", within: .seconds(120)) {
@@ -82,32 +35,38 @@ final class AdministrationCommandTests: XCTestCase {
     }
 
     private func activities(_ cluster: DemoCluster, _ activity: String) async throws {
-        let all = try await run(cluster, ["activities", "--code", "lock", "--state", "finished"])
+        let all = try await runReeve(
+            cluster,
+            ["activities", "--code", "lock", "--state", "finished"]
+        )
         XCTAssertEqual(all.status, 0, all.text)
         XCTAssertEqual(all.json?["activities"]?.elements.map { $0["id"]?.stringValue }, [activity])
-        let none = try await run(cluster, ["activities", "--code", "wipe"])
+        let none = try await runReeve(cluster, ["activities", "--code", "wipe"])
         XCTAssertEqual(none.json?["activities"]?.elements.count, 0, none.text)
-        let one = try await run(cluster, ["activities", activity])
+        let one = try await runReeve(cluster, ["activities", activity])
         let executions = one.json?["executions"]?.elements ?? []
         XCTAssertEqual(
             executions.map { $0["state"]?.stringValue },
             Array(repeating: "completed", count: Self.devices)
         )
         let device = try XCTUnwrap(executions.first?["device"]?.stringValue, one.text)
-        let own = try await run(cluster, ["activities", "--device", device])
+        let own = try await runReeve(cluster, ["activities", "--device", device])
         XCTAssertTrue(own.text.contains(activity), own.text)
-        let pending = try await run(cluster, ["activities", "--device", device, "--pending"])
+        let pending = try await runReeve(cluster, ["activities", "--device", device, "--pending"])
         XCTAssertEqual(pending.status, 0, pending.text)
         XCTAssertFalse(pending.text.contains(activity), pending.text)
-        let both = try await run(cluster, ["activities", activity, "--device", device])
+        let both = try await runReeve(cluster, ["activities", activity, "--device", device])
         XCTAssertEqual(both.status, 64, both.text)
-        let unknown = try await run(cluster, ["activities", String(repeating: "0", count: 32)])
+        let unknown = try await runReeve(
+            cluster,
+            ["activities", String(repeating: "0", count: 32)]
+        )
         XCTAssertEqual(unknown.status, 1)
         XCTAssertTrue(unknown.text.contains("operations.unknown-activity"), unknown.text)
     }
 
     private func events(_ cluster: DemoCluster, _ activity: String) async throws {
-        let all = try await run(
+        let all = try await runReeve(
             cluster,
             ["events", "--since", "0", "--activity", activity, "--state-changes"]
         )
@@ -115,7 +74,7 @@ final class AdministrationCommandTests: XCTestCase {
         XCTAssertFalse(all.lines.contains(nil), "one object a line: \(all.text)")
         let completed = all.lines.count { $0?["to"] == "completed" || $0?["state"] == "completed" }
         XCTAssertEqual(completed, Self.devices, all.text)
-        let other = try await run(cluster, ["events", "--since", "0", "--code", "wipe"])
+        let other = try await runReeve(cluster, ["events", "--since", "0", "--code", "wipe"])
         XCTAssertEqual(other.text, "")
     }
 
@@ -150,47 +109,47 @@ final class AdministrationCommandTests: XCTestCase {
 
     private func groups(_ cluster: DemoCluster) async throws {
         let query = "member \"\(DemoCluster.group)\""
-        let defined = try await run(cluster, ["groups", "define", "chosen", query])
+        let defined = try await runReeve(cluster, ["groups", "define", "chosen", query])
         XCTAssertEqual(defined.status, 0, defined.text)
         func chosen() async throws -> JSONValue? {
-            let listed = try await run(cluster, ["groups"])
+            let listed = try await runReeve(cluster, ["groups"])
             XCTAssertEqual(listed.status, 0, listed.text)
             return listed.json?["groups"]?.elements.first { $0["group"] == "chosen" }
         }
         let group = try await chosen()
         XCTAssertEqual(group?["members"]?.count, Self.devices, "\(String(describing: group))")
         XCTAssertEqual(group?["query"]?.stringValue, query)
-        let undefined = try await run(cluster, ["groups", "undefine", "chosen"])
+        let undefined = try await runReeve(cluster, ["groups", "undefine", "chosen"])
         XCTAssertEqual(undefined.status, 0, undefined.text)
         let kept = try await chosen()
         XCTAssertEqual(kept?["members"]?.count, Self.devices)
         XCTAssertNil(kept?["query"]?.stringValue)
-        let wrong = try await run(cluster, ["groups", "define", "chosen", "member ("])
+        let wrong = try await runReeve(cluster, ["groups", "define", "chosen", "member ("])
         XCTAssertEqual(wrong.status, 1, wrong.text)
     }
 
     func test_webhooks_areAddedListedAndRemoved_andRefusalsAreOneLine() async throws {
         try await withCluster { cluster in
             let url = "http://127.0.0.1:9/hook"
-            let added = try await run(cluster, ["webhooks", "add", url, "--code", "lock"])
+            let added = try await runReeve(cluster, ["webhooks", "add", url, "--code", "lock"])
             XCTAssertEqual(added.status, 0, added.text)
             let id = try XCTUnwrap(
                 added.json?["webhook"]?["webhook"]?.stringValue,
                 added.text
             )
             let secret = try XCTUnwrap(added.json?["secret"]?.stringValue, added.text)
-            let listed = try await run(cluster, ["webhooks"])
+            let listed = try await runReeve(cluster, ["webhooks"])
             XCTAssertTrue(listed.text.contains(url), listed.text)
             XCTAssertFalse(listed.text.contains(secret), "the secret is shown once")
-            let letters = try await run(cluster, ["webhooks", "dead-letters", id])
+            let letters = try await runReeve(cluster, ["webhooks", "dead-letters", id])
             XCTAssertEqual(letters.status, 0, letters.text)
-            let none = try await run(cluster, ["webhooks", "redeliver", id, "7"])
+            let none = try await runReeve(cluster, ["webhooks", "redeliver", id, "7"])
             XCTAssertEqual(none.status, 1, none.text)
             XCTAssertTrue(none.text.hasPrefix("error: 404 "), none.text)
             XCTAssertEqual(none.text.split(separator: "\n").count, 1)
-            let removed = try await run(cluster, ["webhooks", "remove", id])
+            let removed = try await runReeve(cluster, ["webhooks", "remove", id])
             XCTAssertEqual(removed.status, 0, removed.text)
-            let after = try await run(cluster, ["webhooks"])
+            let after = try await runReeve(cluster, ["webhooks"])
             XCTAssertFalse(after.text.contains(url), after.text)
         }
     }
@@ -200,13 +159,13 @@ final class AdministrationCommandTests: XCTestCase {
             _ = try await done(cluster, "lock")
             let file = cluster.directory.appendingPathComponent("backup.db").path
             let manager = cluster.directory.appendingPathComponent("manager").path
-            let taken = try await run(cluster, ["backup", "--to", file])
+            let taken = try await runReeve(cluster, ["backup", "--to", file])
             XCTAssertEqual(taken.status, 0, taken.text)
             XCTAssertGreaterThan(taken.json?["rows"]?.count ?? 0, 5)
-            let again = try await run(cluster, ["backup", "--to", file])
+            let again = try await runReeve(cluster, ["backup", "--to", file])
             XCTAssertEqual(again.status, 1)
             XCTAssertTrue(again.text.contains("storage.exists"), again.text)
-            let locked = try await run(
+            let locked = try await runReeve(
                 cluster,
                 ["backup", "--directory", manager, "--to", file + "2"],
                 asksManager: false
@@ -214,12 +173,12 @@ final class AdministrationCommandTests: XCTestCase {
             XCTAssertEqual(locked.status, 1)
             XCTAssertTrue(locked.text.contains("storage.locked"), locked.text)
 
-            let purge = try await run(cluster, ["purge", "--dry-run"])
+            let purge = try await runReeve(cluster, ["purge", "--dry-run"])
             XCTAssertEqual(purge.status, 0, purge.text)
             XCTAssertEqual(purge.json?["activities"]?.count, 0, purge.text)
 
             await cluster.stop()
-            let stopped = try await run(
+            let stopped = try await runReeve(
                 cluster,
                 ["backup", "--directory", manager, "--to", file + "3"],
                 asksManager: false
@@ -227,10 +186,10 @@ final class AdministrationCommandTests: XCTestCase {
             XCTAssertEqual(stopped.status, 0, stopped.text)
             XCTAssertTrue(FileManager.default.fileExists(atPath: file + "3"))
             let restore = ["restore", "--from", file, "--directory", manager]
-            let refused = try await run(cluster, restore, asksManager: false)
+            let refused = try await runReeve(cluster, restore, asksManager: false)
             XCTAssertEqual(refused.status, 1)
             XCTAssertTrue(refused.text.contains("storage.exists"), refused.text)
-            let restored = try await run(cluster, restore + ["--replace"], asksManager: false)
+            let restored = try await runReeve(cluster, restore + ["--replace"], asksManager: false)
             XCTAssertEqual(restored.status, 0, restored.text)
             XCTAssertTrue(restored.text.contains("epoch"), restored.text)
         }

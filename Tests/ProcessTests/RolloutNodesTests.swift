@@ -4,23 +4,12 @@ import ClusterRole
 import Foundation
 import HTTPHandling
 import HummingbirdHosting
-import Logging
 import ReeveManager
 import ReeveWorker
-import ServiceLifecycle
 import XCTest
-
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#else
-import Darwin
-#endif
 
 /// Whole managers and workers over loopback: labels, versions and health travel, and a rollout follows them.
 final class RolloutNodesTests: XCTestCase {
-    private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     private let channel: ChannelName = "site"
 
     func test_rollout_overTheLink_goesToTheLabelledWorkerFirst_andOnlyToThoseThatAreFit()
@@ -29,7 +18,7 @@ final class RolloutNodesTests: XCTestCase {
         let scene = try Nodes()
         let manager = try await scene.manager()
         try await scene.publish("one", on: manager)
-        try await whileRunning(manager) {
+        try await ProcessTests.whileRunning(manager) {
             let workers = [
                 try await scene.worker("worker-1", on: manager, labels: ["tier": "canary"]),
                 try await scene.worker("worker-2", on: manager),
@@ -65,7 +54,7 @@ final class RolloutNodesTests: XCTestCase {
                     within: .seconds(60)
                 )
                 XCTAssertTrue(done.isReached, "\(done.progress)")
-                try await self.eventually("the rollout is over") {
+                try await eventually("the rollout is over") {
                     try await manager.rollouts.rollout(rollout.id).state == .completed
                 }
                 let health = try await manager.rollouts.status(of: rollout.id)
@@ -77,46 +66,12 @@ final class RolloutNodesTests: XCTestCase {
 
     // MARK: - Running
 
-    private func whileRunning(_ manager: ManagerNode, _ body: () async throws -> Void) async throws
-    {
-        try await running(manager, manager.configuration.logger, body)
-    }
-
     private func whileRunning(_ workers: [WorkerNode], _ body: () async throws -> Void) async throws
     {
         guard let first = workers.first else { return try await body() }
-        try await running(first.background, first.configuration.logger) {
+        try await ProcessTests.whileRunning(first.background) {
             try await self.whileRunning(Array(workers.dropFirst()), body)
         }
-    }
-
-    private func running(
-        _ service: some Service,
-        _ logger: Logger,
-        _ body: () async throws -> Void
-    ) async throws {
-        let group = ServiceGroup(
-            configuration: ServiceGroupConfiguration(services: [service], logger: logger)
-        )
-        let running = Task { try await group.run() }
-        do {
-            try await body()
-        } catch {
-            await group.triggerGracefulShutdown()
-            try? await running.value
-            throw error
-        }
-        await group.triggerGracefulShutdown()
-        try await running.value
-    }
-
-    private func eventually(_ what: String, _ condition: () async throws -> Bool) async throws {
-        let end = ContinuousClock.now + .seconds(60)
-        while ContinuousClock.now < end {
-            if try await condition() { return }
-            try await ContinuousClock().sleep(for: .milliseconds(20))
-        }
-        XCTFail("It never happened: \(what)")
     }
 
     /// Nodes in a directory of their own.
@@ -146,7 +101,7 @@ final class RolloutNodesTests: XCTestCase {
                     permissions: [.link]
                 )
             }
-            configuration.logger = RolloutNodesTests.quiet
+            configuration.logger = quietLogger
             return try await ManagerNode.open(configuration)
         }
 
@@ -166,7 +121,7 @@ final class RolloutNodesTests: XCTestCase {
             configuration.labels = labels
             configuration.abilities.softwareVersion = try SoftwareVersion(parsing: "2.1")
             configuration.healthInterval = .milliseconds(100)
-            configuration.logger = RolloutNodesTests.quiet
+            configuration.logger = quietLogger
             return try await WorkerNode.open(configuration)
         }
 
@@ -180,26 +135,5 @@ final class RolloutNodesTests: XCTestCase {
             _ = try await manager.publisher.publish(source, to: "site")
         }
     }
-}
-
-/// A port of loopback that nobody has just now.
-private func freePort() throws -> Int {
-    #if canImport(Glibc)
-    let handle = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    #else
-    let handle = socket(AF_INET, SOCK_STREAM, 0)
-    #endif
-    defer { close(handle) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let isBound = withUnsafeMutablePointer(to: &address) { pointer in
-        pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(handle, $0, length) == 0 && getsockname(handle, $0, &length) == 0
-        }
-    }
-    guard isBound else { throw POSIXError(.EADDRNOTAVAIL) }
-    return Int(UInt16(bigEndian: address.sin_port))
 }
 #endif

@@ -25,6 +25,7 @@ final class EmbeddedStoreTests: XCTestCase {
         11: -7_418_650_352_632_824_274,
         12: 3_336_708_021_569_722_410,
         13: 8_642_956_382_502_304_752,
+        14: 6_082_793_003_560_073_129,
     ]
 
     func test_theMigrations_areThoseThatLanded() {

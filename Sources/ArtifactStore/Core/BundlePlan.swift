@@ -30,11 +30,11 @@ struct BundlePlan {
     }
 
     private init(from old: TreeManifest?, entries: [TreeEntry], elided: [Int: Origin]) {
-        var known: [ContentDigest: Int] = [:]
-        for (index, entry) in (old?.entries ?? []).enumerated() {
-            if let digest = entry.fileDigest, known[digest] == nil { known[digest] = index }
-        }
-        let oldPaths = Self.filesByPath(old)
+        // Most files stay where they are: both trees are sorted, and are gone through side by side. What
+        // moved is looked up by its digest.
+        let oldEntries = old?.entries ?? []
+        var place = 0
+        var known: [ContentDigest: Int]?
         var seen: [ContentDigest: Int] = [:]
         for (index, entry) in entries.enumerated() {
             guard case .file(let size, let digest) = entry.content else { continue }
@@ -47,9 +47,11 @@ struct BundlePlan {
                 }
             } else if size == 0 {
                 origin = .empty
-            } else if let same = oldPaths[entry.path], old?.entries[same].fileDigest == digest {
-                origin = .old(same)
-            } else if let moved = known[digest] {
+            } else if Self.advance(&place, to: entry.path, in: oldEntries),
+                oldEntries[place].fileDigest == digest
+            {
+                origin = .old(place)
+            } else if let moved = Self.look(up: digest, in: oldEntries, &known) {
                 origin = .old(moved)
             } else if let twin = seen[digest] {
                 origin = .twin(twin)
@@ -61,6 +63,34 @@ struct BundlePlan {
             }
             files.append((index, origin))
         }
+    }
+
+    /// Goes on to the entry of a path.
+    ///
+    /// - Returns: whether there is one.
+    private static func advance(
+        _ place: inout Int,
+        to path: TreePath,
+        in entries: [TreeEntry]
+    ) -> Bool {
+        while place < entries.count, entries[place].path < path { place += 1 }
+        return place < entries.count && entries[place].path == path
+    }
+
+    /// The first file with some content.
+    private static func look(
+        up digest: ContentDigest,
+        in entries: [TreeEntry],
+        _ known: inout [ContentDigest: Int]?
+    ) -> Int? {
+        if known == nil {
+            var all: [ContentDigest: Int] = [:]
+            for (index, entry) in entries.enumerated() {
+                if let digest = entry.fileDigest, all[digest] == nil { all[digest] = index }
+            }
+            known = all
+        }
+        return known?[digest]
     }
 
     fileprivate static func filesByPath(_ tree: TreeManifest?) -> [TreePath: Int] {

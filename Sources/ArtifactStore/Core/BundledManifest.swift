@@ -4,6 +4,7 @@ internal import ClusterRole
 // receiver computes anyway. Two more kinds of entry stand for that:
 //   3, path, mode, size      a file whose content the bundle carries
 //   4, path, mode, ordinal   a file with the content of the carried file of that ordinal (from 0)
+// In a tree that keeps times (version 2) both have the time behind their mode, too.
 // The root proves the result: a receiver fills the digests in, encodes, and compares.
 
 /// A manifest whose carried files still lack their digests. Its entries are checked, all else is.
@@ -19,7 +20,7 @@ struct BundledManifest {
         var origins: [Int: BundlePlan.Origin] = [:]
         for (index, origin) in plan.files { origins[index] = origin }
         var writer = ByteWriter(capacity: manifest.encoded.count)
-        writer.write(TreeManifest.version)
+        writer.write(manifest.keepsTimes ? TreeManifest.timedVersion : TreeManifest.version)
         writer.writeVariable(UInt64(manifest.entries.count))
         for (index, entry) in manifest.entries.enumerated() {
             switch (origins[index], entry.content) {
@@ -45,17 +46,21 @@ struct BundledManifest {
         var rules = TreeRules(limits: limits, links: links, count: 0)
         try rules.checkManifest(bytes: bytes.count)
         do {
-            try reader.expectVersion(TreeManifest.version, of: "tree manifests")
+            let version = try reader.expectVersion(
+                TreeManifest.version...TreeManifest.timedVersion,
+                of: "tree manifests"
+            )
             let count = try reader.readCount(elementSize: 4)
             try rules.checkCount(count)
             entries.reserveCapacity(count)
             var carried: [Int] = []
             for index in 0..<count {
-                let entry = try readEntry(index, &carried, from: &reader)
+                let entry = try readEntry(index, version, &carried, from: &reader)
                 try rules.check(entry)
                 entries.append(entry)
             }
             try reader.expectEnd()
+            try rules.checkTimes(kept: version == TreeManifest.timedVersion)
         } catch let error as ArtifactStoreError {
             throw error
         } catch {
@@ -66,23 +71,26 @@ struct BundledManifest {
 
     private mutating func readEntry(
         _ index: Int,
+        _ version: UInt8,
         _ carried: inout [Int],
         from reader: inout ByteReader
     ) throws -> TreeEntry {
         let kind = try TreeManifest.readKind(from: &reader)
+        let hasTime = version == TreeManifest.timedVersion
         switch kind {
-        case .directory, .file, .link: return try TreeManifest.readEntry(kind, from: &reader)
+        case .directory, .file, .link:
+            return try TreeManifest.readEntry(kind, version, from: &reader)
         case .carriedFile:
-            let (path, mode) = try TreeManifest.readHead(from: &reader)
+            let (path, mode, time) = try TreeManifest.readHead(hasTime: hasTime, from: &reader)
             let size = try TreeManifest.readSize(from: &reader)
             guard size > 0 else {
                 throw ClusterRoleError(.malformed, "A carried file has no bytes.")
             }
             elided[index] = .bundle
             carried.append(index)
-            return TreeEntry(path: path, mode: mode, content: .file(size: size, digest: .zero))
+            return Self.carried(path, mode, time, size: size)
         case .twinFile:
-            let (path, mode) = try TreeManifest.readHead(from: &reader)
+            let (path, mode, time) = try TreeManifest.readHead(hasTime: hasTime, from: &reader)
             let ordinal = try reader.readVariable()
             guard ordinal < UInt64(carried.count), case let first = carried[Int(ordinal)],
                 let size = entries[first].fileSize
@@ -90,8 +98,22 @@ struct BundledManifest {
                 throw ClusterRoleError(.malformed, "A twin comes before the file it is one of.")
             }
             elided[index] = .twin(first)
-            return TreeEntry(path: path, mode: mode, content: .file(size: size, digest: .zero))
+            return Self.carried(path, mode, time, size: size)
         }
+    }
+
+    private static func carried(
+        _ path: TreePath,
+        _ mode: UInt16,
+        _ modified: Int64?,
+        size: Int64
+    ) -> TreeEntry {
+        TreeEntry(
+            path: path,
+            mode: mode,
+            content: .file(size: size, digest: .zero),
+            modified: modified
+        )
     }
 
     /// How many files there are, and their bytes.
@@ -115,7 +137,8 @@ struct BundledManifest {
                 content: .file(
                     size: entries[index].fileSize ?? 0,
                     digest: digests[source] ?? .zero
-                )
+                ),
+                modified: entries[index].modified
             )
         }
         let manifest = TreeManifest(

@@ -5,10 +5,13 @@ internal import ClusterRole
 //   then for each entry, sorted by path: kind (1 byte), path, mode, and
 //     for a file its size and its SHA-256, for a link its target.
 // Integers are LEB128 in their shortest spelling; paths and targets have their length before them.
+// Version 2, of a tree that keeps times, has behind the mode of each file the time of its content.
 // One tree has exactly one form, so that its digest is the tree's name.
 
 extension TreeManifest {
     static let version: UInt8 = 1
+    /// With the times of files.
+    static let timedVersion: UInt8 = 2
 
     enum EntryKind: UInt8 {
         case directory = 0
@@ -36,6 +39,7 @@ extension TreeManifest {
         var rules = TreeRules(limits: limits, links: links, count: sorted.count)
         for entry in sorted { try rules.check(entry) }
         try rules.checkLinks()
+        try rules.checkTimes(kept: sorted.contains { $0.modified != nil })
         let encoded = Self.encode(sorted)
         try rules.checkManifest(bytes: encoded.count)
         self.init(checked: sorted, encoded: encoded)
@@ -55,17 +59,21 @@ extension TreeManifest {
         try rules.checkManifest(bytes: bytes.count)
         var entries: [TreeEntry] = []
         do {
-            try reader.expectVersion(Self.version, of: "tree manifests")
+            let version = try reader.expectVersion(
+                Self.version...Self.timedVersion,
+                of: "tree manifests"
+            )
             let count = try reader.readCount(elementSize: 4)
             try rules.checkCount(count)
             entries.reserveCapacity(count)
             for _ in 0..<count {
                 let kind = try Self.readKind(from: &reader)
-                let entry = try Self.readEntry(kind, from: &reader)
+                let entry = try Self.readEntry(kind, version, from: &reader)
                 try rules.check(entry)
                 entries.append(entry)
             }
             try reader.expectEnd()
+            try rules.checkTimes(kept: version == Self.timedVersion)
         } catch let error as ArtifactStoreError {
             throw error
         } catch {
@@ -77,7 +85,8 @@ extension TreeManifest {
 
     static func encode(_ entries: [TreeEntry]) -> [UInt8] {
         var writer = ByteWriter(capacity: entries.count * 112 + 16)
-        writer.write(version)
+        let keepsTimes = entries.contains { $0.modified != nil }
+        writer.write(keepsTimes ? timedVersion : version)
         writer.writeVariable(UInt64(entries.count))
         for entry in entries { write(entry, to: &writer) }
         return writer.bytes
@@ -101,6 +110,7 @@ extension TreeManifest {
         writer.write(kind.rawValue)
         writer.write(entry.path.bytes)
         writer.writeVariable(UInt64(entry.mode))
+        if let modified = entry.modified { writer.writeVariable(UInt64(modified)) }
     }
 
     static func readKind(from reader: inout ByteReader) throws -> EntryKind {
@@ -115,15 +125,22 @@ extension TreeManifest {
         )
     }
 
+    /// - Parameter hasTime: whether a time follows.
     static func readHead(
+        hasTime: Bool,
         from reader: inout ByteReader
-    ) throws -> (path: TreePath, mode: UInt16) {
+    ) throws -> (path: TreePath, mode: UInt16, modified: Int64?) {
         let path = TreePath(bytes: try reader.readBytes())
         let mode = try reader.readVariable()
         guard mode <= UInt64(UInt16.max) else {
             throw ClusterRoleError(.malformed, "A mode is out of range.")
         }
-        return (path, UInt16(mode))
+        guard hasTime else { return (path, UInt16(mode), nil) }
+        let time = try reader.readVariable()
+        guard time <= UInt64(TreeEntry.maximumTime) else {
+            throw ClusterRoleError(.malformed, "A time is out of range.")
+        }
+        return (path, UInt16(mode), Int64(time))
     }
 
     static func readSize(from reader: inout ByteReader) throws -> Int64 {
@@ -137,9 +154,11 @@ extension TreeManifest {
     /// An entry as the canonical form has it.
     static func readEntry(
         _ kind: EntryKind,
+        _ version: UInt8,
         from reader: inout ByteReader
     ) throws -> TreeEntry {
-        let (path, mode) = try readHead(from: &reader)
+        let hasTime = version == timedVersion && kind == .file
+        let (path, mode, modified) = try readHead(hasTime: hasTime, from: &reader)
         let content: TreeEntry.Content
         switch kind {
         case .directory: content = .directory
@@ -149,6 +168,6 @@ extension TreeManifest {
         case .link: content = .link(target: TreePath(bytes: try reader.readBytes()))
         case .carriedFile, .twinFile: throw unknownKind
         }
-        return TreeEntry(path: path, mode: mode, content: content)
+        return TreeEntry(path: path, mode: mode, content: content, modified: modified)
     }
 }

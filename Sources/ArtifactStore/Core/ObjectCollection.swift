@@ -19,7 +19,7 @@ public struct ObjectCollectionPolicy: Hashable, Sendable {
 /// each, and the pinned ones. A release keeps all its bundles.
 struct ObjectCollectionCore {
     private let policy: ObjectCollectionPolicy
-    private var named: Set<ContentDigest>
+    private(set) var named: Set<ContentDigest>
     /// Releases whose bytes are kept, for the report.
     private(set) var keptReleases = 0
 

@@ -6,7 +6,7 @@ public struct TreeDifference: Hashable, Sendable {
     public private(set) var removed: [TreePath] = []
     /// Paths of both trees whose content or kind differs.
     public private(set) var changed: [TreePath] = []
-    /// Paths of both trees of which only the mode differs.
+    /// Paths of both trees of which only the mode, or the time that is kept, differs.
     public private(set) var modeChanged: [TreePath] = []
 
     /// Whether the trees are equal.
@@ -32,7 +32,9 @@ public struct TreeDifference: Hashable, Sendable {
             } else {
                 if old[left].content != new[right].content {
                     changed.append(new[right].path)
-                } else if old[left].mode != new[right].mode {
+                } else if old[left].mode != new[right].mode
+                    || old[left].modified != new[right].modified
+                {
                     modeChanged.append(new[right].path)
                 }
                 left += 1

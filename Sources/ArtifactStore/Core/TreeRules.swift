@@ -12,6 +12,8 @@ struct TreeRules {
     private var knownParent: [UInt8] = []
     private var targets: [TreePath: TreePath] = [:]
     private var linkPaths: [TreePath] = []
+    /// How many files there were, and how many of them had a time.
+    private var files = (all: 0, timed: 0)
 
     init(limits: TreeLimits, links: LinkPolicy, count: Int) {
         self.limits = limits
@@ -45,6 +47,11 @@ struct TreeRules {
             )
         }
         previous = entry.path
+        if let modified = entry.modified {
+            guard entry.fileSize != nil, (0...TreeEntry.maximumTime).contains(modified) else {
+                throw .malformed("\(entry.path) has a time that cannot be kept.")
+            }
+        }
         guard entry.mode <= 0o777 else {
             throw ArtifactStoreError(
                 .unsupportedEntry,
@@ -54,7 +61,10 @@ struct TreeRules {
         }
         switch entry.content {
         case .directory: directories.insert(entry.path)
-        case .file(let size, _): try checkFile(entry.path, size: size)
+        case .file(let size, _):
+            files.all += 1
+            if entry.modified != nil { files.timed += 1 }
+            try checkFile(entry.path, size: size)
         case .link(let target):
             try checkTarget(target, of: entry)
             targets[entry.path] = target
@@ -65,6 +75,13 @@ struct TreeRules {
     /// Where links lead can be said only when all of them are known.
     func checkLinks() throws(ArtifactStoreError) {
         for path in linkPaths { try checkStaysInside(path) }
+    }
+
+    /// A tree keeps the times of all its files or of none, and has one form.
+    func checkTimes(kept: Bool) throws(ArtifactStoreError) {
+        guard files.timed == (kept ? files.all : 0), !kept || files.all > 0 else {
+            throw .malformed("The tree keeps the times of some files only.")
+        }
     }
 
     // MARK: - One entry

@@ -4,7 +4,8 @@ final class BundleReceiver {
     private let limits: TreeLimits
     private let old: TreeReader?
     private let input: BundleInput
-    private var oldFiles: [ContentDigest: Int] = [:]
+    /// Made when a frame names a file of the old tree.
+    private lazy var oldFiles = Self.filesByDigest(old)
 
     private let decompressor = FrameDecompressor()
     private let payload = WorkBuffer(capacity: 1 << 20)
@@ -19,9 +20,14 @@ final class BundleReceiver {
         self.limits = limits
         self.old = old
         self.input = input
+    }
+
+    private static func filesByDigest(_ old: TreeReader?) -> [ContentDigest: Int] {
+        var files: [ContentDigest: Int] = [:]
         for (index, entry) in (old?.manifest.entries ?? []).enumerated() {
-            if let digest = entry.fileDigest, oldFiles[digest] == nil { oldFiles[digest] = index }
+            if let digest = entry.fileDigest, files[digest] == nil { files[digest] = index }
         }
+        return files
     }
 
     /// Receives everything and lays it out in `directory`, which is empty.

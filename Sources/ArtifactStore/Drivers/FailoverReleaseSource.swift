@@ -86,7 +86,7 @@ public final class FailoverReleaseSource: ReleaseSource {
         throw failure ?? unavailable()
     }
 
-    /// The first source that has something to say: peers and exports know no root records.
+    /// The first source that has something to say.
     public func trust(
         of channel: ChannelName,
         tenant: TenantID,

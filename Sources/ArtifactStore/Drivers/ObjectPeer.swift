@@ -1,3 +1,5 @@
+public import ClusterRole
+
 /// Another manager, as a place that may have an object or keep a copy of one.
 ///
 /// A peer is not trusted with content: what it sends is digested on its way in.
@@ -5,16 +7,21 @@ public protocol ObjectPeer: Sendable {
     /// How errors and reports name it: its address, or its node's name.
     var name: String { get }
 
-    /// The object's bytes; `nil` if the peer does not have it.
-    func fetch(_ digest: ContentDigest) async throws -> ByteChunks?
+    /// The object's bytes; `nil` if the peer itself does not have it. It does not ask its own peers.
+    func fetch(_ digest: ContentDigest, tenant: TenantID) async throws -> ByteChunks?
 
     /// Makes the peer keep a copy. When it returns, the copy survives a power cut there.
     ///
     /// - Throws: also if what arrived does not have this digest.
-    func keep(_ object: StoredObject, _ chunks: ByteChunks) async throws
+    func keep(_ object: StoredObject, tenant: TenantID, _ chunks: ByteChunks) async throws
+
+    /// The objects that the peer's own records need: copies of them that are kept here are no garbage,
+    /// although nothing here names them.
+    func needed(of tenant: TenantID) async throws -> Set<ContentDigest>
 }
 
-/// Another storage of the same process as a peer: for tests, and for a second disk.
+/// Another storage of the same process as a peer: for tests, and for a second disk. It has the objects
+/// of one tenant, and no records.
 public struct StoragePeer: ObjectPeer {
     public let name: String
     private let storage: any ObjectStorage
@@ -25,14 +32,23 @@ public struct StoragePeer: ObjectPeer {
         self.storage = storage
     }
 
-    public func fetch(_ digest: ContentDigest) async throws -> ByteChunks? {
+    public func fetch(
+        _ digest: ContentDigest,
+        tenant: TenantID
+    ) async throws -> ByteChunks? {
         guard try await storage.byteCount(of: digest) != nil else { return nil }
         return try await storage.read(digest, from: 0)
     }
 
-    public func keep(_ object: StoredObject, _ chunks: ByteChunks) async throws {
+    public func keep(
+        _ object: StoredObject,
+        tenant: TenantID,
+        _ chunks: ByteChunks
+    ) async throws {
         _ = try await storage.put(chunks, expecting: object.digest)
     }
+
+    public func needed(of tenant: TenantID) async throws -> Set<ContentDigest> { [] }
 }
 
 extension ObjectStorage {

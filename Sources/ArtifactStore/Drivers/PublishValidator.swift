@@ -42,7 +42,7 @@ public struct TreeChanges: Hashable, Sendable {
     public let added: [TreePath]
     /// Paths of both whose content or kind differs.
     public let changed: [TreePath]
-    /// Paths of both of which only the mode differs.
+    /// Paths of both of which only the mode, or the time that is kept, differs.
     public let modeChanged: [TreePath]
     /// Paths only the current release has.
     public let removed: [TreePath]

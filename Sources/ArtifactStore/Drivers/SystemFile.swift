@@ -145,6 +145,13 @@ final class OpenFile: Sendable {
         try check(reeve_change_mode(descriptor, UInt32(mode)), "change the mode of", nil)
     }
 
+    /// Finishes a file that was laid out: its mode, and the time of its content if the tree keeps times.
+    func finish(as entry: TreeEntry) throws(ArtifactStoreError) {
+        try changeMode(entry.mode)
+        guard let modified = entry.modified else { return }
+        try check(reeve_change_time(descriptor, modified), "change the time of", nil)
+    }
+
     /// Renames within this directory, replacing what is there.
     func rename(_ from: TreePath, to: TreePath) throws(ArtifactStoreError) {
         let result = from.withCPath { from in
@@ -177,6 +184,8 @@ final class OpenFile: Sendable {
 
 extension reeve_status {
     var mark: FileMark { FileMark(inode: inode, modified: modified, changed: changed) }
+    /// The time of its content in whole seconds, as a tree keeps it.
+    var modifiedSeconds: Int64 { TreeEntry.clamped(modified) }
     var isFile: Bool { Int(kind) == Int(REEVE_KIND_FILE) }
 }
 

@@ -55,6 +55,7 @@ struct TreeRepair {
                 else { continue }
                 let isLinked =
                     UInt16(status.mode) == entry.mode
+                    && entry.hasTime(of: status.modifiedSeconds)
                     && link(candidate.name, of: directory, status.inode, to: entry, in: parent)
                 if !isLinked { try copy(file, to: entry, in: parent) }
                 return
@@ -109,6 +110,6 @@ struct TreeRepair {
                 path: entry.path.description
             )
         }
-        try copy.changeMode(entry.mode)
+        try copy.finish(as: entry)
     }
 }

@@ -4,6 +4,7 @@ internal import CReeveSystem
 struct TreeScanner {
     private let limits: TreeLimits
     private let links: LinkPolicy
+    private let keepsTimes: Bool
     private let known: Known?
     private let buffer = WorkBuffer(capacity: 1 << 20)
     private var found: [(entry: TreeEntry, mark: FileMark?)] = []
@@ -34,7 +35,8 @@ struct TreeScanner {
     }
     private var readCount = 0
 
-    private init(limits: TreeLimits, links: LinkPolicy, known: Known?) {
+    private init(limits: TreeLimits, links: LinkPolicy, keepsTimes: Bool, known: Known?) {
+        self.keepsTimes = keepsTimes
         self.limits = limits
         self.links = links
         self.known = known
@@ -46,9 +48,15 @@ struct TreeScanner {
         _ root: OpenFile,
         limits: TreeLimits,
         links: LinkPolicy,
+        keepsTimes: Bool = false,
         known: Known? = nil
     ) throws(ArtifactStoreError) -> Scan {
-        var scanner = TreeScanner(limits: limits, links: links, known: known)
+        var scanner = TreeScanner(
+            limits: limits,
+            links: links,
+            keepsTimes: keepsTimes,
+            known: known
+        )
         try scanner.scan(root, at: TreePath(bytes: []))
         let sorted = scanner.found.sorted { $0.entry.path < $1.entry.path }
         let manifest = try TreeManifest(
@@ -97,13 +105,11 @@ struct TreeScanner {
         case Int(REEVE_KIND_FILE):
             if let content = known?.content(of: path, status) {
                 try count(status.size, path)
-                found.append(
-                    (TreeEntry(path: path, mode: mode, content: content), status.mark)
-                )
+                found.append((entry(path, mode, content, status.modified), status.mark))
                 return
             }
             let (content, mark) = try readFile(name, directory, path)
-            found.append((TreeEntry(path: path, mode: mode, content: content), mark))
+            found.append((entry(path, mode, content, mark.modified), mark))
         case Int(REEVE_KIND_LINK):
             let target = try readTarget(name, directory, path)
             found.append(
@@ -116,6 +122,20 @@ struct TreeScanner {
                 path: path.description
             )
         }
+    }
+
+    private func entry(
+        _ path: TreePath,
+        _ mode: UInt16,
+        _ content: TreeEntry.Content,
+        _ modified: Int64
+    ) -> TreeEntry {
+        TreeEntry(
+            path: path,
+            mode: mode,
+            content: content,
+            modified: keepsTimes ? TreeEntry.clamped(modified) : nil
+        )
     }
 
     private mutating func readFile(

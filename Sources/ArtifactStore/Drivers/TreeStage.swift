@@ -73,7 +73,7 @@ final class TreeStage {
             case .empty:
                 let file = try cursor.parent(of: entries[index].path)
                     .create(entries[index].path.name)
-                try file.changeMode(entries[index].mode)
+                try file.finish(as: entries[index])
                 guard entries[index].fileDigest == ContentHasher().finish() else {
                     throw mismatch(entries[index].path)
                 }
@@ -88,7 +88,9 @@ final class TreeStage {
         let directory = try old.parent(of: path)
         let status = try found(oldIndex, in: directory)
         marks[index] = status.mark
-        let isSameMode = UInt16(status.mode) == entries[index].mode
+        let isSameMode =
+            UInt16(status.mode) == entries[index].mode
+            && entries[index].hasTime(of: status.modifiedSeconds)
         if isSameMode, isUntouched(oldIndex, status) {
             let isLinked = try tryLink(path.name, of: directory, to: index)
             if isLinked { return }
@@ -170,7 +172,7 @@ final class TreeStage {
             try copy.write(UnsafeRawBufferPointer(rebasing: buffer.memory[..<count]))
             offset += Int64(count)
         }
-        try copy.changeMode(entry.mode)
+        try copy.finish(as: entry)
         marks[index] = try copy.status().mark
     }
 
@@ -212,7 +214,7 @@ final class TreeStage {
             throw mismatch(entry.path)
         }
         digests[file.entry] = digest
-        try file.file.changeMode(entry.mode)
+        try file.file.finish(as: entry)
         marks[file.entry] = try file.file.status().mark
     }
 
@@ -229,7 +231,8 @@ final class TreeStage {
                 path.name,
                 of: root.directory(beneath: path.parent),
                 file,
-                isSameMode: entries[first].mode == entries[index].mode,
+                isSameMode: entries[first].mode == entries[index].mode
+                    && entries[first].modified == entries[index].modified,
                 to: index
             )
         }

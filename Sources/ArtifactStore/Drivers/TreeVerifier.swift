@@ -93,6 +93,7 @@ struct TreeVerifier {
             let stamp = FileStamp(inode: status.inode, size: status.size, modified: modified)
             stamps[index] = stamp
             if UInt16(status.mode) != entry.mode { drift.note(entry.path, .permission) }
+            if !entry.hasTime(of: TreeEntry.clamped(modified)) { drift.note(entry.path, .time) }
             guard status.size == size else {
                 drift.note(entry.path, .content)
                 return true

@@ -10,6 +10,7 @@ internal import ClusterRole
 ///     staging/                        what is being laid out; emptied at each start
 ///     state                           ActivationState
 ///     trust                           TrustCore: the newest root record and pointer
+///     diary                           WorkerDiary: which life of the node this is, when it last looked
 ///     lock                            held by the one process that uses the directory
 final class WorkerDirectory {
     let path: String
@@ -166,6 +167,15 @@ final class WorkerDirectory {
     /// Whether the tree on the disk is, entry by entry, the release's: by each file's bytes, or by
     /// the marks of files that were not written to.
     func isWhole(_ release: Release, limits: TreeLimits, by check: CarryCheck = .digests) -> Bool {
+        wholeTree(release, limits: limits, by: check) != nil
+    }
+
+    /// The manifest of a tree that is whole; `nil` for any other.
+    func wholeTree(
+        _ release: Release,
+        limits: TreeLimits,
+        by check: CarryCheck
+    ) -> TreeManifest? {
         do {
             let directory = try releases.directory(beneath: Self.name(release.root))
             var known: TreeScanner.Known?
@@ -174,15 +184,17 @@ final class WorkerDirectory {
             {
                 known = TreeScanner.Known(manifest: tree.manifest, marks: marks, rule: .content)
             }
+            let manifest = known?.manifest ?? manifest(of: release, limits: limits)
             let found = try TreeScanner.scan(
                 directory,
                 limits: limits,
                 links: release.links,
+                keepsTimes: manifest?.keepsTimes ?? false,
                 known: known
             )
-            return found.manifest.id == release.root
+            return found.manifest.id == release.root ? found.manifest : nil
         } catch {
-            return false
+            return nil
         }
     }
 

@@ -25,13 +25,15 @@ extension ArtifactPublisher {
     ) async throws -> PublishPreview {
         _ = try ChannelName(validating: channel.rawValue)
         try await checkNeeds(of: channel, tenant, options)
-        let tree = try scan(directory, options).manifest
+        let scanned = try scan(directory, options)
+        let tree = scanned.manifest
         let latest = try await storage.latest(of: channel, tenant: tenant)
         let line = Line(tenant: tenant, channel: channel, latest: latest)
         let changes = try await validate(tree, of: directory, on: line, options)
         let isSame =
             options.repetition == .returnExisting
             && latest.map { isCurrent($0, tree.id, options) } ?? false
+        let sizes = try await bundleSizes(of: scanned, on: line, isPublished: isSame)
         return PublishPreview(
             outcome: isSame ? .unchanged : .published,
             current: latest?.release,
@@ -40,8 +42,35 @@ extension ArtifactPublisher {
             root: tree.id,
             fileCount: tree.fileCount,
             totalBytes: tree.totalBytes,
-            changes: changes
+            changes: changes,
+            fullBundleBytes: sizes.full,
+            updateBundleBytes: sizes.update
         )
+    }
+
+    /// What the bundles would take. They are made as for publishing, and kept nowhere.
+    private func bundleSizes(
+        of tree: LaidOutTree,
+        on line: Line,
+        isPublished: Bool
+    ) async throws -> (full: Int64, update: Int64?) {
+        if isPublished, let known = line.latest?.published.bundle(from: nil) {
+            return (known.byteCount, nil)
+        }
+        let builder = try builder(of: line.tenant)
+        let full = try builder.size(of: tree, from: nil)
+        guard let latest = line.latest else { return (full, nil) }
+        let scratch = try builder.makeScratch()
+        do {
+            let old = try await builder.unpack(latest, in: scratch, as: "previous")
+            let update = try builder.size(of: tree, from: old)
+            return (full, update < full ? update : nil)
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            // The previous release cannot be unpacked: workers would fetch the new one whole.
+            return (full, nil)
+        }
     }
 
     /// Whether publishing the tree would only repeat the newest release.

@@ -165,6 +165,7 @@ public actor ArtifactPublisher: ReleaseWriter {
             directory,
             limits: configuration.limits,
             links: options.links,
+            keepsTimes: options.keepsTimes,
             known: memory?.known
         )
         memory?.remember(scan)
@@ -292,7 +293,7 @@ public actor ArtifactPublisher: ReleaseWriter {
         return try await builder.unpack(stored, in: scratch, as: "source").manifest
     }
 
-    private func builder(of tenant: TenantID) throws -> BundleBuilder {
+    func builder(of tenant: TenantID) throws -> BundleBuilder {
         BundleBuilder(objects: try objects.storage(of: tenant), configuration: configuration)
     }
 

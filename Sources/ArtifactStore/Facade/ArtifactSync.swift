@@ -35,18 +35,28 @@ public actor ArtifactSync: Service {
     /// Where deployers' steps run; `nil` if whoever made this object runs it.
     private let nursery: Nursery?
     nonisolated let hints = Signal()
+    /// Raised when the files of the active release are to be looked at now.
+    nonisolated let watch = Signal()
     private let executor = FileWorkExecutor(label: "reeve.artifacts.sync")
 
     var opened: (directory: WorkerDirectory, core: ActivationCore)?
     var isRestored = false
     /// What the files under the active release looked like when they were last proved.
     var proof: TreeProof?
+    /// Trees that were lately found to be whole.
+    var kept: KeptTrees
+    /// How many paths differ between two trees: going back changes as many as going there did.
+    var lastChange: (between: Set<TreeID>, count: Int)?
     /// When every file was last read.
     var lastDigested: Duration?
     /// What the source was last seen at, once that was dealt with.
     var seen: Revision?
     /// The active tree does not match its digests.
     var isDamaged = false
+    /// What is noted for people, and which life of the node this is.
+    var diary = WorkerDiary()
+    /// How many words were said in this life.
+    var wordCount: Int64 = 0
     /// Words the source has not taken yet, the oldest first.
     var unsent: [AppliedRelease] = []
     /// Whom this node believes; `nil` until the directory is open.
@@ -110,6 +120,7 @@ public actor ArtifactSync: Service {
         self.deployers = Dictionary(deployers.map { ($0.kind, $0) }) { first, _ in first }
         self.trusted = trusted
         self.configuration = configuration
+        kept = KeptTrees(configuration)
         gate = within?.gate
         nursery = within == nil ? Nursery() : nil
         calls = DeployerCalls(
@@ -154,6 +165,7 @@ public actor ArtifactSync: Service {
     public nonisolated var status: ChannelStatus {
         var status = current.withLock { $0 }
         status.active = active?.release.number
+        status.freshness = freshness
         return status
     }
 
@@ -213,12 +225,15 @@ public actor ArtifactSync: Service {
     }
 
     private func waitForHint(upTo pause: Duration) async throws {
+        try await wait(upTo: pause, for: hints)
+    }
+
+    private func wait(upTo pause: Duration, for signal: Signal) async throws {
         let jittered = configuration.random.jittered(pause, by: configuration.pollJitter)
         let time = configuration.time
-        let hints = hints
         await withTaskGroup(of: Void.self) { group in
             group.addTask { try? await time.sleep(for: jittered) }
-            group.addTask { await hints.wait() }
+            group.addTask { await signal.wait() }
             await group.next()
             group.cancelAll()
         }
@@ -228,8 +243,7 @@ public actor ArtifactSync: Service {
     private func watchFiles() async throws {
         guard let interval = configuration.verifyInterval else { return }
         while true {
-            let jittered = configuration.random.jittered(interval, by: configuration.pollJitter)
-            try await configuration.time.sleep(for: jittered)
+            try await wait(upTo: interval, for: watch)
             do {
                 try await verifyFiles()
             } catch let error as CancellationError {
@@ -291,6 +305,7 @@ public actor ArtifactSync: Service {
                 observe(report, span)
                 let now = configuration.time.now()
                 current.withLock { $0.onReport(report, at: now) }
+                note(status, at: now)
                 return report
             }
         } catch {
@@ -311,113 +326,5 @@ public actor ArtifactSync: Service {
 
     func endTurn() {
         if waiting.isEmpty { isBusy = false } else { waiting.removeFirst().resume() }
-    }
-
-    // MARK: - Last good
-
-    private func open() async throws {
-        try openDirectory()
-        guard !isRestored, let directory = opened?.directory else { return }
-        try await restoreActive(in: directory)
-        isRestored = true
-    }
-
-    /// Opens the directory and reads what is remembered; nothing is loaded.
-    ///
-    /// - Returns: the release that was active.
-    func remembered() async throws -> Release? {
-        await takeTurn()
-        defer { endTurn() }
-        try openDirectory()
-        return opened?.core.state.active?.release
-    }
-
-    func openDirectory() throws {
-        guard opened == nil else { return }
-        let directory = try WorkerDirectory(path: path)
-        let (state, damage) = try directory.loadState(
-            tenant: configuration.tenant,
-            channel: channel
-        )
-        if let damage {
-            configuration.logger.error(
-                "The remembered state is damaged and was set aside; this node begins anew.",
-                metadata: ["channel": "\(channel)", "error": "\(damage)"]
-            )
-        }
-        try openTrust(in: directory)
-        let core = ActivationCore(
-            tenant: configuration.tenant,
-            channel: channel,
-            kinds: Set(deployers.keys),
-            state: state
-        )
-        opened = (directory, core)
-        removable = [state.active, state.previous].compactMap {
-            $0.map { handle($0.release, in: directory) }
-        }
-    }
-
-    private func restoreActive(in directory: WorkerDirectory) async throws {
-        guard let active = opened?.core.state.active?.release else { return }
-        if configuration.startCheck == .digests {
-            let isWhole =
-                directory.isWhole(active, limits: configuration.limits)
-                || mend(active, in: directory)
-            guard isWhole else {
-                setDamaged(true)
-                configuration.logger.error(
-                    "The active tree does not match its digests; it is not served but fetched again.",
-                    metadata: ["channel": "\(channel)", "number": "\(active.number)"]
-                )
-                return
-            }
-        }
-        if !directory.isCurrent(active) { try directory.pointCurrent(to: active) }
-        setDamaged(await restore(handle(active, in: directory)) != nil)
-    }
-
-    func setDamaged(_ damaged: Bool) {
-        isDamaged = damaged
-        current.withLock { $0.isDamaged = damaged }
-    }
-
-    /// Loads a release whose tree is on the disk, with nothing beside it.
-    func restore(_ release: ActiveRelease) async -> ArtifactStoreError? {
-        do {
-            let deployer = try deployer(of: release)
-            try await calls.call(.prepare, release) {
-                try await deployer.prepare(release, replacing: nil)
-            }
-            try await calls.call(.activate, release) { try await deployer.activate(release) }
-            _ = served.activate(release)
-            gate?.onActive(release.release)
-            configuration.logger.info(
-                "The last good release is served again.",
-                metadata: ["channel": "\(channel)", "number": "\(release.release.number)"]
-            )
-            return nil
-        } catch {
-            configuration.logger.error(
-                "The last good release could not be loaded again.",
-                metadata: ["channel": "\(channel)", "error": "\(error)"]
-            )
-            return failure("load again", error).error
-        }
-    }
-
-    func deployer(of release: ActiveRelease) throws -> any Deployer {
-        guard let deployer = deployers[release.release.kind] else {
-            throw ArtifactStoreError(
-                .wrongChannel,
-                "Nobody on this node loads releases of kind \(release.release.kind). Give \(channel) a "
-                    + "deployer for it."
-            )
-        }
-        return deployer
-    }
-
-    func handle(_ release: Release, in directory: WorkerDirectory) -> ActiveRelease {
-        ActiveRelease(release: release, directory: directory.treePath(release.root))
     }
 }

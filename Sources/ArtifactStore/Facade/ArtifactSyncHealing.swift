@@ -30,7 +30,11 @@ extension ArtifactSync {
         let drift: TreeDrift
         var directory = before
         if before.isInPlace {
-            guard let found = compare(active, in: before) else { return nil }
+            guard let found = compare(active, in: before) else {
+                kept.prove(active.root, in: before, at: now)
+                watchPrevious(in: before, at: now)
+                return nil
+            }
             drift = found
         } else {
             var vanished = TreeDrift()
@@ -71,8 +75,22 @@ extension ArtifactSync {
         return drift.isEmpty ? nil : drift
     }
 
+    /// The tree before is looked at as often as the active one, so that going back need not wait for it. One
+    /// that changed is made sure of when it is wanted.
+    private func watchPrevious(in directory: WorkerDirectory, at now: Duration) {
+        guard let previous = opened?.core.state.previous?.release,
+            kept.isWorn(previous.root, at: now)
+        else { return }
+        if directory.isWhole(previous, limits: configuration.limits, by: .marks) {
+            kept.prove(previous.root, in: directory, at: now)
+        } else {
+            kept.forget(previous.root)
+        }
+    }
+
     private func report(_ drift: TreeDrift, of active: Release) {
         proof = nil
+        kept.forgetAll()
         current.withLock { $0.lastDrift = drift }
         Counter(label: "reeve_artifact_drifts_total").increment()
         configuration.logger.error(

@@ -106,17 +106,23 @@ extension ArtifactSync {
             configuration: configuration
         )
         do {
+            let root = signed.release.root
             let tree = try await fetcher.obtain(
                 published,
-                from: [old, before.previous?.release].compactMap { $0 }
+                from: [old, before.previous?.release].compactMap { $0 },
+                isProved: kept.isProved(root, in: directory, at: configuration.time.monotonic())
             )
+            if tree.manifest == nil {
+                // It is looked at again as soon as it serves.
+                watch.raise()
+            } else {
+                kept.prove(root, in: directory, at: configuration.time.monotonic())
+            }
             try await prepare(handle(signed.release, in: directory))
             var report = SyncReport(.activated, signed.release)
             report.transfer = tree.transfer
             report.bytesReceived = fetcher.bytesReceived
-            let oldTree = old.flatMap { directory.tree($0, limits: configuration.limits) }
-            report.filesChanged =
-                TreeDifference(from: oldTree?.manifest, to: tree.manifest).count
+            report.filesChanged = changeCount(from: old, to: signed.release, tree, in: directory)
             let directives = core.onPrepared(signed)
             opened = (directory, core)
             do {
@@ -148,6 +154,27 @@ extension ArtifactSync {
             }
             return (try await refuse(signed, error, fetcher, in: directory), true)
         }
+    }
+
+    private func changeCount(
+        from old: Release?,
+        to new: Release,
+        _ tree: ReleaseFetcher.Obtained,
+        in directory: WorkerDirectory
+    ) -> Int {
+        let pair = Set([old?.root, new.root].compactMap { $0 })
+        if pair.count == 2, let lastChange, lastChange.between == pair { return lastChange.count }
+        var before = tree.base
+        if before?.id != old?.root {
+            before = old.flatMap { directory.manifest(of: $0, limits: configuration.limits) }
+        }
+        guard
+            let after = tree.manifest
+                ?? directory.manifest(of: new, limits: configuration.limits)
+        else { return 0 }
+        let count = TreeDifference(from: before, to: after).count
+        lastChange = (pair, count)
+        return count
     }
 
     private func refuse(
@@ -291,6 +318,7 @@ extension ArtifactSync {
             $0.map { handle($0.release, in: directory) }
         }
         removable += lingering.map(\.release).filter { !removable.contains($0) }
+        self.kept.keep(only: kept)
         do {
             try directory.removeTrees(except: kept)
         } catch {
@@ -305,12 +333,15 @@ extension ArtifactSync {
 
     func acknowledge(_ signed: SignedRelease, _ error: ArtifactStoreError?) async {
         let floor = error?.code == .belowFloor ? opened?.core.state.floor?.encoded : nil
+        wordCount += 1
         let word = AppliedRelease(
             node: configuration.node,
             release: signed.release,
             error: error,
             at: configuration.time.now(),
-            floorRecord: floor
+            floorRecord: floor,
+            incarnation: diary.incarnation,
+            attempt: wordCount
         )
         unsent.removeAll { $0.number == word.number }
         unsent.append(word)

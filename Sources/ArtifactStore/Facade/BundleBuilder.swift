@@ -50,6 +50,19 @@ struct BundleBuilder {
         )
     }
 
+    /// How long that bundle would be; nothing is stored.
+    func size(of source: LaidOutTree, from old: LaidOutTree?) throws -> Int64 {
+        var count: Int64 = 0
+        let writer = BundleWriter(
+            new: source.reader,
+            old: old?.reader,
+            codec: configuration.codec,
+            levels: BundleLevels()
+        ) { count += Int64($0.count) }
+        try writer.write()
+        return count
+    }
+
     /// Lays out a published tree from its full bundle.
     func unpack(
         _ stored: StoredRelease,

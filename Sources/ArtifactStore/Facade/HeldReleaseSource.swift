@@ -63,6 +63,19 @@ public actor HeldReleaseSource: ReleaseSource {
         return .release(StoredRelease(published: published, revision: current))
     }
 
+    /// The root record in force on this node, and the pointer it holds for the release it hands out. A
+    /// node that is more than one root record behind asks a manager.
+    public func trust(
+        of channel: ChannelName,
+        tenant: TenantID,
+        afterRoot version: Int64
+    ) async throws -> TrustAnswer {
+        guard tenant == self.tenant, let sync = artifacts.sync(of: channel) else {
+            return TrustAnswer()
+        }
+        return await sync.heldTrust(afterRoot: version)
+    }
+
     private func bundle(of held: HeldRelease) async throws -> BundleDescription {
         let channel = held.signed.release.channel
         if let known = bundles[channel], known.to == held.manifest.id { return known }
@@ -118,6 +131,15 @@ struct HeldRelease: Sendable {
 }
 
 extension ArtifactSync {
+    /// What this node believes itself.
+    func heldTrust(afterRoot version: Int64) -> TrustAnswer {
+        guard let trust else { return TrustAnswer() }
+        return TrustAnswer(
+            roots: [trust.keys.root].compactMap { $0 }.filter { $0.root.version > version },
+            pointer: trust.pointer
+        )
+    }
+
     /// What is served, whole; `nil` if nothing is, or its files are damaged.
     func held() -> HeldRelease? {
         guard let (directory, core) = opened, !isDamaged, let signed = core.state.active,

@@ -70,10 +70,8 @@ public struct ObjectCollector: Sendable {
         pins: Set<Pin> = [],
         inUse: Set<ContentDigest> = []
     ) async throws -> Report {
-        var core = ObjectCollectionCore(policy: policy, inUse: inUse)
-        for tenant in tenants {
-            try await census(of: tenant, pins, into: &core)
-        }
+        let core = try await ObjectCensus(storage: storage, policy: policy)
+            .taken(of: tenants, pins: pins, inUse: inUse)
         var report = Report()
         report.keptReleases = core.keptReleases
         var last: ContentDigest?
@@ -93,10 +91,30 @@ public struct ObjectCollector: Sendable {
     }
 
     private static let page = 1_000
+}
 
-    private func census(
-        of tenant: TenantID,
-        _ pins: Set<Pin>,
+/// Finds out which objects the records need: one reading of all of a tenant's channels.
+struct ObjectCensus {
+    let storage: any ReleaseStorage
+    let policy: ObjectCollectionPolicy
+
+    private static let page = 1_000
+
+    func taken(
+        of tenants: [TenantID],
+        pins: Set<ObjectCollector.Pin>,
+        inUse: Set<ContentDigest> = []
+    ) async throws -> ObjectCollectionCore {
+        var core = ObjectCollectionCore(policy: policy, inUse: inUse)
+        for tenant in tenants {
+            try await count(tenant, pins, into: &core)
+        }
+        return core
+    }
+
+    private func count(
+        _ tenant: TenantID,
+        _ pins: Set<ObjectCollector.Pin>,
         into core: inout ObjectCollectionCore
     ) async throws {
         var after: ChannelName?

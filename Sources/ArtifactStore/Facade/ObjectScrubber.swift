@@ -6,6 +6,7 @@ internal import Logging
 public struct ObjectScrubber: Sendable {
     private let objects: any ObjectInventory
     private let peers: [any ObjectPeer]
+    private let tenant: TenantID
     private let storage: any ReleaseStorage
     private let configuration: PublisherConfiguration
 
@@ -19,9 +20,9 @@ public struct ObjectScrubber: Sendable {
         case failed
     }
 
-    /// One damaged object.
+    /// One damaged or missing object.
     public struct Damage: Hashable, Sendable {
-        /// Its name, which its bytes no longer match.
+        /// Its name, which its bytes no longer match, if there are any.
         public let object: ContentDigest
         /// What was done about it.
         public let repair: Repair
@@ -39,32 +40,50 @@ public struct ObjectScrubber: Sendable {
         public internal(set) var examined = 0
         /// How many bytes that was.
         public internal(set) var examinedBytes: Int64 = 0
-        /// All that were damaged, in order.
+        /// All that were damaged, in order, then all that were missing.
         public internal(set) var damaged: [Damage] = []
     }
 
     /// - Parameters:
     ///   - objects: what is read.
     ///   - peers: who may have an object whole.
+    ///   - tenant: whose objects they are.
     ///   - storage: the releases, from which bundles can be made again.
     ///   - configuration: the publisher's: limits, codec, scratch directory, log.
     public init(
         objects: any ObjectInventory,
         peers: [any ObjectPeer] = [],
+        tenant: TenantID = .standard,
         storage: any ReleaseStorage,
         configuration: PublisherConfiguration = PublisherConfiguration()
     ) {
         self.objects = objects
         self.peers = peers
+        self.tenant = tenant
         self.storage = storage
         self.configuration = configuration
     }
 
     /// Reads everything once.
     ///
-    /// - Parameter channels: whose releases are asked when a bundle is to be made again.
+    /// - Parameters:
+    ///   - channels: whose releases are asked when a bundle is to be made again.
+    ///   - needed: objects that must be there; one that is missing is damaged.
     /// - Throws: what a driver throws when it cannot be read at all.
     public func scrub(
+        _ channels: [(tenant: TenantID, channel: ChannelName)],
+        needed: Set<ContentDigest> = []
+    ) async throws -> Report {
+        var report = try await readAll(channels)
+        for digest in needed.sorted() {
+            try Task.checkCancellation()
+            guard try await objects.byteCount(of: digest) == nil else { continue }
+            report.damaged.append(await mended(digest, channels))
+        }
+        return report
+    }
+
+    private func readAll(
         _ channels: [(tenant: TenantID, channel: ChannelName)]
     ) async throws -> Report {
         var report = Report()
@@ -79,14 +98,21 @@ public struct ObjectScrubber: Sendable {
                 report.examinedBytes += record.object.byteCount
                 let digest = record.object.digest
                 if try await isWhole(digest) { continue }
-                let repair = await mend(digest, channels)
-                report.damaged.append(Damage(object: digest, repair: repair))
-                configuration.logger.error(
-                    "An object is damaged.",
-                    metadata: ["object": "\(digest)", "repair": "\(repair)"]
-                )
+                report.damaged.append(await mended(digest, channels))
             }
         }
+    }
+
+    private func mended(
+        _ digest: ContentDigest,
+        _ channels: [(tenant: TenantID, channel: ChannelName)]
+    ) async -> Damage {
+        let repair = await mend(digest, channels)
+        configuration.logger.error(
+            "An object is damaged or missing.",
+            metadata: ["object": "\(digest)", "repair": "\(repair)"]
+        )
+        return Damage(object: digest, repair: repair)
     }
 
     private func isWhole(_ digest: ContentDigest) async throws -> Bool {
@@ -108,7 +134,7 @@ public struct ObjectScrubber: Sendable {
         _ channels: [(tenant: TenantID, channel: ChannelName)]
     ) async -> Repair {
         for peer in peers {
-            guard let chunks = try? await peer.fetch(digest),
+            guard let chunks = try? await peer.fetch(digest, tenant: tenant),
                 (try? await objects.put(chunks, expecting: digest)) != nil
             else { continue }
             return .fromPeer(peer.name)

@@ -25,6 +25,10 @@ public struct PublishOptions: Hashable, Sendable {
     public var links: LinkPolicy = .insideTree
     /// What to do with names that differ in case or composition only. Allowed by default.
     public var nameClashes: NameClashes = .allow
+    /// Whether the times of files are part of the tree, and workers set them: for what goes by them, such as
+    /// `Last-Modified` of a web server, or `make`. A file that was only touched is a change then. Whole
+    /// seconds. Off by default.
+    public var keepsTimes = false
     /// How long nodes may accept the release; `nil` is for ever.
     public var expiresAfter: Duration?
     /// The channels of the same tenant the release needs, and at which release at least. They must
@@ -118,7 +122,11 @@ public struct PublishPreview: Hashable, Sendable {
     public let fileCount: Int
     /// The bytes of those files.
     public let totalBytes: Int64
-    /// What it changes. ``TreeChanges/newBytes`` bounds what a worker with the current release would
-    /// fetch, before compression.
+    /// What it changes.
     public let changes: TreeChanges
+    /// How many bytes a worker without any release would fetch: the length of the full bundle.
+    public let fullBundleBytes: Int64
+    /// How many bytes a worker with the current release would fetch; `nil` if there is none, or the full
+    /// bundle is smaller.
+    public let updateBundleBytes: Int64?
 }

@@ -20,24 +20,29 @@ final class ReleaseFetcher {
     }
 
     struct Obtained {
-        let manifest: TreeManifest
+        /// What was laid out or read; `nil` for a tree that is known to be there.
+        var manifest: TreeManifest?
+        /// The tree it was made of, if one was.
+        var base: TreeManifest?
         let transfer: SyncReport.Transfer
     }
 
-    /// - Parameter bases: releases whose trees are on the disk, the best first.
+    /// - Parameters:
+    ///   - bases: releases whose trees are on the disk, the best first.
+    ///   - isProved: whether the release's tree is on the disk and was lately found to be whole.
     /// - Throws: the error of the last way that was tried.
     func obtain(
         _ published: PublishedRelease,
         from bases: [Release],
+        isProved: Bool = false,
         isolation: isolated (any Actor)? = #isolation
     ) async throws -> Obtained {
         let release = published.release
         try checkLimits(release)
         let check = configuration.carryCheck
-        if directory.isWhole(release, limits: configuration.limits, by: check),
-            let tree = directory.tree(release, limits: configuration.limits)
-        {
-            return Obtained(manifest: tree.manifest, transfer: .none)
+        if isProved { return Obtained(transfer: .none) }
+        if let whole = directory.wholeTree(release, limits: configuration.limits, by: check) {
+            return Obtained(manifest: whole, transfer: .none)
         }
         // What was made already costs the manager nothing: that goes before the best base.
         let listed = bases.filter { published.bundle(from: $0.root) != nil }
@@ -56,7 +61,11 @@ final class ReleaseFetcher {
                     onto: old,
                     isolation: isolation
                 )
-                return Obtained(manifest: manifest, transfer: .incremental)
+                return Obtained(
+                    manifest: manifest,
+                    base: old.manifest,
+                    transfer: .incremental
+                )
             } catch let error as CancellationError {
                 throw error
             } catch is BundleInput.NotMade {

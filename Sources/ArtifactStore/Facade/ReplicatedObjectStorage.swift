@@ -9,6 +9,7 @@ public import Logging
 public struct ReplicatedObjectStorage: ObjectInventory {
     private let local: any ObjectInventory
     private let peers: [any ObjectPeer]
+    private let tenant: TenantID
     private let copies: Int
     private let logger: Logger
     private let pulls = SingleFlight<ContentDigest>()
@@ -16,17 +17,20 @@ public struct ReplicatedObjectStorage: ObjectInventory {
     /// - Parameters:
     ///   - local: this manager's own; it always keeps one of the copies.
     ///   - peers: the other managers, the preferred ones first.
+    ///   - tenant: whose objects they are.
     ///   - copies: on how many managers an object is durable when ``put(_:)`` returns; 1 is this one
     ///     alone. More than there are managers fails each time.
     ///   - logger: where failures of peers go.
     public init(
         local: any ObjectInventory,
         peers: [any ObjectPeer],
+        tenant: TenantID = .standard,
         copies: Int,
         logger: Logger = Logger(label: "reeve.artifacts.objects")
     ) {
         self.local = local
         self.peers = peers
+        self.tenant = tenant
         self.copies = max(1, copies)
         self.logger = logger
     }
@@ -42,7 +46,8 @@ public struct ReplicatedObjectStorage: ObjectInventory {
         var failure: (any Error)?
         for peer in peers where count < copies {
             do {
-                try await peer.keep(stored, try await local.read(stored.digest, from: 0))
+                let bytes = try await local.read(stored.digest, from: 0)
+                try await peer.keep(stored, tenant: tenant, bytes)
                 count += 1
             } catch let error as CancellationError {
                 throw error
@@ -91,7 +96,9 @@ public struct ReplicatedObjectStorage: ObjectInventory {
             if try await local.byteCount(of: digest) != nil { return true }
             for peer in peers {
                 do {
-                    guard let chunks = try await peer.fetch(digest) else { continue }
+                    guard let chunks = try await peer.fetch(digest, tenant: tenant) else {
+                        continue
+                    }
                     _ = try await local.put(chunks, expecting: digest)
                     return true
                 } catch let error as CancellationError {

@@ -2,7 +2,7 @@ public import ClusterRole
 public import Logging
 
 /// How a worker makes sure of the files it already has before it builds a new tree on them.
-public enum CarryCheck: Hashable, Sendable {
+public enum CarryCheck: String, Hashable, Sendable {
     /// Every file against its digest: finds what the disk itself damaged, and costs reading the tree.
     case digests
     /// Only files whose inode, size or time of change is not what it was when they were laid out, or

@@ -24,6 +24,11 @@ public struct AppliedRelease: Hashable, Sendable {
     public let errorMessage: String?
     /// The node's time.
     public let at: Timestamp
+    /// The life of the node that says so: it grows with each start, also after the node lost its disk. 0
+    /// from a node of an earlier version.
+    public let incarnation: Int64
+    /// The number of this word in that life.
+    public let attempt: Int64
     /// For `belowFloor`: the signed record the node holds above the refused one
     /// (``SignedRelease/encoded``), so that a restored manager learns of it.
     public let floorRecord: [UInt8]?
@@ -37,7 +42,9 @@ public struct AppliedRelease: Hashable, Sendable {
         release: Release,
         error: ArtifactStoreError? = nil,
         at: Timestamp,
-        floorRecord: [UInt8]? = nil
+        floorRecord: [UInt8]? = nil,
+        incarnation: Int64 = 0,
+        attempt: Int64 = 0
     ) {
         self.init(
             node: node,
@@ -48,7 +55,9 @@ public struct AppliedRelease: Hashable, Sendable {
             errorCode: error?.codeName,
             errorMessage: error?.message,
             at: at,
-            floorRecord: floorRecord
+            floorRecord: floorRecord,
+            incarnation: incarnation,
+            attempt: attempt
         )
     }
 
@@ -62,7 +71,9 @@ public struct AppliedRelease: Hashable, Sendable {
         errorCode: String?,
         errorMessage: String?,
         at: Timestamp,
-        floorRecord: [UInt8]?
+        floorRecord: [UInt8]?,
+        incarnation: Int64 = 0,
+        attempt: Int64 = 0
     ) {
         self.node = node
         self.channel = channel
@@ -73,6 +84,8 @@ public struct AppliedRelease: Hashable, Sendable {
         self.errorMessage = errorMessage.map(Self.shortened)
         self.at = at
         self.floorRecord = floorRecord
+        self.incarnation = incarnation
+        self.attempt = attempt
     }
 
     /// The beginning of a long reason, cut between characters.
@@ -88,19 +101,31 @@ public struct AppliedRelease: Hashable, Sendable {
         return ""
     }
 
-    /// Whether this says something newer than `other` does about the same node and channel: a
-    /// higher release, or the same release later. Drivers keep only the newest.
+    /// Whether this says something newer than `other` does about the same node and channel. Drivers keep
+    /// only the newest.
+    ///
+    /// Within one life of the node a higher release counts, or the same release later. A word of an
+    /// earlier life never counts, however late it arrives. One of a later life does, even about a lower
+    /// release, if that is applied: then the node lost what it had. That it refuses a lower one says
+    /// nothing about what it stands on.
     public func supersedes(_ other: AppliedRelease) -> Bool {
-        number > other.number || (number == other.number && at >= other.at)
+        guard incarnation == other.incarnation else {
+            return incarnation > other.incarnation
+                && (number >= other.number || state == .applied)
+        }
+        guard number == other.number else { return number > other.number }
+        guard attempt == other.attempt else { return attempt > other.attempt }
+        return at >= other.at
     }
 }
 
 extension AppliedRelease {
-    /// The form it travels in. Version 1: node, channel, number, root, state (0 applied, 1
-    /// refused), error code, error message, time, record at the floor.
+    /// The form it travels in. Version 2: node, channel, number, root, state (0 applied, 1
+    /// refused), error code, error message, time, record at the floor, incarnation, attempt. Version 1 ends
+    /// with the record.
     public var encoded: [UInt8] {
         var writer = ByteWriter(capacity: 256)
-        writer.write(UInt8(1))
+        writer.write(UInt8(2))
         writer.write(node.rawValue)
         writer.write(channel.rawValue)
         writer.write(number.rawValue)
@@ -110,6 +135,8 @@ extension AppliedRelease {
         writer.write(optional: errorMessage) { $0.write($1) }
         writer.write(at.rawValue)
         writer.write(optional: floorRecord) { $0.write($1) }
+        writer.write(incarnation)
+        writer.write(attempt)
         return writer.bytes
     }
 
@@ -119,7 +146,7 @@ extension AppliedRelease {
     public init(decoding bytes: [UInt8]) throws(ArtifactStoreError) {
         var reader = ByteReader(bytes)
         do {
-            try reader.expectVersion(1, of: "acknowledgements")
+            let version = try reader.expectVersion(1...2, of: "acknowledgements")
             self.init(
                 node: try NodeID(validating: reader.readString()),
                 channel: ChannelName(rawValue: try reader.readString()),
@@ -135,7 +162,9 @@ extension AppliedRelease {
                 at: Timestamp(rawValue: try reader.readInt64()),
                 floorRecord: try reader.readOptional { (reader) throws(ClusterRoleError) in
                     try reader.readBytes()
-                }
+                },
+                incarnation: version == 1 ? 0 : try reader.readInt64(),
+                attempt: version == 1 ? 0 : try reader.readInt64()
             )
             try reader.expectEnd()
         } catch {

@@ -21,10 +21,12 @@ public struct ChannelStatus: Equatable, Sendable {
     public internal(set) var offered: ReleaseNumber?
     /// Why the offered release waits for other channels.
     public internal(set) var hold: DependencyHold?
-    /// When the source was last asked and answered.
+    /// When the source was last asked and answered, over restarts; then it may be five minutes more.
     public internal(set) var lastLook: Timestamp?
-    /// When a release was last taken into use since this process began.
+    /// When a release was last taken into use, over restarts.
     public internal(set) var lastApply: Timestamp?
+    /// Whether somebody confirms that the active release is the newest.
+    public internal(set) var freshness = PointerFreshness.unknown
     /// What the last look came to.
     public internal(set) var lastOutcome: Outcome?
     /// For a refusal, a failed look or a held release: why.

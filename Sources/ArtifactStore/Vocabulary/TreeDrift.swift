@@ -9,6 +9,8 @@ public struct TreeDrift: Hashable, Sendable {
         case removed
         /// The permission bits.
         case permission
+        /// The time of a file's content, in a tree that keeps times.
+        case time
         /// Where a symbolic link points to.
         case link
         /// A file instead of a directory, a link instead of a file, and so on.

@@ -15,13 +15,28 @@ public struct TreeEntry: Hashable, Sendable {
     public let mode: UInt16
     /// What it is.
     public let content: Content
+    /// When a file's content was last changed, in whole seconds since 1970, 0 to ``maximumTime``; `nil` in a
+    /// tree that keeps no times, and for what is no file.
+    public let modified: Int64?
+
+    /// The latest time that is kept: in the year 2242, which every file system in use can hold.
+    public static let maximumTime: Int64 = (1 << 33) - 1
 
     /// An entry, which is checked when a manifest is made of it.
-    public init(path: TreePath, mode: UInt16, content: Content) {
+    public init(path: TreePath, mode: UInt16, content: Content, modified: Int64? = nil) {
         self.path = path
         self.mode = mode
         self.content = content
+        self.modified = modified
     }
+
+    /// What a tree keeps of a time in nanoseconds.
+    static func clamped(_ nanoseconds: Int64) -> Int64 {
+        max(0, min(maximumTime, nanoseconds / 1_000_000_000))
+    }
+
+    /// Whether a file with this time may stand for it.
+    func hasTime(of seconds: Int64) -> Bool { modified == nil || modified == seconds }
 
     /// The size of a file; `nil` for anything else.
     public var fileSize: Int64? {
@@ -36,7 +51,7 @@ public struct TreeEntry: Hashable, Sendable {
 
 /// What a tree consists of: every entry, sorted by the bytes of its path.
 ///
-/// Owners and times are not part of a tree. A manifest that exists is valid: it can only be made
+/// Owners are not part of a tree, and times of files only if the publisher wants them kept. A manifest that exists is valid: it can only be made
 /// through ``init(entries:limits:links:)`` or ``init(decoding:limits:links:)``, which check it.
 public struct TreeManifest: Hashable, Sendable {
     /// Sorted, unique, each beneath a directory of the tree.
@@ -54,6 +69,9 @@ public struct TreeManifest: Hashable, Sendable {
 
     public static func == (left: Self, right: Self) -> Bool { left.id == right.id }
     public func hash(into hasher: inout Hasher) { hasher.combine(id) }
+
+    /// Whether it holds the times of its files.
+    public var keepsTimes: Bool { encoded.first == Self.timedVersion }
 
     /// How many files it has.
     public var fileCount: Int { entries.count { $0.fileSize != nil } }

@@ -77,6 +77,8 @@ int64_t reeve_read_link(int directory, const char *path, char *buffer, size_t co
 // A hard link.
 int reeve_link(int from_directory, const char *from, int to_directory, const char *to);
 int reeve_change_mode(int file, uint32_t mode);
+// Sets the time of the last change of a file's content, in seconds since 1970.
+int reeve_change_time(int file, int64_t seconds);
 // Sets both times of a file to now. A link is not followed.
 int reeve_touch(int directory, const char *path);
 int reeve_remove_file(int directory, const char *path);

@@ -22,6 +22,8 @@ public struct ProblemDetails: Hashable, Sendable, Codable {
     public var code: String
     /// Whole seconds to wait, rounded up; also the header field `Retry-After`.
     public var retryAfter: Int?
+    /// What this kind of problem says beside (RFC 9457, section 3.2), by name.
+    public var members: [String: JSONValue] = [:]
 
     /// The code of errors nobody gave one.
     public static let internalCode = "http.internal"
@@ -46,6 +48,11 @@ public struct ProblemDetails: Hashable, Sendable, Codable {
 
     /// The problem an error is answered with.
     public init(_ error: any Error, instance: String? = nil) {
+        self.init(general: error, instance: instance)
+        if let error = error as? any ProblemMembers { members = error.problemMembers }
+    }
+
+    private init(general error: any Error, instance: String?) {
         switch error {
         case let error as any CodedError where error.category == .internalFailure:
             self.init(

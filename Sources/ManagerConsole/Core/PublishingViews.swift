@@ -23,7 +23,9 @@ extension AdminMessages.PreviewAnswer {
             modeChangedCount: changes.modeChanged.count,
             removedCount: changes.removed.count,
             newBytes: changes.newBytes,
-            removedBytes: changes.removedBytes
+            removedBytes: changes.removedBytes,
+            fullBundleBytes: preview.fullBundleBytes,
+            updateBundleBytes: preview.updateBundleBytes
         )
     }
 }

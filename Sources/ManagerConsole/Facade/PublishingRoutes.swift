@@ -138,6 +138,7 @@ extension AdminMessages.PublishRequest {
         if let kind { options.kind = try ArtifactKind(validating: kind) }
         if allowAbsoluteLinks == true { options.links = .allowAbsolute }
         if force == true { options.repetition = .publishAgain }
+        options.keepsTimes = keepTimes ?? false
         options.dependencies = try (dependencies ?? []).map {
             ReleaseDependency(
                 try ChannelName(validating: $0.channel),

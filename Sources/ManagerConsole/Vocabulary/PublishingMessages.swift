@@ -35,6 +35,10 @@ extension AdminMessages {
         /// The bytes of files that were added or changed: what travels at most, before compression.
         package var newBytes: Int64
         package var removedBytes: Int64
+        /// The length of the full bundle.
+        package var fullBundleBytes: Int64
+        /// Of the difference to the current release; absent if workers would fetch the full one.
+        package var updateBundleBytes: Int64?
 
         /// The most paths of a kind that are listed.
         package static let maximumPaths = 1_000

@@ -119,6 +119,8 @@ extension AdminMessages {
         package var kind: String?
         package var allowAbsoluteLinks: Bool?
         package var force: Bool?
+        /// Whether the times of files are part of the tree.
+        package var keepTimes: Bool?
         /// The channels of the tenant the release needs.
         package var dependencies: [DependencyView]?
         /// What a node must be able to do to be offered it.

@@ -128,11 +128,12 @@ extension EmbeddedStore: ReleaseStorage {
 
 extension AppliedRelease {
     fileprivate static let columns = """
-        tenant, channel, node, number, root, state, error_code, error_message, at, floor_record, sum
+        tenant, channel, node, number, root, state, error_code, error_message, at, floor_record,
+        incarnation, attempt, sum
         """
 
     fileprivate init(stored row: PreparedStatement) throws {
-        try row.verify("acknowledgement", sum: 10)
+        try row.verify("acknowledgement", sum: 12)
         guard let state = State(rawValue: row.text(5)) else {
             throw SQLiteStorageError.corruptRow(in: "acknowledgement")
         }
@@ -145,7 +146,9 @@ extension AppliedRelease {
             errorCode: row.optionalText(6),
             errorMessage: row.optionalText(7),
             at: Timestamp(rawValue: row.int64(8)),
-            floorRecord: row.optionalBlob(9)
+            floorRecord: row.optionalBlob(9),
+            incarnation: row.int64(10),
+            attempt: row.int64(11)
         )
     }
 }
@@ -156,7 +159,7 @@ extension SQLConnection {
             sealedFor: "acknowledgement",
             """
             INSERT OR REPLACE INTO acknowledgement (\(AppliedRelease.columns))
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
             """,
             tenant.rawValue,
             acknowledgement.channel.rawValue,
@@ -167,7 +170,9 @@ extension SQLConnection {
             acknowledgement.errorCode,
             acknowledgement.errorMessage,
             acknowledgement.at.rawValue,
-            acknowledgement.floorRecord
+            acknowledgement.floorRecord,
+            acknowledgement.incarnation,
+            acknowledgement.attempt
         )
     }
 }

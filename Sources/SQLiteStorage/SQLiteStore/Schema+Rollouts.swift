@@ -43,5 +43,36 @@ extension Schema {
             PRIMARY KEY (tenant, channel, node)
         ) STRICT, WITHOUT ROWID;
         """
+
+    /// Which life of the node a word is from, and its number there: an older one replaces nothing.
+    static let livesOfAcknowledgements = """
+        CREATE TABLE acknowledgement_next (
+            tenant TEXT NOT NULL,
+            channel TEXT NOT NULL,
+            node TEXT NOT NULL,
+            number INTEGER NOT NULL,
+            root BLOB NOT NULL,
+            state TEXT NOT NULL,
+            error_code TEXT,
+            error_message TEXT,
+            at INTEGER NOT NULL,
+            floor_record BLOB,
+            incarnation INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            sum INTEGER NOT NULL,
+            PRIMARY KEY (tenant, channel, node)
+        ) STRICT, WITHOUT ROWID;
+        INSERT INTO acknowledgement_next (tenant, channel, node, number, root, state, error_code,
+            error_message, at, floor_record, incarnation, attempt, sum)
+        SELECT tenant, channel, node, number, root, state, error_code, error_message, at,
+            floor_record, 0, 0,
+            reeve_sum('acknowledgement', tenant, channel, node, number, root, state, error_code,
+                error_message, at, floor_record, 0, 0)
+        FROM acknowledgement
+        WHERE reeve_verify('acknowledgement', sum, tenant, channel, node, number, root, state,
+            error_code, error_message, at, floor_record);
+        DROP TABLE acknowledgement;
+        ALTER TABLE acknowledgement_next RENAME TO acknowledgement;
+        """
 }
 #endif

@@ -24,6 +24,7 @@ enum Schema {
         Migration(11, "quotas-without-result-bytes", quotasWithoutResultBytes),
         Migration(12, "release-rollouts", rollouts),
         Migration(13, "messages-and-state", messages),
+        Migration(14, "lives-of-acknowledgements", livesOfAcknowledgements),
     ]
 
     /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column

@@ -63,6 +63,9 @@ final class DemoCluster: Sendable {
         JSONClient(base: workerAddresses[index], token: workerTokens[index], client: .shared)
     }
 
+    /// What a worker presents to the manager.
+    func workerToken(_ index: Int) -> String { workerTokens[index] }
+
     static func workerName(_ index: Int) -> String { "worker-\(index + 1)" }
 
     /// The tree of the channel's active release, of each node that serves.
@@ -76,7 +79,12 @@ final class DemoCluster: Sendable {
 
     // MARK: Starting
 
-    func startManager(frequency: Double, publishRoots: [String]) async throws {
+    func startManager(
+        frequency: Double,
+        publishRoots: [String],
+        publishing: [String: JSONValue] = [:]
+    ) async throws {
+        let roots: [String: JSONValue] = ["roots": .array(publishRoots.map { .string($0) })]
         let file = directory.appendingPathComponent("manager.json")
         var settings: [String: JSONValue] = [
             "node": .object(["id": "manager-1", "directory": .string(path("manager"))]),
@@ -90,7 +98,7 @@ final class DemoCluster: Sendable {
                 )
             ]),
             "enrolment": .object(["secret": .string(enrolmentSecret)]),
-            "publish": .object(["roots": .array(publishRoots.map { .string($0) })]),
+            "publish": .object(roots.merging(publishing) { $1 }),
             "backup": .object(["roots": .array([.string(directory.path)])]),
             "polling": .object(["frequency": .number(frequency)]),
         ]

@@ -5,6 +5,7 @@ public import ClusterRole
 internal import ClusterTransport
 internal import NIOCore
 internal import NIOHTTP1
+internal import Synchronization
 
 /// The manager's releases, pulled over the link.
 extension LinkClient: ReleaseSource {
@@ -16,13 +17,21 @@ extension LinkClient: ReleaseSource {
         tenant: TenantID,
         unlessAt revision: Revision?
     ) async throws -> ReleaseAnswer {
-        var path =
+        let path =
             "/channels/\(percentEncoded(tenant.rawValue))/\(percentEncoded(channel.rawValue))"
-        var request = LinkRequest.get(path)
+        let line = TrustMemory.Line(tenant: tenant, channel: channel)
+        // A worker that asked for trust before will ask again.
+        var query = trustMemory.begin(line).map { ["root=\($0)"] } ?? []
+        var wait = Duration.zero
+        if revision != nil {
+            wait = connection.releaseWait
+            if wait > .zero { query.append("wait=\(wait.components.seconds)") }
+        }
+        let isPlain = query.isEmpty
+        var request = LinkRequest.get(
+            isPlain ? path : path + "?" + query.joined(separator: "&")
+        )
         if let revision {
-            let wait = connection.releaseWait
-            path += "?wait=\(wait.components.seconds)"
-            request = .get(path)
             request.wait = wait
             request.headers = [("If-None-Match", "\"\(revision)\"")]
             request.accepted = [304]
@@ -41,12 +50,13 @@ extension LinkClient: ReleaseSource {
                 "A release came without its revision. Compare versions."
             )
         }
-        return .release(
-            StoredRelease(
-                published: try PublishedRelease(decoding: answer.body),
-                revision: newest
-            )
-        )
+        guard LinkRelease.begins(answer.body) else {
+            let published = try PublishedRelease(decoding: answer.body)
+            return .release(StoredRelease(published: published, revision: newest))
+        }
+        let both = try LinkRelease(decoding: answer.body)
+        trustMemory.keep(both.trust, for: line)
+        return .release(StoredRelease(published: both.published, revision: newest))
     }
 
     /// Asks for root records and a pointer. A manager of an earlier version has neither.
@@ -55,6 +65,8 @@ extension LinkClient: ReleaseSource {
         tenant: TenantID,
         afterRoot version: Int64
     ) async throws -> TrustAnswer {
+        let line = TrustMemory.Line(tenant: tenant, channel: channel)
+        if let came = trustMemory.take(line, afterRoot: version) { return came }
         var request = LinkRequest.get(
             "/trust/\(percentEncoded(tenant.rawValue))/\(percentEncoded(channel.rawValue))"
                 + "?root=\(version)"
@@ -104,8 +116,56 @@ extension LinkClient: ReleaseSource {
     }
 
     public func acknowledge(_ applied: AppliedRelease, tenant: TenantID) async throws {
-        let message = LinkAcknowledgement(tenant: tenant, applied: applied)
-        _ = try await connection.send(try .post("/acknowledgements", json: message))
+        let bytes = LinkAcknowledgement.encoded(applied, tenant: tenant)
+        do {
+            _ = try await connection.send(.post("/acknowledgements", bytes: bytes))
+        } catch let error as ClusterLinkError where error.status == 415 {
+            // A manager of an earlier version reads JSON only.
+            let message = LinkAcknowledgement(tenant: tenant, applied: applied)
+            _ = try await connection.send(try .post("/acknowledgements", json: message))
+        }
+    }
+}
+
+/// What came about trust with a release, until it is asked for; and after which root record that was.
+final class TrustMemory: Sendable {
+    struct Line: Hashable, Sendable {
+        let tenant: TenantID
+        let channel: ChannelName
+    }
+
+    private struct Known {
+        var root: Int64
+        var answer: TrustAnswer?
+    }
+
+    private let known = Mutex<[Line: Known]>([:])
+
+    /// The most channels that are remembered: a worker keeps fewer.
+    private static let maximumLines = 1_024
+
+    /// A release is asked for: what came with the one before is forgotten.
+    ///
+    /// - Returns: the root record the worker last named; `nil` if it never asked.
+    func begin(_ line: Line) -> Int64? {
+        known.withLock { known in
+            known[line]?.answer = nil
+            return known[line]?.root
+        }
+    }
+
+    func keep(_ answer: TrustAnswer, for line: Line) {
+        known.withLock { $0[line]?.answer = answer }
+    }
+
+    /// What came with the release, once, if it is what would be asked for now.
+    func take(_ line: Line, afterRoot version: Int64) -> TrustAnswer? {
+        known.withLock { known in
+            if known.count >= Self.maximumLines, known[line] == nil { known.removeAll() }
+            let found = known[line]
+            known[line] = Known(root: version, answer: nil)
+            return found?.root == version ? found?.answer : nil
+        }
     }
 }
 

@@ -13,6 +13,7 @@ internal import OperationQueue
 /// ``WorkerLink`` does that for the replica and the spool, callers do for the rest.
 public final class LinkClient: Sendable {
     let connection: LinkConnection
+    let trustMemory = TrustMemory()
     /// The name of this node, as its token has it.
     public let node: NodeID
     let logger: Logger

@@ -1,6 +1,7 @@
 #if Server
 public import ArtifactStore
 internal import AsyncHTTPClient
+public import ClusterRole
 internal import NIOCore
 internal import NIOHTTP1
 
@@ -18,20 +19,50 @@ public struct LinkObjectPeer: ObjectPeer {
         self.client = client
     }
 
-    public func fetch(_ digest: ContentDigest) async throws -> ByteChunks? {
+    public func fetch(
+        _ digest: ContentDigest,
+        tenant: TenantID
+    ) async throws -> ByteChunks? {
         do {
-            return try await client.bytes("/bundles/\(digest)", from: 0)
+            return try await client.bytes("/bundles/\(digest)\(Self.query(tenant))", from: 0)
         } catch let error as ClusterLinkError where error.status == 404 {
             return nil
         }
     }
 
-    public func keep(_ object: StoredObject, _ chunks: ByteChunks) async throws {
-        var request = LinkRequest(method: .PUT, path: "/bundles/\(object.digest)")
+    public func keep(
+        _ object: StoredObject,
+        tenant: TenantID,
+        _ chunks: ByteChunks
+    ) async throws {
+        var request = LinkRequest(
+            method: .PUT,
+            path: "/bundles/\(object.digest)\(Self.query(tenant))"
+        )
         request.contentType = "application/octet-stream"
         request.stream = (chunks, object.byteCount)
         request.wait = client.connection.bundleTimeout
         _ = try await client.connection.send(request)
+    }
+
+    public func needed(of tenant: TenantID) async throws -> Set<ContentDigest> {
+        let answer = try await client.connection.send(.get("/bundles\(Self.query(tenant))"))
+        let size = ContentDigest.byteCount
+        guard answer.body.count.isMultiple(of: size) else {
+            throw ClusterLinkError(
+                .badAnswer,
+                "A manager's list of objects ends in the middle of one. Compare versions."
+            )
+        }
+        return Set(
+            try stride(from: 0, to: answer.body.count, by: size).map {
+                try ContentDigest(bytes: answer.body[$0..<($0 + size)])
+            }
+        )
+    }
+
+    private static func query(_ tenant: TenantID) -> String {
+        "?tenant=\(percentEncoded(tenant.rawValue))"
     }
 }
 #endif

@@ -22,8 +22,11 @@ extension LinkEndpoint {
         try onAsManager(.put, "/bundles/{object}", operationID: "linkKeepBundle") { request in
             try await endpoint.keep(request)
         }
+        try onAsManager(.get, "/bundles", operationID: "linkNeededBundles") { request in
+            try await endpoint.needed(request)
+        }
         try on(.post, "/acknowledgements", operationID: "linkAcknowledge") { request, node in
-            try await endpoint.acknowledge(try await request.decode(), from: node)
+            try await endpoint.acknowledge(try await Self.word(in: request), from: node)
         }
         try on(.post, "/health", operationID: "linkHealth") { request, node in
             try await endpoint.take(try await request.decode(LinkHealth.self), from: node)
@@ -31,7 +34,8 @@ extension LinkEndpoint {
     }
 
     /// The newest release for the caller: 200 with its bytes and its revision as `ETag`; 304 if the caller named that
-    /// in `If-None-Match` and nothing newer came while it waited; 204 for an empty channel.
+    /// in `If-None-Match` and nothing newer came while it waited; 204 for an empty channel. A caller that names its root
+    /// record gets the trust with it, and need not ask again.
     private func latestRelease(
         _ request: HandlerRequest,
         for node: NodeID
@@ -59,8 +63,18 @@ extension LinkEndpoint {
         guard let news else {
             return .empty(known == nil ? .noContent : .notModified)
         }
+        var body = news.published.encoded
+        if let version = try request.query.integer("root", in: 0...Int(Int32.max)),
+            let trust = services.trust
+        {
+            let answer = try await trust.answer(
+                for: news.published.signed,
+                afterRoot: Int64(version)
+            )
+            body = LinkRelease(published: news.published, trust: answer).encoded
+        }
         return .bytes(
-            news.published.encoded,
+            body,
             contentType: MediaType.bytes,
             headerFields: [.eTag: news.entityTag, .cacheControl: "no-store"]
         )
@@ -120,69 +134,72 @@ extension LinkEndpoint {
         )
     }
 
-    /// The bytes of an object, from where `Range: bytes=N-` says. Other ranges get the whole.
     private func bundle(_ request: HandlerRequest) async throws -> HandlerResponse {
-        let digest = try await object(of: request)
-        guard let length = try await services.objects.byteCount(of: digest) else {
-            throw ArtifactStoreError(
-                .notFound,
-                "There is no object \(digest). Ask for the channel's newest release again."
-            )
-        }
-        let tag = "\"\(digest)\""
-        var fields: HTTPFields = [
-            .acceptRanges: "bytes", .eTag: tag, .contentType: MediaType.bytes,
-            .cacheControl: "private, immutable, max-age=31536000",
-        ]
-        if request.headerFields[.ifNoneMatch] == tag {
-            return .empty(.notModified, headerFields: [.eTag: tag])
-        }
-        var offset: Int64 = 0
-        var status = HTTPResponse.Status.ok
-        if let start = openRange(request.headerFields[.range]) {
-            guard start < length || (start == 0 && length == 0) else {
-                throw HTTPHandlingError(
-                    .unsatisfiableRange,
-                    "There are \(length) bytes. Ask for a range within them, or for the whole.",
-                    headerFields: [.contentRange: "bytes */\(length)"]
-                )
-            }
-            offset = start
-            status = .partialContent
-            fields[.contentRange] = "bytes \(offset)-\(max(offset, length - 1))/\(length)"
-        }
-        let chunks = try await services.objects.read(digest, from: offset)
-        return HandlerResponse(
-            status: status,
-            headerFields: fields,
-            body: .stream(chunks, length: length - offset)
+        try await ObjectAnswer.make(
+            try await object(of: request),
+            of: try objects(for: request),
+            to: request
         )
+    }
+
+    /// A worker may get what any manager has; another manager, which names a tenant, what this one has
+    /// itself: else two that both lack an object would ask each other for ever.
+    private func objects(for request: HandlerRequest) throws -> any ObjectStorage {
+        guard let care = services.care, request.identity?.may(.publish) == true,
+            let tenant = request.query.values("tenant").first
+        else { return services.objects }
+        return try care.own(of: try TenantID(validating: tenant))
     }
 
     /// Keeps a copy of an object for another manager. Answered when it is durable here.
     private func keep(_ request: HandlerRequest) async throws -> HandlerResponse {
         let digest = try ContentDigest(parsing: try request.parameters.require("object"))
-        guard try request.requireIdentity().permissions.contains(.publish) else {
-            throw ClusterTransportError(
-                .wrongRole,
-                "A worker stores nothing. Give the other manager a token that may publish too."
+        try requireManager(request)
+        let body = ArtifactStore.ByteChunks(request.body)
+        if let care = services.care {
+            let tenant = request.query.values("tenant").first
+            try await care.keep(
+                body,
+                as: digest,
+                tenant: try tenant.map { try TenantID(validating: $0) } ?? .standard
             )
-        }
-        if try await services.objects.byteCount(of: digest) == nil {
-            _ = try await services.objects.put(
-                ArtifactStore.ByteChunks(request.body),
-                expecting: digest
-            )
+        } else if try await services.objects.byteCount(of: digest) == nil {
+            _ = try await services.objects.put(body, expecting: digest)
         }
         return .empty()
     }
 
-    /// `N` of `bytes=N-`; `nil` for anything else, which a server may answer with the whole.
-    private func openRange(_ field: String?) -> Int64? {
-        guard let field, field.hasPrefix("bytes="), field.hasSuffix("-"),
-            let start = Int64(field.dropFirst(6).dropLast()), start >= 0
-        else { return nil }
-        return start
+    /// The objects of a tenant that this manager's records need: their digests, in order.
+    private func needed(_ request: HandlerRequest) async throws -> HandlerResponse {
+        try requireManager(request)
+        let tenant = try TenantID(validating: request.query.values("tenant").first ?? "")
+        let needed = try await services.care?.needed(of: tenant) ?? []
+        return .bytes(
+            needed.sorted().flatMap(\.bytes),
+            contentType: MediaType.bytes,
+            headerFields: [.cacheControl: "no-store"]
+        )
+    }
+
+    private func requireManager(_ request: HandlerRequest) throws {
+        guard try request.requireIdentity().permissions.contains(.publish) else {
+            throw ClusterTransportError(
+                .wrongRole,
+                "This is for managers. Give the other manager a token that may link and publish."
+            )
+        }
+    }
+
+    /// A word as JSON, or in its own form.
+    private static func word(in request: HandlerRequest) async throws -> LinkAcknowledgement {
+        guard request.headerFields[.contentType] == MediaType.bytes else {
+            return try await request.decode()
+        }
+        return try LinkAcknowledgement(
+            decoding: try await request.body.collect(
+                upTo: LinkAcknowledgement.maximumEncodedBytes
+            )
+        )
     }
 
     private func acknowledge(

@@ -26,6 +26,9 @@ public struct LinkServices: Sendable {
     public var offers: ReleaseOffers?
     /// The bytes of bundles.
     public var objects: any ObjectStorage
+    /// Keeps copies for other managers, and tells them which of theirs it needs; `nil` for a manager
+    /// whose ``objects`` are one storage for everybody, which then takes the copies.
+    public var care: ObjectCare?
     /// Makes the bundles no publish made; without one workers fetch full ones instead.
     public var maker: BundleMaker?
     /// Root records and pointers; `nil` for a manager that hands out neither.

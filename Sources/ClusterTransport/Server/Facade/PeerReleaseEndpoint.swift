@@ -10,6 +10,7 @@ internal import HTTPTypes
 /// | route | answer |
 /// |--|--|
 /// | `GET /channels/{tenant}/{channel}` | the newest release: 200 with its revision as `ETag`, 304, 204 |
+/// | `GET /trust/{tenant}/{channel}` | the root record and the pointer this worker goes by |
 /// | `GET /bundles/{object}` | a bundle's bytes, from where `Range: bytes=N-` says |
 ///
 /// It writes nothing and takes no acknowledgements; what it hands out is verified by whoever asks.
@@ -30,10 +31,22 @@ public struct PeerReleaseEndpoint: HTTPHandler, RouteListing {
         ) { try await Self.latestRelease($0, source) }
         try table.on(
             .get,
+            "/trust/{tenant}/{channel}",
+            operationID: "peerTrust",
+            access: .permission(.link)
+        ) { try await Self.trust($0, source) }
+        try table.on(
+            .get,
             "/bundles/{object}",
             operationID: "peerBundle",
             access: .permission(.link)
-        ) { try await Self.bundle($0, source.objects) }
+        ) { request in
+            try await ObjectAnswer.make(
+                try ContentDigest(parsing: try request.parameters.require("object")),
+                of: source.objects,
+                to: request
+            )
+        }
     }
 
     public var routes: [RouteDescription] { table.routes }
@@ -63,35 +76,19 @@ public struct PeerReleaseEndpoint: HTTPHandler, RouteListing {
         )
     }
 
-    private static func bundle(
+    private static func trust(
         _ request: HandlerRequest,
-        _ objects: any ObjectStorage
+        _ source: HeldReleaseSource
     ) async throws -> HandlerResponse {
-        let digest = try ContentDigest(parsing: try request.parameters.require("object"))
-        guard let length = try await objects.byteCount(of: digest) else {
-            throw ArtifactStoreError(
-                .notFound,
-                "There is no object \(digest). Ask for the channel's newest release again."
-            )
-        }
-        let field = request.headerFields[.range]
-        let start = field.flatMap { field -> Int64? in
-            guard field.hasPrefix("bytes="), field.hasSuffix("-") else { return nil }
-            return Int64(field.dropFirst(6).dropLast())
-        }
-        guard let start, (0..<length).contains(start) else {
-            return HandlerResponse(
-                headerFields: [.contentType: MediaType.bytes, .acceptRanges: "bytes"],
-                body: .stream(try await objects.read(digest, from: 0), length: length)
-            )
-        }
-        return HandlerResponse(
-            status: .partialContent,
-            headerFields: [
-                .contentType: MediaType.bytes,
-                .contentRange: "bytes \(start)-\(length - 1)/\(length)",
-            ],
-            body: .stream(try await objects.read(digest, from: start), length: length - start)
+        let answer = try await source.trust(
+            of: try ChannelName(validating: try request.parameters.require("channel")),
+            tenant: try request.parameters.require("tenant"),
+            afterRoot: Int64(try request.query.integer("root", in: 0...Int(Int32.max)) ?? 0)
+        )
+        return .bytes(
+            answer.encoded,
+            contentType: MediaType.bytes,
+            headerFields: [.cacheControl: "no-store"]
         )
     }
 }

@@ -16,6 +16,9 @@ public struct LinkAcknowledgement: Hashable, Sendable, Codable {
     public var at: Int64
     /// Hexadecimal; at most `SignedRelease.maximumRecordBytes` and its signature.
     public var floorRecord: String?
+    /// The life of the node, and the number of this word in it; absent from an earlier version.
+    public var incarnation: Int64?
+    public var attempt: Int64?
 
     public init(tenant: TenantID, applied: AppliedRelease) {
         self.tenant = tenant.rawValue
@@ -28,6 +31,8 @@ public struct LinkAcknowledgement: Hashable, Sendable, Codable {
         errorMessage = applied.errorMessage
         at = applied.at.milliseconds
         floorRecord = applied.floorRecord.map { hexadecimal($0) }
+        incarnation = applied.incarnation == 0 ? nil : applied.incarnation
+        attempt = applied.attempt == 0 ? nil : applied.attempt
     }
 
     /// The acknowledgement.
@@ -43,7 +48,46 @@ public struct LinkAcknowledgement: Hashable, Sendable, Codable {
             errorCode: errorCode.map { String($0.prefix(255)) },
             errorMessage: errorMessage,
             at: Timestamp(milliseconds: at),
-            floorRecord: try floorRecord.map { try bytes(hexadecimal: $0) }
+            floorRecord: try floorRecord.map { try bytes(hexadecimal: $0) },
+            incarnation: incarnation ?? 0,
+            attempt: attempt ?? 0
+        )
+    }
+}
+
+extension LinkAcknowledgement {
+    /// The longest ``encoded(_:tenant:)``: names, a reason, and a record at the floor.
+    package static let maximumEncodedBytes = 64 << 10
+
+    /// The short form. Version 1: tenant, `AppliedRelease.encoded`, each with its length before it.
+    package static func encoded(_ applied: AppliedRelease, tenant: TenantID) -> [UInt8] {
+        var writer = ByteWriter(capacity: 128)
+        writer.write(UInt8(1))
+        writer.write(tenant.rawValue)
+        writer.write(applied.encoded)
+        return writer.bytes
+    }
+
+    /// Decodes ``encoded(_:tenant:)``.
+    ///
+    /// - Throws: ``ClusterTransportError`` with code `malformed`, or what the word throws.
+    package init(decoding bytes: [UInt8]) throws {
+        var reader = ByteReader(bytes)
+        let parts: (tenant: String, applied: [UInt8])
+        do {
+            try reader.expectVersion(1, of: "acknowledgements")
+            parts = (try reader.readString(), try reader.readBytes())
+            try reader.expectEnd()
+        } catch {
+            throw ClusterTransportError(
+                .malformed,
+                "The acknowledgement cannot be read. Send it as JSON, or compare versions.",
+                cause: error
+            )
+        }
+        self.init(
+            tenant: try TenantID(validating: parts.tenant),
+            applied: try AppliedRelease(decoding: parts.applied)
         )
     }
 }

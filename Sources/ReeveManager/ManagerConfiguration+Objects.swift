@@ -1,0 +1,113 @@
+#if Server && SQLite
+internal import ArtifactStore
+internal import ClusterLink
+internal import ClusterRole
+internal import Configuration
+internal import HTTPHandling
+
+/// How a manager keeps its objects, together with others.
+extension ManagerConfiguration {
+    mutating func readObjects(_ config: ConfigReader) throws {
+        let peerTokens = try Self.nodes(config, "objects.peer-tokens", isSecret: true)
+        for (peer, address) in try Self.nodes(config, "objects.peers") {
+            guard let token = peerTokens.first(where: { $0.node == peer })?.value else {
+                throw ManagerConfigurationError(
+                    "objects.peer-tokens has no token for \(peer), which objects.peers names."
+                )
+            }
+            objectPeers.append(
+                LinkObjectPeer(
+                    name: peer.rawValue,
+                    try LinkClient(
+                        node: node,
+                        configuration: LinkClientConfiguration(
+                            addresses: [address],
+                            token: token
+                        )
+                    )
+                )
+            )
+        }
+        for (manager, token) in try Self.nodes(config, "objects.tokens", isSecret: true) {
+            identities[token] = Identity(
+                name: manager.rawValue,
+                tenant: tenant,
+                permissions: [.link, .publish]
+            )
+        }
+        objectCopies = config.int(forKey: "objects.copies")
+        objectCare.policy.keptReleases = config.int(
+            forKey: "objects.kept-releases",
+            default: objectCare.policy.keptReleases
+        )
+        for text in config.stringArray(forKey: "objects.pinned") ?? [] {
+            guard let separator = text.lastIndex(of: "@"),
+                let number = Int64(text[text.index(after: separator)...]), number > 0
+            else {
+                throw ManagerConfigurationError(
+                    "Each entry of objects.pinned is written channel@number, not \(text)."
+                )
+            }
+            let channel = try ChannelName(validating: String(text[..<separator]))
+            objectCare.pins.insert(
+                ObjectCollector.Pin(ReleaseNumber(number), of: channel, tenant: tenant)
+            )
+        }
+        collectionInterval = Self.interval(config, "objects.collect.interval", default: 3_600)
+        scrubInterval = Self.interval(config, "objects.scrub.interval", default: 86_400)
+    }
+
+    func validateObjects() throws {
+        guard (0...15).contains(updatesFrom) else {
+            throw ManagerConfigurationError("publish.updates-from is 0 to 15, not \(updatesFrom).")
+        }
+        let most = objectPeers.count + 1
+        guard (1...most).contains(copies) else {
+            throw ManagerConfigurationError(
+                "objects.copies is 1 to \(most), the number of managers, not \(copies)."
+            )
+        }
+        guard objectCare.policy.keptReleases >= 1 else {
+            throw ManagerConfigurationError("objects.kept-releases is at least 1.")
+        }
+        for interval in [collectionInterval, scrubInterval].compactMap({ $0 }) {
+            guard interval >= .seconds(1) else {
+                throw ManagerConfigurationError(
+                    "objects.collect.interval and objects.scrub.interval are at least 1 second, or 0."
+                )
+            }
+        }
+    }
+
+    /// On how many managers an object is durable when a publish returns.
+    var copies: Int { objectCopies ?? min(2, objectPeers.count + 1) }
+
+    /// Entries written `node=value`.
+    private static func nodes(
+        _ config: ConfigReader,
+        _ key: ConfigKey,
+        isSecret: Bool = false
+    ) throws -> [(node: NodeID, value: String)] {
+        try (config.stringArray(forKey: key, isSecret: isSecret) ?? []).map { pair in
+            guard let separator = pair.firstIndex(of: "=") else {
+                throw ManagerConfigurationError(
+                    "Each entry of \(key) is written node=value; one has no equals sign."
+                )
+            }
+            return (
+                try NodeID(validating: String(pair[..<separator])),
+                String(pair[pair.index(after: separator)...])
+            )
+        }
+    }
+
+    private static func interval(
+        _ config: ConfigReader,
+        _ key: ConfigKey,
+        default seconds: Double
+    ) -> Duration? {
+        let seconds = config.double(forKey: key, default: seconds)
+        return seconds == 0 ? nil : .seconds(seconds)
+    }
+}
+#endif
