@@ -43,6 +43,8 @@ public final class InMemoryCluster: Sendable {
     public let log: InMemoryRevisionLog
     public let leases: InMemoryLeaseStore
     public let members: InMemoryMemberRegistry
+    /// Slots of cluster tasks.
+    public let taskSlots: InMemoryTaskSlotStorage
     public let hints: InMemoryHintBus
     /// Records the wake-ups; the dispatcher knows it as ``transportName``.
     public let push: RecordingPushTransport
@@ -88,6 +90,7 @@ public final class InMemoryCluster: Sendable {
         log = InMemoryRevisionLog(ledger: ledger)
         leases = InMemoryLeaseStore(ledger: ledger, clock: time)
         members = InMemoryMemberRegistry(ledger: ledger)
+        taskSlots = InMemoryTaskSlotStorage(clock: time)
         hints = InMemoryHintBus()
         push = RecordingPushTransport()
         capability = WriteCapability(epoch: ledger.raiseEpoch())
@@ -207,6 +210,7 @@ public final class InMemoryCluster: Sendable {
         store.webhooks = webhooks
         store.log = log
         store.members = members
+        store.taskSlots = taskSlots
         store.tasks = tasks
         store.compliance = compliance
         store.leases = leases

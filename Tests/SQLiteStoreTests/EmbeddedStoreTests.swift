@@ -24,6 +24,7 @@ final class EmbeddedStoreTests: XCTestCase {
         10: 7_033_714_953_866_459_224,
         11: -7_418_650_352_632_824_274,
         12: 3_336_708_021_569_722_410,
+        13: -8_856_712_066_653_281_792,
     ]
 
     func test_theMigrations_areThoseThatLanded() {
