@@ -43,6 +43,8 @@ public final class InMemoryCluster: Sendable {
     public let log: InMemoryRevisionLog
     public let leases: InMemoryLeaseStore
     public let members: InMemoryMemberRegistry
+    /// Slots of cluster tasks.
+    public let taskSlots: InMemoryTaskSlotStorage
     public let hints: InMemoryHintBus
     /// Reliable messages between members.
     public let messages: InMemoryMessageLog
@@ -91,6 +93,7 @@ public final class InMemoryCluster: Sendable {
         log = InMemoryRevisionLog(ledger: ledger)
         leases = InMemoryLeaseStore(ledger: ledger, clock: time)
         members = InMemoryMemberRegistry(ledger: ledger)
+        taskSlots = InMemoryTaskSlotStorage(clock: time)
         hints = InMemoryHintBus()
         messages = InMemoryMessageLog(ledger: ledger)
         sharedState = InMemorySharedStateStorage(ledger: ledger)
@@ -212,6 +215,7 @@ public final class InMemoryCluster: Sendable {
         store.webhooks = webhooks
         store.log = log
         store.members = members
+        store.taskSlots = taskSlots
         store.tasks = tasks
         store.compliance = compliance
         store.leases = leases

@@ -65,7 +65,9 @@ extension ManagerNode {
             NodeComponent("activity-timers", roles: [.manager]) { timers },
             NodeComponent("liveness", roles: [.manager]) { liveness },
             NodeComponent("dynamic-groups", roles: [.manager]) { groups },
-            NodeComponent("periodic-tasks", roles: [.manager]) { [tasks] in tasks },
+            NodeComponent("periodic-tasks", roles: [.manager]) { [self] in
+                try makePeriodicTasks()
+            },
             NodeComponent("policies", roles: [.manager]) { [policies] in policies },
             NodeComponent("artifacts", roles: [.worker]) { [releases] in releases.artifacts },
             NodeComponent("artifact-hints", roles: [.worker]) { [store, releases] in

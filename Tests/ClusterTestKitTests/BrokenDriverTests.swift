@@ -333,6 +333,15 @@ final class BrokenDriverTests: XCTestCase {
         }
     }
 
+    func test_taskSlots_thatTakeProgressOfAnyEpoch_areCaught() async {
+        let factory = store { store, _ in
+            store.taskSlots = store.taskSlots.map(BrokenTaskSlots.init)
+        }
+        await expectFailure(at: "progress of an older epoch is refused and changes nothing") {
+            try await TaskSlotStorageConformance(factory).run()
+        }
+    }
+
     func test_tasks_thatForgetTheirDueTime_areCaught() async {
         let factory = store { store, _ in store.tasks = store.tasks.map(BrokenTasks.init) }
         await expectFailure(at: "a new definition that keeps time keeps the due times") {

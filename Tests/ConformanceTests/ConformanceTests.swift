@@ -61,6 +61,10 @@ final class ConformanceTests: XCTestCase {
         try await onEveryStore { try await MemberRegistryConformance($0).run() }
     }
 
+    func test_taskSlots_onEveryStore_keepTheContract() async throws {
+        try await onEveryStore { try await TaskSlotStorageConformance($0).run() }
+    }
+
     func test_periodicTasks_onEveryStore_keepTheContract() async throws {
         try await onEveryStore { try await PeriodicTaskStorageConformance($0).run() }
     }

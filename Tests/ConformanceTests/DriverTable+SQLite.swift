@@ -188,6 +188,7 @@ private final class EmbeddedFile: Sendable {
         subject.tasks = store
         subject.compliance = store
         subject.leases = store
+        subject.taskSlots = store
         subject.retention = store
         subject.quotas = store
         subject.releases = store

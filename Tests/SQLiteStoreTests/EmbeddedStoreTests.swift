@@ -26,6 +26,7 @@ final class EmbeddedStoreTests: XCTestCase {
         12: 3_336_708_021_569_722_410,
         13: 8_642_956_382_502_304_752,
         14: 6_082_793_003_560_073_129,
+        15: -8_856_712_066_653_281_792,
     ]
 
     func test_theMigrations_areThoseThatLanded() {

@@ -110,6 +110,7 @@ enum FilledStore {
             )
             _ = try await store.put(member, epoch: epoch)
         }
+        try await fillTaskSlots(house)
         let release = try ReleaseStorageConformance.sample(1)
         _ = try await store.append(release, after: nil, epoch: epoch)
         _ = try await store.record(
@@ -121,6 +122,28 @@ enum FilledStore {
         try await fillFacts(house, devices)
         try await fillTerms(house, devices)
         try await fillKeeping(house, devices)
+    }
+
+    /// Slots of cluster tasks: one in the middle of a run, one given back, one nobody has written.
+    private static func fillTaskSlots(_ house: StoreHouse) async throws {
+        let slots = (0..<3).map { TaskSlotID(task: "asking", number: $0) }
+        let taken = try await house.store.acquire(
+            slots,
+            holder: house.store.node,
+            duration: .seconds(15)
+        )
+        for slot in taken.dropLast() {
+            let claim = TaskSlotClaim(
+                slot: slot.id,
+                holder: house.store.node,
+                epoch: slot.epoch
+            )
+            var progress = TaskProgress(next: house.time.now(), frequency: .seconds(10))
+            progress.running = .init(due: house.time.now() - .seconds(10), attempt: 2, skipped: 3)
+            progress.last = house.time.now() - .seconds(20)
+            try await house.store.advance(claim, to: progress)
+            if slot.id.number == 1 { try await house.store.release([claim]) }
+        }
     }
 
     /// A rollout under way, a blocked tree, what a node says of its health.
@@ -356,6 +379,7 @@ enum FilledStore {
         hasher.combine(wakes)
         hasher.combine(try await store.nextDue())
         hasher.combine(try await store.members())
+        hasher.combine(try await store.slots())
         hasher.combine(try await store.latest(of: "web/site", tenant: tenant)?.revision)
         hasher.combine(try await store.acknowledgements(of: "web/site", tenant: tenant))
         hasher.combine(try await store.standing(of: "web/site", tenant: tenant))

@@ -15,6 +15,10 @@ public struct Member: Hashable, Sendable {
     public var properties: [String: String]
     /// The newest revision it has applied.
     public var applied: Revision?
+    /// What the node itself says of its readiness for work.
+    public var mode: MemberMode
+    /// What an administrator asked of it; it stays when the node joins again.
+    public var askedMode: MemberMode
     public var joinedAt: Timestamp
     public var lastHeard: Timestamp
 
@@ -27,6 +31,8 @@ public struct Member: Hashable, Sendable {
         state: MemberState = .alive,
         properties: [String: String] = [:],
         applied: Revision? = nil,
+        mode: MemberMode = .active,
+        askedMode: MemberMode = .active,
         joinedAt: Timestamp,
         lastHeard: Timestamp
     ) {
@@ -38,9 +44,14 @@ public struct Member: Hashable, Sendable {
         self.state = state
         self.properties = properties
         self.applied = applied
+        self.mode = mode
+        self.askedMode = askedMode
         self.joinedAt = joinedAt
         self.lastHeard = lastHeard
     }
+
+    /// How it stands for work: the stricter of ``mode`` and ``askedMode``.
+    public var effectiveMode: MemberMode { max(mode, askedMode) }
 
     /// Whether nothing differs but what each heartbeat moves: `lastHeard` and `applied`.
     public func isSameButForHeartbeat(as other: Member) -> Bool {
@@ -83,6 +94,29 @@ public enum MemberState: String, Hashable, Sendable, Codable, CaseIterable {
     case left
 }
 
+/// Whether a member takes work. Every member sees every other's.
+public enum MemberMode: String, Hashable, Sendable, Codable, CaseIterable, Comparable {
+    case active
+    /// It finishes what it has and takes nothing new: it tells load balancers that it is not ready, and
+    /// gives up its cluster tasks and its right to coordinate, but goes on answering.
+    case draining
+    /// As draining, and it is expected to go away: nobody waits for it.
+    case maintenance
+
+    /// A stricter mode is greater.
+    public static func < (left: MemberMode, right: MemberMode) -> Bool {
+        left.strictness < right.strictness
+    }
+
+    private var strictness: Int {
+        switch self {
+        case .active: 0
+        case .draining: 1
+        case .maintenance: 2
+        }
+    }
+}
+
 /// What can go wrong in the cluster.
 public struct ClusterMembershipError: CodedError {
     /// The reason; it may grow.
@@ -98,6 +132,10 @@ public struct ClusterMembershipError: CodedError {
         public static let invalidMember = Code(rawValue: "cluster.invalid-member")
         /// The member never joined, failed or left: it has to join (again).
         public static let notJoined = Code(rawValue: "cluster.not-joined")
+        /// A cluster task that cannot be placed or kept.
+        public static let invalidTask = Code(rawValue: "cluster.invalid-task")
+        /// A slot of a cluster task is no longer this holder's.
+        public static let slotLost = Code(rawValue: "cluster.slot-lost")
         public static let storage = Code(rawValue: "cluster.storage")
     }
 
@@ -122,7 +160,7 @@ public struct ClusterMembershipError: CodedError {
 
     public var category: ErrorCategory {
         switch code {
-        case .compacted, .notJoined, .messageConflict, .stateConflict: .conflict
+        case .compacted, .notJoined, .slotLost, .messageConflict, .stateConflict: .conflict
         case .noCoordinator: .unavailable
         case .tooManyMessages: .overloaded
         case .stateFull: .tooLarge

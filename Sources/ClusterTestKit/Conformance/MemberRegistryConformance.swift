@@ -60,6 +60,8 @@ public struct MemberRegistryConformance: Sendable {
         members[1].state = .suspect
         members[1].address = "10.0.0.9:8443"
         members[1].properties = [:]
+        members[1].mode = .draining
+        members[1].askedMode = .maintenance
         members[1].applied = try await scene.revision()
         _ = try await registry.put(members[1], epoch: scene.epoch)
         try scene.check.equal(try await registry.members(), members, "the members after a change")

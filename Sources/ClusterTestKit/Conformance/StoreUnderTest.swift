@@ -34,6 +34,7 @@ public struct StoreUnderTest: Sendable {
     public var webhooks: (any WebhookStorage)?
     public var log: (any RevisionLog)?
     public var members: (any MemberRegistry)?
+    public var taskSlots: (any TaskSlotStorage)?
     public var tasks: (any PeriodicTaskStorage)?
     public var compliance: (any ComplianceStorage)?
     public var leases: (any LeaseStore)?

@@ -118,6 +118,18 @@ public struct PeriodicTaskRunner: Service {
     /// - Returns: the operations that were enqueued.
     @discardableResult
     public func tick(at now: Timestamp) async throws(OperationQueueError) -> [EnqueueReceipt] {
+        try await tick(at: now, in: settings.partition)
+    }
+
+    /// Asks every device of a partition that is due at `now`, a batch at a time. Whoever divides the work
+    /// among several runners calls this instead of ``run()``, one call a partition.
+    ///
+    /// - Returns: the operations that were enqueued.
+    @discardableResult
+    public func tick(
+        at now: Timestamp,
+        in partition: TaskPartition
+    ) async throws(OperationQueueError) -> [EnqueueReceipt] {
         var isSpread = false
         while !isSpread {
             isSpread = try await queueCall {
@@ -135,7 +147,7 @@ public struct PeriodicTaskRunner: Service {
                 try Task.checkCancellation()
                 return try await self.tasks.claim(
                     limit: Self.batch,
-                    in: self.settings.partition,
+                    in: partition,
                     epoch: self.capability.requireEpoch(),
                     at: now
                 )

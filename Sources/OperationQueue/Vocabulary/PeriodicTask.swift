@@ -114,6 +114,16 @@ public struct TaskPartition: Hashable, Sendable {
     /// - Parameter slots: held within `0..<slotCount`.
     public init(slots: Range<Int32>) { self.slots = slots.clamped(to: 0..<Self.slotCount) }
 
+    /// The part that falls to one of `count` runners, numbered from 0. The parts are disjoint, cover
+    /// ``all``, and are as equal as the slots allow.
+    public init(part number: Int, of count: Int) {
+        let count = Int32(clamping: max(1, count))
+        let number = min(max(0, Int32(clamping: number)), count - 1)
+        let size = Int64(Self.slotCount)
+        let begin = Int32(size * Int64(number) / Int64(count))
+        self.init(slots: begin..<Int32(size * Int64(number + 1) / Int64(count)))
+    }
+
     /// The slot of a device.
     public static func slot(of device: DeviceID, tenant: TenantID) -> Int32 {
         Int32(stableHash(tenant.rawValue, device.rawValue) % UInt64(slotCount))

@@ -127,10 +127,17 @@ extension Member {
             let state = MemberState(rawValue: row.text(5))
         else { throw SQLiteStorageError.corruptRow(in: "member") }
         var reader = ByteReader(row.blob(6))
-        try reader.expectVersion(1, of: "member properties")
+        let version = try reader.expectVersion(1...2, of: "member properties")
         let properties = try reader.readArray(elementSize: 2) {
             (reader) throws(ClusterRoleError) in
             (try reader.readString(), try reader.readString())
+        }
+        // Version 1 is of stores from before members had modes.
+        let modes = try (0..<(version >= 2 ? 2 : 0)).map { _ in
+            guard let mode = MemberMode(rawValue: try reader.readString()) else {
+                throw SQLiteStorageError.corruptRow(in: "member")
+            }
+            return mode
         }
         self.init(
             node: NodeID(rawValue: row.text(0)),
@@ -141,6 +148,8 @@ extension Member {
             state: state,
             properties: Dictionary(properties) { first, _ in first },
             applied: try row.optionalText(7).map { try Revision(parsing: $0) },
+            mode: modes.first ?? .active,
+            askedMode: modes.last ?? .active,
             joinedAt: Timestamp(rawValue: row.int64(8)),
             lastHeard: Timestamp(rawValue: row.int64(9))
         )
@@ -156,11 +165,13 @@ extension SQLConnection {
 
     fileprivate func store(_ member: Member) throws {
         var properties = ByteWriter()
-        properties.write(UInt8(1))
+        properties.write(UInt8(2))
         properties.write(array: member.properties.sorted { $0.key < $1.key }) {
             $0.write($1.key)
             $0.write($1.value)
         }
+        properties.write(member.mode.rawValue)
+        properties.write(member.askedMode.rawValue)
         try run(
             sealedFor: "member",
             "INSERT OR REPLACE INTO member (\(Member.columns)) VALUES (?,?,?,?,?,?,?,?,?,?,?)",

@@ -25,6 +25,7 @@ enum Schema {
         Migration(12, "release-rollouts", rollouts),
         Migration(13, "messages-and-state", messages),
         Migration(14, "lives-of-acknowledgements", livesOfAcknowledgements),
+        Migration(15, "cluster-tasks", clusterTasks),
     ]
 
     /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column
