@@ -227,7 +227,7 @@ public final class MessageInbox: Service {
             group.addTask {
                 try await clock.sleep(for: limit)
                 throw ClusterMembershipError(
-                    .noHandler,
+                    .slowHandler,
                     "The handler took longer than \(limit). Let it start the work and return."
                 )
             }

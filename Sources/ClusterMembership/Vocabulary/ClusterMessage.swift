@@ -227,6 +227,8 @@ extension ClusterMembershipError.Code {
     public static let unknownMember = Self(rawValue: "cluster.unknown-member")
     /// Nobody handles that kind, or not from this sender.
     public static let noHandler = Self(rawValue: "cluster.no-handler")
+    /// A handler took longer than ``MessageInboxSettings/handlerLimit``.
+    public static let slowHandler = Self(rawValue: "cluster.slow-handler")
     /// The value is not the one the caller expected: read it again and decide anew.
     public static let stateConflict = Self(rawValue: "cluster.state-conflict")
     /// The replicated state has no room for this.

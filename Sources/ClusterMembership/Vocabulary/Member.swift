@@ -166,6 +166,7 @@ public struct ClusterMembershipError: CodedError {
         case .stateFull: .tooLarge
         case .unknownMessage, .unknownMember: .notFound
         case .noHandler: .forbidden
+        case .slowHandler: .unavailable
         case .storage: (cause as? any CodedError)?.category ?? .internalFailure
         default: .invalid
         }

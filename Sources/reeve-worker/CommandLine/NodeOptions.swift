@@ -95,7 +95,11 @@ private final class EndingWatch: Service {
         let node = node
         let ending = await cancelWhenGracefulShutdown { await node.ended() }
         guard let ending else { return }
-        if !ending.isGraceful { exit(ending.status) }
+        if !ending.isGraceful {
+            // Not exit(3): what it tears down is in use by other threads.
+            fflush(nil)
+            _exit(ending.status)
+        }
         told.withLock { $0 = ending }
     }
 }
