@@ -119,37 +119,96 @@ final class FaultNetwork: Sendable {
     }
 }
 
-/// The clock that a process is shown: libfaketime reads the offset from a file, which may change while the
-/// process runs. Monotonic time is not touched.
+/// The wall clock that processes are shown, off by what a file says, which may change while they run.
+///
+/// A small library is loaded before the C library and adds the offset to `CLOCK_REALTIME`. Monotonic time and
+/// timers are not touched. (libfaketime is no help: it moves absolute timers by the offset, also those of
+/// the monotonic clock, so that a process sleeps for an hour where it meant a second.)
 struct FaultClock: Sendable {
-    static let library = [
-        "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
-        "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
-        "/usr/lib/faketime/libfaketimeMT.so.1",
-    ].first { FileManager.default.isReadableFile(atPath: $0) }
+    private static let source = """
+        #define _GNU_SOURCE
+        #include <fcntl.h>
+        #include <stdlib.h>
+        #include <sys/mman.h>
+        #include <sys/syscall.h>
+        #include <sys/time.h>
+        #include <time.h>
+        #include <unistd.h>
+
+        static volatile long *offset;
+
+        __attribute__((constructor)) static void begin(void) {
+            const char *path = getenv("REEVE_FAULT_CLOCK");
+            int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+            if (file < 0) return;
+            void *page = mmap(0, sizeof(long), PROT_READ, MAP_SHARED, file, 0);
+            if (page != MAP_FAILED) offset = page;
+            close(file);
+        }
+
+        int clock_gettime(clockid_t clock, struct timespec *now) {
+            int result = (int)syscall(SYS_clock_gettime, clock, now);
+            if (result == 0 && offset && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE))
+                now->tv_sec += *offset;
+            return result;
+        }
+
+        int gettimeofday(struct timeval *restrict now, void *restrict zone) {
+            struct timespec exact;
+            (void)zone;
+            if (clock_gettime(CLOCK_REALTIME, &exact) != 0) return -1;
+            now->tv_sec = exact.tv_sec;
+            now->tv_usec = exact.tv_nsec / 1000;
+            return 0;
+        }
+
+        time_t time(time_t *result) {
+            struct timespec exact;
+            if (clock_gettime(CLOCK_REALTIME, &exact) != 0) return -1;
+            if (result) *result = exact.tv_sec;
+            return exact.tv_sec;
+        }
+        """
 
     let file: URL
+    private let library: URL
 
-    init(file: URL) throws {
-        self.file = file
-        try jump(0)
+    /// Builds the library in a directory.
+    ///
+    /// - Returns: where it is; `nil` where there is no clang.
+    static func library(in directory: URL) throws -> URL? {
+        let code = directory.appendingPathComponent("clock.c")
+        let library = directory.appendingPathComponent("clock.so")
+        try source.write(to: code, atomically: true, encoding: .utf8)
+        let compiler = Process()
+        compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        compiler.arguments = ["clang", "-shared", "-fPIC", "-O1", "-o", library.path, code.path]
+        try compiler.run()
+        compiler.waitUntilExit()
+        switch compiler.terminationStatus {
+        case 0: return library
+        case 127: return nil
+        default: throw DemoFailure("clang cannot build \(code.path)")
+        }
     }
 
-    /// Sets the clock off by so many seconds. It is noticed with the next look at the clock.
+    init(library: URL, file: URL) throws {
+        self.library = library
+        self.file = file
+        try Data(count: MemoryLayout<Int>.size).write(to: file)
+    }
+
+    /// Sets the clock off by so many seconds, at once.
     func jump(_ seconds: Int) throws {
-        try Data("\(seconds < 0 ? "" : "+")\(seconds)\n".utf8).write(to: file, options: .atomic)
+        // In place: the processes have the file mapped.
+        let handle = try FileHandle(forUpdating: file)
+        defer { try? handle.close() }
+        try handle.write(contentsOf: withUnsafeBytes(of: seconds) { Data($0) })
     }
 
     /// What a process is started with.
     var environment: [String] {
-        [
-            "LD_PRELOAD=\(Self.library ?? "")", "FAKETIME_TIMESTAMP_FILE=\(file.path)",
-            "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1",
-            "NO_FAKE_STAT=1",
-            // Without it the library changes its environment at start, which moves what Swift reads the
-            // arguments from. Nothing is shared by this name.
-            "FAKETIME_SHARED=/none /none",
-        ]
+        ["LD_PRELOAD=\(library.path)", "REEVE_FAULT_CLOCK=\(file.path)"]
     }
 }
 #endif

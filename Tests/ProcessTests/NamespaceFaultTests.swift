@@ -23,7 +23,6 @@ final class NamespaceFaultTests: XCTestCase {
         async throws
     {
         if let obstacle = FaultNetwork.obstacle { throw XCTSkip(obstacle) }
-        guard FaultClock.library != nil else { throw XCTSkip("clock jumps need libfaketime") }
         let seed = Self.setting("REEVE_FAULT_SEED") ?? UInt64.random(in: 0...9_999)
         let schedules = Int(Self.setting("REEVE_FAULT_SCHEDULES") ?? 100)
         print("NamespaceFaultTests: \(schedules) schedules, seed \(seed)")
@@ -43,7 +42,6 @@ final class NamespaceFaultTests: XCTestCase {
     /// Otherwise the other test would show nothing.
     func test_faults_takeEffect_andEndWithTheHeal() async throws {
         if let obstacle = FaultNetwork.obstacle { throw XCTSkip(obstacle) }
-        guard FaultClock.library != nil else { throw XCTSkip("clock jumps need libfaketime") }
         let cluster = try FaultCluster(workers: 1)
         do {
             try await cluster.startAll()
