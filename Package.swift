@@ -85,11 +85,12 @@ let coreModules: [Target] = [
         name: "ClusterTestKit",
         dependencies: [
             "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
-            "NotificationDispatch",
+            "NotificationDispatch", "CReeveSimulation", logging,
         ],
         swiftSettings: strict
     ),
     .target(name: "CReeveSystem"),
+    .target(name: "CReeveSimulation"),
     .target(name: "CZstandard"),
 ]
 

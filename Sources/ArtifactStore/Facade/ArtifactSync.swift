@@ -37,7 +37,7 @@ public actor ArtifactSync: Service {
     nonisolated let hints = Signal()
     /// Raised when the files of the active release are to be looked at now.
     nonisolated let watch = Signal()
-    private let executor = FileWorkExecutor(label: "reeve.artifacts.sync")
+    private let executor: any SerialExecutor
 
     var opened: (directory: WorkerDirectory, core: ActivationCore)?
     var isRestored = false
@@ -72,7 +72,7 @@ public actor ArtifactSync: Service {
     private var isBusy = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
 
-    /// A thread of its own: the work blocks on files.
+    /// A thread of its own unless the configuration names another: the work blocks on files.
     public nonisolated var unownedExecutor: UnownedSerialExecutor {
         executor.asUnownedSerialExecutor()
     }
@@ -121,6 +121,7 @@ public actor ArtifactSync: Service {
         self.trusted = trusted
         self.configuration = configuration
         kept = KeptTrees(configuration)
+        executor = configuration.executor ?? FileWorkExecutor(label: "reeve.artifacts.sync")
         gate = within?.gate
         nursery = within == nil ? Nursery() : nil
         calls = DeployerCalls(
@@ -178,20 +179,29 @@ public actor ArtifactSync: Service {
     public func run() async throws {
         nursery?.open()
         do {
-            try await cancelWhenGracefulShutdown { [nursery] in
-                try await withThrowingTaskGroup(of: Void.self) { group in
-                    if let nursery { group.addTask { await nursery.run() } }
-                    group.addTask {
-                        try await self.start()
-                        try await self.poll()
-                    }
-                    group.addTask { try await self.watchFiles() }
-                    defer { group.cancelAll() }
-                    for try await _ in group { try Task.checkCancellation() }
-                }
-            }
+            try await cancelWhenGracefulShutdown { try await self.work() }
         } catch is CancellationError {
             return
+        }
+    }
+
+    /// As ``run()``, until cancelled: what a simulation runs, since waiting for a graceful shutdown
+    /// leaves its executor.
+    package func runUntilCancelled() async throws {
+        nursery?.open()
+        do { try await work() } catch is CancellationError { return }
+    }
+
+    private func work() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            if let nursery { group.addTask { await nursery.run() } }
+            group.addTask {
+                try await self.start()
+                try await self.poll()
+            }
+            group.addTask { try await self.watchFiles() }
+            defer { group.cancelAll() }
+            for try await _ in group { try Task.checkCancellation() }
         }
     }
 

@@ -64,6 +64,9 @@ public struct SyncConfiguration: Sendable {
     public var time: any TimeSource = SystemTimeSource()
     /// For jitter and temporary names.
     public var random: any RandomSource = SystemRandomSource()
+    /// Where files are worked on; `nil` for a thread of the channel's own, because that work blocks. A
+    /// simulation passes its own executor.
+    public var executor: (any SerialExecutor)?
     /// Where news and failures go.
     public var logger = Logger(label: "reeve.artifacts.sync")
 

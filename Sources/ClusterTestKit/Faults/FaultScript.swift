@@ -110,8 +110,13 @@ public final class FaultScript: Sendable {
     }
 
     private let state = Mutex(State())
+    /// Brings calls to where they are done; `nil` where they are made.
+    private let carrier: (any CallCarrier)?
 
-    public init() {}
+    public init() { carrier = nil }
+
+    /// For a simulation: every call goes through `carrier`.
+    init(carriedBy carrier: any CallCarrier) { self.carrier = carrier }
 
     /// How often a method was called, failed calls included.
     public func callCount(of method: DriverMethod) -> Int {
@@ -233,12 +238,25 @@ public final class FaultScript: Sendable {
             throw match.error
                 ?? InjectedFault(method: method, call: number, isAfterCommit: false)
         }
-        let result = try await call()
+        let result: Result
+        if let carrier {
+            result = try await carrier.carry(method, call)
+        } else {
+            result = try await call()
+        }
         if let match {
             throw match.error ?? InjectedFault(method: method, call: number, isAfterCommit: true)
         }
         return result
     }
+}
+
+/// Brings the calls of failing decorators to where they are done.
+protocol CallCarrier: Sendable {
+    func carry<Result: Sendable>(
+        _ method: DriverMethod,
+        _ call: () async throws -> Result
+    ) async throws -> Result
 }
 
 /// Where calls held by ``FaultScript/hold(_:)`` wait.
