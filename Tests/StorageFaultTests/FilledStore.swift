@@ -121,6 +121,7 @@ enum FilledStore {
         try await fillFacts(house, devices)
         try await fillTerms(house, devices)
         try await fillKeeping(house, devices)
+        try await fillAccess(house)
     }
 
     /// A rollout under way, a blocked tree, what a node says of its health.
@@ -306,6 +307,7 @@ enum FilledStore {
         }
         try await readFacts(store, devices.map(\.row.id), &hasher)
         try await readKeeping(store, &hasher)
+        try await readAccess(store, &hasher)
         hasher.combine(try await store.groups(tenant: tenant))
         for group in [GroupID.everyone] + StoreHouse.groups {
             let members = try await store.devices(in: group, after: nil, limit: 100, tenant: tenant)

@@ -23,6 +23,8 @@ enum Schema {
         Migration(10, "large-results", largeResults),
         Migration(11, "quotas-without-result-bytes", quotasWithoutResultBytes),
         Migration(12, "release-rollouts", rollouts),
+        Migration(13, "audit-and-identities", auditAndIdentities),
+        Migration(14, "device-owners", deviceOwners),
     ]
 
     /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column
