@@ -132,6 +132,8 @@ public struct AdminServices: Sendable {
     public var releases: Releases?
     /// `nil` for a product that keeps its store by other means: the routes are then not there.
     public var keeping: Keeping?
+    /// `nil` for a product that keeps no record: nothing is audited then, and the routes are not there.
+    public var access: Access?
     public var time: any TimeSource
 
     public init(
@@ -140,6 +142,7 @@ public struct AdminServices: Sendable {
         cluster: Cluster,
         releases: Releases? = nil,
         keeping: Keeping? = nil,
+        access: Access? = nil,
         time: any TimeSource = SystemTimeSource()
     ) {
         self.devices = devices
@@ -147,6 +150,7 @@ public struct AdminServices: Sendable {
         self.cluster = cluster
         self.releases = releases
         self.keeping = keeping
+        self.access = access
         self.time = time
     }
 }
@@ -170,6 +174,7 @@ extension AdminServices {
                 inactive: liveness.inactive
             ),
             wakes: try await cluster.wakes?.counters(),
+            audit: try await access?.trail.status(),
             nodes: members.map { AdminMessages.NodeStatus($0, newest: newest) }
         )
     }
