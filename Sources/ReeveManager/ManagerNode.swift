@@ -54,9 +54,16 @@ public final class ManagerNode: Service {
     public let adminAPI: AdminEndpoint
     /// The status page; mount it at `/`.
     public let statusPage: StatusPage
+    /// The user API; mount it at `/user/v1`. ``run()`` serves it with `ManagerAccess.public` only.
+    public let userAPI: UserEndpoint
+    /// Makes and revokes tokens.
+    public let identities: IdentityAdministration
+    /// Records who did what: for code of the process that works on the façades itself.
+    public let audit: AuditTrail
     /// What workers dial; mount it at `/link/v1`.
     public let link: any HTTPHandler
 
+    let auditor: TrailAuditor
     let releases: ManagerReleases
     let store: EmbeddedStore
     let capability: WriteCapability
@@ -199,7 +206,11 @@ public final class ManagerNode: Service {
             settings: keeping
         )
 
-        let tokens = InMemoryTokens(configuration.identities)
+        let access = ManagerAccessParts(configuration, store, capability)
+        let tokens = access.authenticator
+        auditor = access.auditor
+        audit = access.trail
+        identities = access.identities
         let services = AdminServices(
             devices: AdminServices.Devices(directory: devices, administration: administration),
             operations: AdminServices.Operations(
@@ -228,10 +239,27 @@ public final class ManagerNode: Service {
                 rollouts: releases.rollouts
             ),
             keeping: try AdminServices.Keeping(configuration, store, retention, capability),
+            access: AdminServices.Access(
+                trail: access.trail,
+                identities: access.identities,
+                operators: configuration.tenant
+            ),
             time: time
         )
         adminAPI = try AdminEndpoint(services, authenticator: tokens)
         statusPage = try StatusPage(services, authenticator: tokens)
+        userAPI = try UserEndpoint(
+            UserServices(
+                devices: OwnedDevices(reader: store, owners: store),
+                enqueuer: operations,
+                activities: activities,
+                operations: configuration.userOperations,
+                liveness: configuration.liveness,
+                auditor: access.auditor,
+                time: time
+            ),
+            authenticator: tokens
+        )
         var linking = LinkServices(
             replicas: store,
             operations: store,
@@ -253,7 +281,12 @@ public final class ManagerNode: Service {
             }
         )
         linking.offers = releases.offers
-        link = try LinkEndpoint(services: linking, authenticator: tokens, time: time)
+        link = try LinkEndpoint(
+            services: linking,
+            authenticator: access.nodes,
+            time: time,
+            recorder: access.auditor
+        )
     }
 
     /// The node's right to write. Revoked when ``run()`` ends.
@@ -267,7 +300,17 @@ public final class ManagerNode: Service {
             time: configuration.time,
             logger: configuration.logger
         )
-        try await run([NodeComponent("http", roles: [.manager]) { server }])
+        var servers = [NodeComponent("http", roles: [.manager]) { server }]
+        if configuration.access == .public {
+            let users = try ReeveServer(
+                configuration: ReeveServerConfiguration(address: configuration.userAddress),
+                mounts: try userMounts(),
+                time: configuration.time,
+                logger: configuration.logger
+            )
+            servers.append(NodeComponent("user-http", roles: [.manager]) { users })
+        }
+        try await run(servers)
     }
 
     /// The node without its HTTP server, for an application that mounts ``adminAPI`` and ``link`` in its
