@@ -41,7 +41,11 @@ let httpClientForPush = product("AsyncHTTPClient", "async-http-client", trait: "
 /// The modules every consumer may link: no Foundation, no NIO, no SQLite. ArtifactConfiguration alone
 /// brings Foundation along, with swift-configuration.
 let coreModules: [Target] = [
-    .target(name: "ClusterRole", dependencies: [logging, lifecycle], swiftSettings: strict),
+    .target(
+        name: "ClusterRole",
+        dependencies: [crypto, logging, lifecycle],
+        swiftSettings: strict
+    ),
     .target(
         name: "ClusterMembership",
         dependencies: ["ClusterRole", logging, metrics, lifecycle],
@@ -284,7 +288,7 @@ let testTargets: [Target] = [
     tests(
         "HTTPHandlingTests",
         [
-            "HTTPHandling", "ClusterRole", httpTypes, logging, metrics, tracing,
+            "HTTPHandling", "ClusterRole", httpTypes, crypto, logging, metrics, tracing,
             product("MetricsTestKit", "swift-metrics", trait: "Server"),
             product("InMemoryTracing", "swift-distributed-tracing", trait: "Server"),
         ]

@@ -40,6 +40,8 @@ public final class InMemoryCluster: Sendable {
     public let compliance: InMemoryComplianceStorage
     /// Releases and their rollouts.
     public let releases: InMemoryReleaseStorage
+    public let audit: InMemoryAuditLog
+    public let identities: InMemoryIdentityStorage
     public let log: InMemoryRevisionLog
     public let leases: InMemoryLeaseStore
     public let members: InMemoryMemberRegistry
@@ -90,6 +92,8 @@ public final class InMemoryCluster: Sendable {
         tasks = InMemoryPeriodicTaskStorage(ledger: ledger, devices: devices)
         compliance = InMemoryComplianceStorage(ledger: ledger, devices: devices, tasks: tasks)
         releases = InMemoryReleaseStorage(ledger: ledger)
+        audit = InMemoryAuditLog(ledger: ledger)
+        identities = InMemoryIdentityStorage(ledger: ledger)
         log = InMemoryRevisionLog(ledger: ledger)
         leases = InMemoryLeaseStore(ledger: ledger, clock: time)
         members = InMemoryMemberRegistry(ledger: ledger)
@@ -225,6 +229,9 @@ public final class InMemoryCluster: Sendable {
         store.rollouts = releases
         store.messages = messages
         store.sharedState = sharedState
+        store.audit = audit
+        store.identities = identities
+        store.owners = devices
         store.capabilities = [.competingLeaseHolders]
         store.advanceLeaseClock = { time.advance(by: $0) }
         return store

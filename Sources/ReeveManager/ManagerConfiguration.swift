@@ -24,6 +24,21 @@ public struct ManagerConfiguration: Sendable {
     /// Who may call the admin API and the link, by bearer token. Workers hold `Permission.link` and are
     /// named like their node.
     public var identities: [String: Identity] = [:]
+    /// Who else is believed: an OIDC issuer's tokens, a company's own. Asked after configured and stored
+    /// tokens, in order.
+    public var authenticators: [any BearerAuthenticator] = []
+    /// Whether end users may call the node.
+    public var access = ManagerAccess.private
+    /// Where the user API listens with `ManagerAccess.public`.
+    public var userAddress = ServerAddress.loopback(port: 8_181)
+    /// What end users may ask of their devices; nothing unless said.
+    public var userOperations: Set<OperationCode> = []
+    /// Which load balancers are believed, and in which header fields.
+    public var proxies = ProxyTrust()
+    /// Who the certificates stand for that they pass on.
+    public var certificates: (any CertificateAuthenticator)?
+    /// How long the audit log is kept.
+    public var auditRetention = AuditRetention()
     /// What a device must present to enrol; `nil` lets none enrol.
     public var enrolmentSecret: String?
     /// How often devices poll unless their row says otherwise.
@@ -109,6 +124,13 @@ public struct ManagerConfiguration: Sendable {
     /// | `listen.host`, `listen.port` | default `127.0.0.1`, `8180` |
     /// | `admin.token` | the bearer token of an administrator with every permission |
     /// | `link.tokens` | one `node=token` for each worker |
+    /// | `manager.access` | `private` (default), or `public`: end users may call as well |
+    /// | `users.host`, `users.port` | where the user API listens, default `127.0.0.1`, `8181` |
+    /// | `users.operations` | the codes end users may ask of their devices |
+    /// | `proxies.addresses` | addresses and ranges of load balancers that are believed |
+    /// | `proxies.field` | `x-forwarded-for` (default) or `forwarded` |
+    /// | `proxies.certificate-field` | `none` (default), `client-cert` or `x-forwarded-client-cert` |
+    /// | `audit.days`, `audit.entries` | how long and how much the audit log keeps, default 400, 1000000 |
     /// | `enrolment.secret` | what devices present to enrol |
     /// | `polling.frequency` | seconds, default 60 |
     /// | `liveness.unreachable` | seconds of silence after which a device is unreachable, default 300 |
@@ -176,6 +198,7 @@ public struct ManagerConfiguration: Sendable {
                 permissions: [.link]
             )
         }
+        try readAccess(config)
         enrolmentSecret = config.string(forKey: "enrolment.secret", isSecret: true)
         pollingFrequency = .seconds(config.double(forKey: "polling.frequency", default: 60))
         liveness.unreachableAfter = .seconds(
@@ -224,6 +247,7 @@ public struct ManagerConfiguration: Sendable {
             throw ManagerConfigurationError("listen.port is 0 to 65535, not \(address.port).")
         }
         try validateServing()
+        try validateAccess()
         guard pollingFrequency >= .milliseconds(100) else {
             throw ManagerConfigurationError("polling.frequency is at least 0.1 seconds.")
         }

@@ -17,6 +17,13 @@ extension ManagerNode {
             capability: capability,
             clock: configuration.time
         )
+        let purging = AuditPurgeTask(
+            log: store,
+            retention: configuration.auditRetention,
+            capability: capability,
+            clock: configuration.time,
+            logger: configuration.logger
+        )
         let telling = webhookDispatcher.map { dispatcher in
             NodeComponent("webhooks", roles: [.manager]) { dispatcher }
         }
@@ -61,6 +68,7 @@ extension ManagerNode {
                 WakeHints(hints: store.hints(), dispatcher: dispatcher)
             },
             NodeComponent("retention", roles: [.manager]) { [retention] in retention },
+            NodeComponent("audit-retention", roles: [.manager]) { purging },
             NodeComponent("expiry", roles: [.manager]) { expiry },
             NodeComponent("activity-timers", roles: [.manager]) { timers },
             NodeComponent("liveness", roles: [.manager]) { liveness },
@@ -79,8 +87,18 @@ extension ManagerNode {
         ] + publishing + caring + [telling].compactMap { $0 } + messaging.components
     }
 
+    /// Behind a load balancer the caller is whom it names, if it is one of ours.
     func observed(_ handler: any HTTPHandler, _ name: String) -> any HTTPHandler {
-        ObservedHandler(handler, name: name, time: configuration.time)
+        ObservedHandler(
+            TrustedProxyHandler(
+                handler,
+                trust: configuration.proxies,
+                certificates: configuration.certificates,
+                recorder: auditor
+            ),
+            name: name,
+            time: configuration.time
+        )
     }
 }
 

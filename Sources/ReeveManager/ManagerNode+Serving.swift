@@ -27,6 +27,11 @@ extension ManagerNode {
             let gateway = try server(facing, try gatewayMounts())
             servers.append(NodeComponent("gateway-http", roles: [.worker]) { gateway })
         }
+        if configuration.access == .public {
+            let serving = ReeveServerConfiguration(address: configuration.userAddress)
+            let users = try server(serving, try userMounts())
+            servers.append(NodeComponent("user-http", roles: [.manager]) { users })
+        }
         return servers
     }
 

@@ -56,11 +56,18 @@ public final class ManagerNode: Service {
     public let adminAPI: AdminEndpoint
     /// The status page; mount it at `/`.
     public let statusPage: StatusPage
+    /// The user API; mount it at `/user/v1`. ``run()`` serves it with `ManagerAccess.public` only.
+    public let userAPI: UserEndpoint
+    /// Makes and revokes tokens.
+    public let identities: IdentityAdministration
+    /// Records who did what: for code of the process that works on the façades itself.
+    public let audit: AuditTrail
     /// What workers dial; mount it at `/link/v1`.
     public let link: any HTTPHandler
     /// The device API, which a combined node serves beside the rest; mount it at `/device/v1`.
     public let deviceAPI: DeviceEndpoint
 
+    let auditor: TrailAuditor
     let releases: ManagerReleases
     let store: EmbeddedStore
     let capability: WriteCapability
@@ -203,7 +210,11 @@ public final class ManagerNode: Service {
             members: members,
             capability: capability
         )
-        let tokens = InMemoryTokens(configuration.identities)
+        let access = ManagerAccessParts(configuration, store, capability)
+        let tokens = access.authenticator
+        auditor = access.auditor
+        audit = access.trail
+        identities = access.identities
         let services = AdminServices(
             devices: AdminServices.Devices(directory: devices, administration: administration),
             operations: AdminServices.Operations(
@@ -237,6 +248,11 @@ public final class ManagerNode: Service {
                 rollouts: releases.rollouts
             ),
             keeping: try AdminServices.Keeping(configuration, store, retention, capability),
+            access: AdminServices.Access(
+                trail: access.trail,
+                identities: access.identities,
+                operators: configuration.tenant
+            ),
             time: time
         )
         adminAPI = try AdminEndpoint(services, authenticator: tokens)
@@ -256,6 +272,18 @@ public final class ManagerNode: Service {
             authenticator: CredentialAuthenticator(reader: store),
             enrolment: desk,
             configuration: gateway
+        )
+        userAPI = try UserEndpoint(
+            UserServices(
+                devices: OwnedDevices(reader: store, owners: store),
+                enqueuer: operations,
+                activities: activities,
+                operations: configuration.userOperations,
+                liveness: configuration.liveness,
+                auditor: access.auditor,
+                time: time
+            ),
+            authenticator: tokens
         )
         var linking = LinkServices(
             replicas: store,
@@ -277,7 +305,12 @@ public final class ManagerNode: Service {
             state: messaging.state
         )
         linking.care = releases.care
-        link = try LinkEndpoint(services: linking, authenticator: tokens, time: time)
+        link = try LinkEndpoint(
+            services: linking,
+            authenticator: access.nodes,
+            time: time,
+            recorder: access.auditor
+        )
     }
 
     /// The node's right to write. Revoked when ``run()`` ends.

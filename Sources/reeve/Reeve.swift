@@ -16,6 +16,7 @@ struct Reeve: AsyncParsableCommand {
             FrontCommand.self,
             BackupCommand.self, RestoreCommand.self, PurgeCommand.self, ExportCommand.self,
             RolloutCommand.self, NodesCommand.self,
+            RolloutCommand.self, AuditCommand.self, IdentitiesCommand.self, OwnerCommand.self,
         ]
     )
 }

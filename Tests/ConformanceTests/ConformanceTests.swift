@@ -85,6 +85,10 @@ final class ConformanceTests: XCTestCase {
         try await onEveryStore { try await RolloutStorageConformance($0).run() }
     }
 
+    func test_auditLogsIdentitiesAndOwners_onEveryStore_keepTheContract() async throws {
+        try await onEveryStore { try await AccessConformance($0).run() }
+    }
+
     func test_workers_ofEveryKind_keepTheContract() async throws {
         for worker in DriverTable.workers {
             do {

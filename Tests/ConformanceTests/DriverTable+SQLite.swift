@@ -193,6 +193,9 @@ private final class EmbeddedFile: Sendable {
         subject.quotas = store
         subject.releases = store
         subject.rollouts = store
+        subject.audit = store
+        subject.identities = store
+        subject.owners = store
         subject.reopen = { [self] in
             try await store.close()
             return try await open()

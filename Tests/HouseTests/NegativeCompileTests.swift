@@ -69,6 +69,24 @@ final class NegativeCompileTests: XCTestCase {
         XCTAssertTrue(diagnostics.contains("has no member 'remove'"), diagnostics)
     }
 
+    func test_readersOfTheAuditLogAndOfIdentities_cannotWrite() throws {
+        let snippets = [
+            ("append", "func f(_ log: AuditReader) async throws { try await log.append([]) }"),
+            ("begin", "func f(_ log: AuditReader, _ r: AuditRecord) async { _ = log.begin(r) }"),
+            (
+                "purgeAudit",
+                "func f(_ log: any AuditLogReader) async { _ = log.purgeAudit() }"
+            ),
+            ("revoke", "func f(_ who: IdentityDirectory) async { who.revoke(\"ann\") }"),
+            ("create", "func f(_ who: IdentityDirectory) async { who.create(\"ann\") }"),
+            ("setOwner", "func f(_ devices: OwnedDevices) async { devices.setOwner(nil) }"),
+        ]
+        for (member, snippet) in snippets {
+            let diagnostics = try typecheck(snippet)
+            XCTAssertTrue(diagnostics.contains("has no member '\(member)'"), diagnostics)
+        }
+    }
+
     /// What the compiler says about a snippet; empty when it compiles.
     private func typecheck(_ snippet: String) throws -> String {
         let products = try BuiltProducts.directory()

@@ -28,7 +28,7 @@ final class DocumentTests: XCTestCase {
                 "\($0.method) \($0.path) \($0.id) permission:\($0.permission ?? "-")"
             }.sorted()
         )
-        XCTAssertEqual(table.routes.count, 70)
+        XCTAssertEqual(table.routes.count, 76)
     }
 
     func test_document_examplesFitTheirSchemas() throws {
@@ -95,6 +95,8 @@ final class DocumentTests: XCTestCase {
             ("GET", "rollouts/\(unknown)", nil, "artifacts.unknown-rollout"),
             ("POST", "rollouts/\(unknown)/pause", [:], "artifacts.unknown-rollout"),
             ("GET", "channels/nothing/await-applied", nil, "artifacts.not-found"),
+            ("PUT", "devices/nobody/owner", ["owner": "ann"], "devices.unknown-device"),
+            ("DELETE", "identities/nobody", nil, "role.unknown-identity"),
             (
                 "DELETE", "channels/nothing/blocks/\(unknown)\(unknown)", nil,
                 "artifacts.not-found"

@@ -30,10 +30,13 @@ final class Scene: Sendable {
     let releases: InMemoryReleaseStorage
     let webhooks: InMemoryWebhookStorage
     let webhookTransport = RecordingWebhookTransport()
+    let audit: InMemoryAuditLog
+    let identities: IdentityAdministration
     let administration: DeviceAdministration
     let services: AdminServices
     let endpoint: AdminEndpoint
     let page: StatusPage
+    let userEndpoint: UserEndpoint
     let tokens: InMemoryTokens
     /// Calls as an administrator of the standard tenant.
     let admin: HandlerCaller
@@ -49,6 +52,8 @@ final class Scene: Sendable {
             tenant: other,
             permissions: Permission.everything
         ),
+        "ann-token": Identity(name: "ann", permissions: [.own]),
+        "bob-token": Identity(name: "bob", permissions: [.own]),
         "powerless-token": Identity(name: "pia", permissions: [.link]),
     ]
 
@@ -60,6 +65,14 @@ final class Scene: Sendable {
         operations = InMemoryOperationStorage(ledger: ledger, devices: devices, wakes: wakes)
         members = InMemoryMemberRegistry(ledger: ledger)
         releases = InMemoryReleaseStorage(ledger: ledger)
+        audit = InMemoryAuditLog(ledger: ledger)
+        identities = IdentityAdministration(
+            storage: InMemoryIdentityStorage(ledger: ledger),
+            capability: capability,
+            clock: time,
+            random: random
+        )
+        let trail = AuditTrail(log: audit, capability: capability, clock: time, logger: quiet)
         directory = try TemporaryDirectory()
         backups = try directory.make("backups")
         administration = DeviceAdministration(
@@ -182,10 +195,23 @@ final class Scene: Sendable {
                 quotas: devices,
                 capability: capability
             ),
+            access: .init(trail: trail, identities: identities),
             time: time
         )
         tokens = InMemoryTokens(Self.roles)
-        endpoint = try AdminEndpoint(services, authenticator: tokens)
+        let authenticator = FirstKnownAuthenticator([tokens, StoredTokens(identities.directory)])
+        endpoint = try AdminEndpoint(services, authenticator: authenticator)
+        userEndpoint = try UserEndpoint(
+            UserServices(
+                devices: OwnedDevices(reader: devices, owners: devices),
+                enqueuer: enqueuer,
+                activities: ActivityBrowser(reader: operations),
+                operations: ["locate", "ring"],
+                auditor: TrailAuditor(trail),
+                time: time
+            ),
+            authenticator: authenticator
+        )
         page = try StatusPage(services, authenticator: tokens)
         admin = HandlerCaller(
             try Self.mounted(endpoint, page),
@@ -199,6 +225,13 @@ final class Scene: Sendable {
         try table.mount(endpoint, at: AdminEndpoint.prefix)
         try table.mount(page, at: StatusPage.prefix)
         return table
+    }
+
+    /// Calls as an end user.
+    func user(_ token: String?) throws -> HandlerCaller {
+        var table = RouteTable()
+        try table.mount(userEndpoint, at: UserEndpoint.prefix)
+        return HandlerCaller(table, try OpenAPIDocument(named: "user-v1"), token: token)
     }
 
     @discardableResult
@@ -282,11 +315,17 @@ final class Scene: Sendable {
             ["version": "1", "payload": ["length": 6]]
         )
         XCTAssertEqual(policy.status, 200, policy.text)
+        let made = try await admin.call(
+            .post,
+            "/admin/v1/identities",
+            ["name": "night-shift", "permissions": ["read"]]
+        )
+        XCTAssertEqual(made.status, 201, made.text)
         let (rollout, root) = try await populateRollouts()
         return [
             "device": "tablet-17", "group": "shop-3", "activity": activity,
             "channel": "web%2Fsite", "task": "hourly", "policy": "passcode", "letter": "1",
-            "rollout": rollout, "root": root,
+            "rollout": rollout, "root": root, "identity": "night-shift",
             "webhook": try XCTUnwrap(hook.json?["webhook"]?["webhook"]?.stringValue, hook.text),
         ]
     }

@@ -45,7 +45,9 @@ final class TenantCrossingTests: XCTestCase {
         "installRoot": .forbidden, "listRollouts": .empty, "startRollout": .empty,
         "getRollout": .unknown, "pauseRollout": .unknown, "resumeRollout": .unknown,
         "abortRollout": .unknown, "revertRollout": .unknown, "awaitApplied": .unknown,
-        "listBlocks": .unknown, "liftBlock": .unknown,
+        "listBlocks": .unknown, "liftBlock": .unknown, "setOwner": .unknown, "listAudit": .empty,
+        "verifyAudit": .forbidden, "listIdentities": .empty, "createIdentity": .empty,
+        "revokeIdentity": .unknown,
     ]
 
     /// Bodies that name what the victim has, for routes whose example does not.
@@ -190,7 +192,7 @@ final class TenantCrossingTests: XCTestCase {
             "channels/web%2Fsite/releases", "tasks", "quota", "policies", "webhooks",
             "webhooks/\(names["webhook"] ?? "")/dead-letters", "events?since=0",
             "devices/tablet-17/information", "devices/tablet-17/pending", "rollouts",
-            "rollouts/\(names["rollout"] ?? "")", "channels/web%2Fsite/blocks",
+            "rollouts/\(names["rollout"] ?? "")", "channels/web%2Fsite/blocks", "identities",
         ] {
             let text = try await scene.admin.send(.get, "/admin/v1/\(path)").text
             // Revisions are the cluster's: every commit moves them.

@@ -122,6 +122,7 @@ enum FilledStore {
         try await fillFacts(house, devices)
         try await fillTerms(house, devices)
         try await fillKeeping(house, devices)
+        try await fillAccess(house)
     }
 
     /// Slots of cluster tasks: one in the middle of a run, one given back, one nobody has written.
@@ -329,6 +330,7 @@ enum FilledStore {
         }
         try await readFacts(store, devices.map(\.row.id), &hasher)
         try await readKeeping(store, &hasher)
+        try await readAccess(store, &hasher)
         hasher.combine(try await store.groups(tenant: tenant))
         for group in [GroupID.everyone] + StoreHouse.groups {
             let members = try await store.devices(in: group, after: nil, limit: 100, tenant: tenant)

@@ -63,6 +63,20 @@ public struct ClusterRoleError: CodedError {
         public static let wrongRole = Code(rawValue: "role.wrong-role")
         /// A format is of an unknown version, cut short or damaged.
         public static let malformed = Code(rawValue: "role.malformed")
+        /// An entry of the audit log could not be written, so nothing was done.
+        public static let auditUnavailable = Code(rawValue: "role.audit-unavailable")
+        /// The kind, permissions or lifetime an identity cannot have.
+        public static let invalidIdentity = Code(rawValue: "role.invalid-identity")
+        /// Somebody grants what he does not hold.
+        public static let notGrantable = Code(rawValue: "role.not-grantable")
+        /// The tenant has an identity of that name.
+        public static let identityExists = Code(rawValue: "role.identity-exists")
+        /// The tenant has no stored identity of that name.
+        public static let unknownIdentity = Code(rawValue: "role.unknown-identity")
+        /// The tenant has ``maximumIdentities`` already.
+        public static let tooManyIdentities = Code(rawValue: "role.too-many-identities")
+        /// The node is changing its role already, or has the role it was asked to take.
+        public static let wrongTransition = Code(rawValue: "role.wrong-transition")
     }
 
     public let code: Code
@@ -87,11 +101,27 @@ public struct ClusterRoleError: CodedError {
 
     public var category: ErrorCategory {
         switch code {
-        case .fenced, .revoked: .unavailable
-        case .wrongRole: .forbidden
+        case .fenced, .revoked, .auditUnavailable: .unavailable
+        case .wrongRole, .notGrantable: .forbidden
+        case .identityExists, .tooManyIdentities, .wrongTransition: .conflict
+        case .unknownIdentity: .notFound
         default: .invalid
         }
     }
+
+    /// The tenant has an identity of that name.
+    public static func identityExists(_ name: IdentityName) -> ClusterRoleError {
+        ClusterRoleError(
+            .identityExists,
+            "There is an identity \(name) in this tenant. Revoke it first, or choose another name."
+        )
+    }
+
+    /// The tenant has ``maximumIdentities`` already.
+    public static let tooManyIdentities = ClusterRoleError(
+        .tooManyIdentities,
+        "A tenant stores at most \(maximumIdentities) identities. Revoke some, or bring your own identities."
+    )
 
     /// A write with an epoch older than the store's.
     public static func fenced(current: Epoch) -> ClusterRoleError {

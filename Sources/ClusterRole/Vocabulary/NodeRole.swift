@@ -37,6 +37,8 @@ public struct Permission: RawRepresentable, Hashable, Sendable, CustomStringConv
     public static let administer = Permission(rawValue: "administer")
     /// Speak the worker's half of the link.
     public static let link = Permission(rawValue: "link")
+    /// See and control the devices one owns, as an end user.
+    public static let own = Permission(rawValue: "own")
 
     /// Everything an administrator of one tenant may do.
     public static let everything: Set<Permission> = [.read, .operate, .publish, .administer]

@@ -44,6 +44,9 @@ public struct StoreUnderTest: Sendable {
     public var rollouts: (any RolloutStorage)?
     public var messages: (any MessageLog)?
     public var sharedState: (any SharedStateStorage)?
+    public var audit: (any AuditLog)?
+    public var identities: (any IdentityStorage)?
+    public var owners: (any OwnedDeviceReader)?
 
     /// Begins a new epoch and returns it. All drivers of this store know it when this returns, stay
     /// usable, and refuse guarded writes of every older one.

@@ -95,6 +95,9 @@ public enum DeviceChange: Hashable, Sendable {
     case leave(GroupID, [DeviceID])
     /// How often the device polls; `nil` for the product's default.
     case setPollingFrequency(DeviceID, Duration?, by: String = "")
+    /// Who owns an enrolled device; `nil` for nobody. It takes no revision: no replica holds owners. Removing
+    /// a device and enrolling it anew end it.
+    case setOwner(DeviceID, OwnerID?, by: String = "")
     /// How often a group's members poll that have no frequency of their own; `nil` for no wish of the
     /// group's. A group nobody ever made is counted as unknown; ``GroupID/everyone`` always exists. It
     /// logs `ChangeKey.group(tenant:name:)` and touches no device's row.
@@ -127,6 +130,8 @@ public struct EnrolmentRecord: Hashable, Sendable {
     public var key: String?
     /// Who asked for it, for the device's history.
     public var initiator: String
+    /// The end user it belongs to from the start. A repetition with the key leaves the owner alone.
+    public var owner: OwnerID?
 
     public init(
         device: DeviceID,
@@ -135,7 +140,8 @@ public struct EnrolmentRecord: Hashable, Sendable {
         groups: [GroupID] = [],
         pollingFrequency: Duration? = nil,
         key: String? = nil,
-        initiator: String = ""
+        initiator: String = "",
+        owner: OwnerID? = nil
     ) {
         self.device = device
         self.incarnation = incarnation
@@ -144,6 +150,7 @@ public struct EnrolmentRecord: Hashable, Sendable {
         self.pollingFrequency = pollingFrequency
         self.key = key
         self.initiator = initiator
+        self.owner = owner
     }
 }
 

@@ -75,6 +75,8 @@ struct InMemoryDeviceState: Sendable {
     var history: [InMemoryDeviceKey: [DeviceHistoryEntry]] = [:]
     /// Enrolled devices that are not active.
     var silent: [TenantID: LivenessCounts] = [:]
+    /// Enrolled devices by their owner.
+    var owned: [OwnerKey: Set<DeviceID>] = [:]
     private var devicesByTenant: [TenantID: InMemoryDeviceOrder] = [:]
 
     /// Removes all that is kept of a device. Its place in ``order`` stays empty.
@@ -123,6 +125,8 @@ struct InMemoryDeviceState: Sendable {
         case .setPollingFrequency(let id, let frequency, let initiator):
             let key = InMemoryDeviceKey(tenant, id)
             return setPollingFrequency(key, frequency, by: initiator, number: number, at: now)
+        case .setOwner(let id, let owner, let initiator):
+            return setOwner(owner, of: InMemoryDeviceKey(tenant, id), by: initiator, at: now)
         case .setGroupPollingFrequency(let group, let frequency):
             return setPollingFrequency(InMemoryGroupKey(tenant, group), frequency)
         case .define(let group, let query):
@@ -153,6 +157,7 @@ struct InMemoryDeviceState: Sendable {
         }
         let isKnown = entries[key] != nil
         if isKnown {
+            setOwner(nil, of: key, at: now)
             forgetSilence(of: key)
             outcome.keys += endMemberships(of: key, number: number)
         } else {
@@ -173,6 +178,7 @@ struct InMemoryDeviceState: Sendable {
             memberships: entries[key]?.memberships ?? [],
             place: entries[key]?.place ?? order.count - 1
         )
+        setOwner(record.owner, of: key, at: now)
         note(
             isKnown ? .reEnrolled : .enrolled,
             of: key,
@@ -205,6 +211,7 @@ struct InMemoryDeviceState: Sendable {
             return Outcome(changed: 1)
         }
         credentials[entry.device.row.credential] = nil
+        setOwner(nil, of: key, at: now)
         forgetSilence(of: key)
         entries[key]?.device.row.state = .removed
         entries[key]?.device.removedAt = now

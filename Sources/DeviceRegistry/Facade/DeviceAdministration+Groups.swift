@@ -90,3 +90,25 @@ public struct GroupDefinitionReceipt: Hashable, Sendable {
         self.changed = changed
     }
 }
+
+extension DeviceAdministration {
+    /// Gives a device to an end user, who then sees and controls it; `nil` takes it from whoever has it.
+    ///
+    /// - Parameters:
+    ///   - owner: the name of the end user's identity. It need not exist yet.
+    ///   - device: the device that is given.
+    ///   - initiator: who asks for it, for the device's history.
+    ///   - tenant: the tenant of both.
+    /// - Throws: with code `unknownDevice` if it is not enrolled.
+    public func setOwner(
+        _ owner: OwnerID?,
+        of device: DeviceID,
+        by initiator: String = "",
+        tenant: TenantID = .standard
+    ) async throws(DeviceRegistryError) {
+        if let owner { try validate(owner) }
+        try validate(initiator: initiator)
+        let receipt = try await commit(.setOwner(device, owner, by: initiator), tenant: tenant)
+        guard receipt.changed > 0 else { throw notEnrolled(device) }
+    }
+}

@@ -45,6 +45,7 @@ public struct DeviceAdministration: Sendable {
     ///   - device: the id it is enrolled under.
     ///   - groups: joined beside ``GroupID/everyone``, made if they are new.
     ///   - pollingFrequency: how often it is to come; `nil` for the standard.
+    ///   - owner: the end user it belongs to; `nil` for nobody.
     ///   - key: an idempotency key. Repeated for the enrolment that stands, it only gives the
     ///     device a new credential.
     ///   - initiator: who asks for it, for the device's history.
@@ -55,6 +56,7 @@ public struct DeviceAdministration: Sendable {
         _ device: DeviceID,
         groups: [GroupID] = [],
         pollingFrequency: Duration? = nil,
+        owner: OwnerID? = nil,
         key: String? = nil,
         by initiator: String = "",
         tenant: TenantID = .standard
@@ -63,6 +65,7 @@ public struct DeviceAdministration: Sendable {
         try validate(initiator: initiator)
         try validate(device)
         for group in groups { try validate(group) }
+        if let owner { try validate(owner) }
         guard groups.count <= Self.maximumGroupsPerEnrolment else {
             throw DeviceRegistryError(
                 .tooLarge,
@@ -84,7 +87,8 @@ public struct DeviceAdministration: Sendable {
             groups: unique(groups.filter { $0 != .everyone }),
             pollingFrequency: pollingFrequency,
             key: key,
-            initiator: initiator
+            initiator: initiator,
+            owner: owner
         )
         let receipt = try await commit(.enrol(record), tenant: tenant)
         guard let row = receipt.row else {
@@ -231,7 +235,7 @@ public struct DeviceAdministration: Sendable {
         }
     }
 
-    private func validate(initiator: String) throws(DeviceRegistryError) {
+    func validate(initiator: String) throws(DeviceRegistryError) {
         guard initiator.utf8.count <= Self.maximumInitiatorBytes else {
             throw DeviceRegistryError(
                 .tooLarge,
@@ -276,7 +280,7 @@ public struct DeviceAdministration: Sendable {
         )
     }
 
-    private func notEnrolled(_ device: DeviceID) -> DeviceRegistryError {
+    func notEnrolled(_ device: DeviceID) -> DeviceRegistryError {
         DeviceRegistryError(.unknownDevice, "The device \(device) is not enrolled in this tenant.")
     }
 

@@ -12,9 +12,7 @@ public struct DeviceDirectory: Sendable {
         tenant: TenantID = .standard
     ) async throws(DeviceRegistryError) -> Device {
         let found = try await wrapped { try await self.reader.device(id, tenant: tenant) }
-        guard let found else {
-            throw DeviceRegistryError(.unknownDevice, "There is no device \(id) in this tenant.")
-        }
+        guard let found else { throw DeviceRegistryError.unknown(id) }
         return found
     }
 
@@ -56,6 +54,13 @@ public struct DeviceDirectory: Sendable {
         return try await wrapped {
             try await self.reader.information(of: device, tenant: tenant)
         }
+    }
+}
+
+extension DeviceRegistryError {
+    /// The tenant never had it, or the caller may not know that it has.
+    static func unknown(_ id: DeviceID) -> DeviceRegistryError {
+        DeviceRegistryError(.unknownDevice, "There is no device \(id) in this tenant.")
     }
 }
 

@@ -75,8 +75,8 @@ public protocol EnrolmentPolicy: Sendable {
 
 /// What an ``EnrolmentPolicy`` says.
 public enum EnrolmentDecision: Hashable, Sendable {
-    /// Enrol it, into these groups, polling this often.
-    case admit(groups: [GroupID], pollingFrequency: Duration?)
+    /// Enrol it, into these groups, polling this often, for this end user if there is one.
+    case admit(groups: [GroupID], pollingFrequency: Duration?, owner: OwnerID? = nil)
     case refuse(reason: String)
 }
 
@@ -131,11 +131,12 @@ public struct EnrolmentDesk: EnrolmentService {
         switch try await policy.decide(on: request) {
         case .refuse(let reason):
             throw DeviceRegistryError(.enrolmentRefused, reason)
-        case .admit(let groups, let frequency):
+        case .admit(let groups, let frequency, let owner):
             return try await administration.enrol(
                 request.device,
                 groups: groups,
                 pollingFrequency: frequency,
+                owner: owner,
                 key: request.idempotencyKey,
                 by: initiator,
                 tenant: request.tenant

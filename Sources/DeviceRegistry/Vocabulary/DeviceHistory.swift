@@ -21,6 +21,8 @@ public struct DeviceEvent: RawRepresentable, Hashable, Sendable, CustomStringCon
     public static let becameInactive = DeviceEvent(rawValue: "became-inactive")
     /// The detail is the new frequency in milliseconds, or `default`.
     public static let pollingChanged = DeviceEvent(rawValue: "polling-changed")
+    /// The detail is the new owner, or `none`.
+    public static let ownerChanged = DeviceEvent(rawValue: "owner-changed")
 
     /// The event of a device that became this.
     package static func became(_ liveness: Liveness) -> DeviceEvent {

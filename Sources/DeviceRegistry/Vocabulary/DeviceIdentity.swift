@@ -95,19 +95,27 @@ public struct Device: Hashable, Sendable {
     /// The device's own last contact; `nil` before the first.
     public var lastSeen: Timestamp?
     public var push: PushRegistration?
+    /// The end user it belongs to, if any.
+    public var owner: OwnerID?
+    /// Since when it belongs to its owner.
+    public var ownedSince: Timestamp?
 
     public init(
         row: DeviceRow,
         enrolledAt: Timestamp,
         removedAt: Timestamp? = nil,
         lastSeen: Timestamp? = nil,
-        push: PushRegistration? = nil
+        push: PushRegistration? = nil,
+        owner: OwnerID? = nil,
+        ownedSince: Timestamp? = nil
     ) {
         self.row = row
         self.enrolledAt = enrolledAt
         self.removedAt = removedAt
         self.lastSeen = lastSeen
         self.push = push
+        self.owner = owner
+        self.ownedSince = ownedSince
     }
 
     public var id: DeviceID { row.id }

@@ -18,6 +18,8 @@ public struct RouteTable: HTTPHandler, RouteListing {
 
     private let authenticator: (any BearerAuthenticator)?
     private let limits: HandlerLimits?
+    private let auditor: (any AccessAuditor)?
+    private let recorder: (any AccessRecorder)?
     private var routesByLength: [Int: [Entry]] = [:]
     private var mounts: [Mount] = []
 
@@ -39,9 +41,21 @@ public struct RouteTable: HTTPHandler, RouteListing {
     ///   - authenticator: asked for routes that are not open, unless the host has set
     ///     ``HandlerRequest/identity`` already. Without one such routes answer 401.
     ///   - limits: the limits of this table's routes; those of the request if `nil`.
-    public init(authenticator: (any BearerAuthenticator)? = nil, limits: HandlerLimits? = nil) {
+    ///   - auditor: told of every request that is refused for want of a right, and before and after
+    ///     each that changes something: one whose method is neither `GET` nor `HEAD`. A route cannot be
+    ///     added past it.
+    ///   - recorder: instead of an auditor, for callers that are machines: told of every request that is
+    ///     refused for who sends it or what he knows (401, 403, 409).
+    public init(
+        authenticator: (any BearerAuthenticator)? = nil,
+        limits: HandlerLimits? = nil,
+        auditor: (any AccessAuditor)? = nil,
+        recorder: (any AccessRecorder)? = nil
+    ) {
         self.authenticator = authenticator
         self.limits = limits
+        self.auditor = auditor
+        self.recorder = recorder
     }
 
     /// Adds a route.
@@ -180,8 +194,8 @@ public struct RouteTable: HTTPHandler, RouteListing {
         request.logger[metadataKey: "operation"] = "\(entry.description.operationID)"
         var response: HandlerResponse
         do {
-            request.identity = try await authorize(entry.description.access, request)
-            response = try await entry.action(request)
+            try await authorizeOnRecord(entry.description, &request)
+            response = try await perform(entry, request)
         } catch {
             response = request.refusal(error)
         }
@@ -192,10 +206,51 @@ public struct RouteTable: HTTPHandler, RouteListing {
         return response
     }
 
-    /// Checks before the body is read, so that a stranger's bytes cost nothing.
+    private func authorizeOnRecord(
+        _ route: RouteDescription,
+        _ request: inout HandlerRequest
+    ) async throws {
+        do {
+            request.identity = try await authorize(route.access, &request)
+        } catch {
+            let problem = ProblemDetails(error)
+            await (auditor ?? recorder)?.record(problem, of: request, route)
+            throw error
+        }
+    }
+
+    /// Runs a route's action, on the record if it changes something.
+    private func perform(_ entry: Entry, _ request: HandlerRequest) async throws -> HandlerResponse
+    {
+        let isRead = [.get, .head].contains(entry.description.method)
+        guard let auditor, !isRead else {
+            do {
+                return try await entry.action(request)
+            } catch {
+                await recorder?.record(ProblemDetails(error), of: request, entry.description)
+                throw error
+            }
+        }
+        var record = AccessRecord(request, operation: entry.description.operationID)
+        let begun = try await auditor.willPerform(record)
+        var response: HandlerResponse
+        do {
+            response = try await entry.action(request)
+        } catch {
+            record.code = ProblemDetails(error).code
+            response = request.refusal(error)
+        }
+        record.status = response.status.code
+        record.revision = response.revision ?? ""
+        try await auditor.didPerform(record, begun: begun)
+        return response
+    }
+
+    /// Checks before the body is read, so that a stranger's bytes cost nothing. Who is known is told even if
+    /// he may not.
     private func authorize(
         _ access: RouteAccess,
-        _ request: HandlerRequest
+        _ request: inout HandlerRequest
     ) async throws -> Identity? {
         if access == .open { return request.identity }
         var identity = request.identity
@@ -203,10 +258,26 @@ public struct RouteTable: HTTPHandler, RouteListing {
             identity = try await authenticator.identity(forToken: token)
         }
         guard let identity else { throw HTTPHandlingError.unauthenticated() }
+        request.identity = identity
         if case .permission(let permission) = access, !identity.may(permission) {
             throw HTTPHandlingError.forbidden(permission)
         }
         return identity
+    }
+}
+
+extension AccessRecorder {
+    /// Tells of a request that was refused for who sent it.
+    fileprivate func record(
+        _ problem: ProblemDetails,
+        of request: HandlerRequest,
+        _ route: RouteDescription
+    ) async {
+        guard [401, 403, 409].contains(problem.status) else { return }
+        var refused = AccessRecord(request, operation: route.operationID)
+        refused.status = problem.status
+        refused.code = problem.code
+        await record(refused)
     }
 }
 

@@ -5,12 +5,15 @@ public import Logging
 
 /// One request, independent of the server that received it.
 public struct HandlerRequest: Sendable {
-    /// Method, target and header fields as they came.
-    public let head: HTTPRequest
+    /// Method, target and header fields as they came, without what a stranger claimed in the name of a
+    /// proxy (``TrustedProxyHandler``).
+    public internal(set) var head: HTTPRequest
     /// The parsed target; complete, whatever the handler is mounted under.
     public let target: RequestTarget
     /// The address of the peer, without the port, if the host knows it. A proxy's, behind a proxy.
     public let remoteAddress: String?
+    /// What a named proxy told of the client; `nil` without one.
+    public internal(set) var origin: RequestOrigin?
     /// What the `{names}` of the route's pattern matched.
     public package(set) var parameters: PathParameters
     /// The body. It can be read once.

@@ -10,6 +10,8 @@ public struct HandlerResponse: Sendable {
     /// Which operation answered, for metrics and spans: a name from a closed set, never from input.
     /// ``RouteTable`` sets it.
     public var operationID: String?
+    /// The revision that contains what the request changed, for audit entries.
+    public var revision: String?
 
     /// What follows the head.
     public enum Body: Sendable {

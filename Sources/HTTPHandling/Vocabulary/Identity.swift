@@ -11,11 +11,28 @@ public struct Identity: Hashable, Sendable {
     public let tenant: TenantID
     /// What the caller may do.
     public let permissions: Set<Permission>
+    /// What kind of caller it is.
+    public let kind: IdentityKind
 
-    public init(name: String, tenant: TenantID = .standard, permissions: Set<Permission>) {
+    /// - Parameters:
+    ///   - name: for logs and audit entries; the owner of devices, for an end user.
+    ///   - tenant: whose devices, operations and channels the caller sees.
+    ///   - permissions: what the caller may do.
+    ///   - kind: what kind of caller it is; by its permissions if `nil`: a node links, a user owns, others
+    ///     administer.
+    public init(
+        name: String,
+        tenant: TenantID = .standard,
+        permissions: Set<Permission>,
+        kind: IdentityKind? = nil
+    ) {
         self.name = name
         self.tenant = tenant
         self.permissions = permissions
+        self.kind =
+            kind
+            ?? (permissions.contains(.link)
+                ? .node : permissions == [.own] ? .user : .administrator)
     }
 
     /// Whether the caller holds `permission`.

@@ -18,7 +18,8 @@ extension AdminMessages.DeviceView {
             enrolledAt: device.enrolledAt.milliseconds,
             removedAt: device.removedAt?.milliseconds,
             lastSeen: device.lastSeen?.milliseconds,
-            pushTransport: device.push?.transport
+            pushTransport: device.push?.transport,
+            owner: device.owner?.rawValue
         )
     }
 }

@@ -32,7 +32,11 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
         authenticator: (any BearerAuthenticator)?,
         limits: HandlerLimits? = nil
     ) throws {
-        var table = RouteTable(authenticator: authenticator, limits: limits)
+        var table = RouteTable(
+            authenticator: authenticator,
+            limits: limits,
+            auditor: services.access.map { TrailAuditor($0.trail) }
+        )
         try DeviceRoutes(services: services.devices, time: services.time).add(to: &table)
         try DeviceFactRoutes(services: services.devices).add(to: &table)
         try OperationRoutes(services: services.operations, time: services.time).add(to: &table)
@@ -69,6 +73,7 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
         if let keeping = services.keeping {
             try KeepingRoutes(services: keeping, time: services.time).add(to: &table)
         }
+        if let access = services.access { try AccessRoutes(services: access).add(to: &table) }
         self.table = table
     }
 
@@ -85,7 +90,13 @@ extension HandlerResponse {
         _ value: some Encodable,
         status: HTTPResponse.Status = .ok
     ) throws -> HandlerResponse {
-        try .json(value, status: status, headerFields: [.cacheControl: "no-store"])
+        var response = try HandlerResponse.json(
+            value,
+            status: status,
+            headerFields: [.cacheControl: "no-store"]
+        )
+        response.revision = (value as? any RevisionTelling)?.revision
+        return response
     }
 }
 

@@ -136,6 +136,8 @@ public struct AdminServices: Sendable {
     public var releases: Releases?
     /// `nil` for a product that keeps its store by other means: the routes are then not there.
     public var keeping: Keeping?
+    /// `nil` for a product that keeps no record: nothing is audited then, and the routes are not there.
+    public var access: Access?
     public var time: any TimeSource
 
     public init(
@@ -144,6 +146,7 @@ public struct AdminServices: Sendable {
         cluster: Cluster,
         releases: Releases? = nil,
         keeping: Keeping? = nil,
+        access: Access? = nil,
         time: any TimeSource = SystemTimeSource()
     ) {
         self.devices = devices
@@ -151,6 +154,7 @@ public struct AdminServices: Sendable {
         self.cluster = cluster
         self.releases = releases
         self.keeping = keeping
+        self.access = access
         self.time = time
     }
 }
@@ -174,6 +178,7 @@ extension AdminServices {
                 inactive: liveness.inactive
             ),
             wakes: try await cluster.wakes?.counters(),
+            audit: try await access?.trail.status(),
             nodes: members.map { AdminMessages.NodeStatus($0, newest: newest) }
         )
     }

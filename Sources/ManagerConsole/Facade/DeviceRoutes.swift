@@ -25,6 +25,12 @@ struct DeviceRoutes: Sendable {
             access: operate,
             perform: setPolling
         )
+        try table.put(
+            "/devices/{device}/owner",
+            operationID: "setOwner",
+            access: .permission(.administer),
+            perform: setOwner
+        )
         try table.get("/groups", operationID: "listGroups", access: read, perform: listGroups)
         try table.put(
             "/groups/{group}/polling",
@@ -93,6 +99,18 @@ struct DeviceRoutes: Sendable {
         let id = try request.parameters.require("device", as: DeviceID.self)
         try await services.administration.setPollingFrequency(
             frequency(of: request),
+            of: id,
+            by: request.requireIdentity().name,
+            tenant: request.tenant
+        )
+        return .empty()
+    }
+
+    @Sendable private func setOwner(_ request: HandlerRequest) async throws -> HandlerResponse {
+        let id = try request.parameters.require("device", as: DeviceID.self)
+        let body = try await request.decode(AdminMessages.OwnerRequest.self)
+        try await services.administration.setOwner(
+            body.owner.map { try OwnerID(validating: $0) },
             of: id,
             by: request.requireIdentity().name,
             tenant: request.tenant

@@ -35,6 +35,8 @@ extension AdminMessages {
         package var lastSeen: Int64?
         /// The transport it is woken through, if it registered one.
         package var pushTransport: String?
+        /// The end user it belongs to, if any.
+        package var owner: String?
         /// With one device only: what it last said, by kind.
         package var information: [String: InformationView]?
 
@@ -47,6 +49,7 @@ extension AdminMessages {
             removedAt: Int64? = nil,
             lastSeen: Int64? = nil,
             pushTransport: String? = nil,
+            owner: String? = nil,
             information: [String: InformationView]? = nil
         ) {
             self.id = id
@@ -57,6 +60,7 @@ extension AdminMessages {
             self.removedAt = removedAt
             self.lastSeen = lastSeen
             self.pushTransport = pushTransport
+            self.owner = owner
             self.information = information
         }
     }

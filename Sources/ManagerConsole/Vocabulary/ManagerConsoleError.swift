@@ -16,6 +16,8 @@ public struct ManagerConsoleError: CodedError {
         public static let outsideBackupRoots = Code(rawValue: "console.outside-backup-roots")
         /// The route is for administrators of the operators' tenant.
         public static let operatorsOnly = Code(rawValue: "console.operators-only")
+        /// The operation is not on the list of those that end users may ask for.
+        public static let codeNotAllowed = Code(rawValue: "console.code-not-allowed")
         /// The tenant has no periodic task of that name.
         public static let unknownTask = Code(rawValue: "console.unknown-task")
         /// A member of the body has a value that is out of its range.
@@ -37,7 +39,7 @@ public struct ManagerConsoleError: CodedError {
 
     public var category: ErrorCategory {
         switch code {
-        case .outsidePublishRoots, .outsideBackupRoots, .operatorsOnly: .forbidden
+        case .outsidePublishRoots, .outsideBackupRoots, .operatorsOnly, .codeNotAllowed: .forbidden
         case .unknownTask: .notFound
         default: .invalid
         }

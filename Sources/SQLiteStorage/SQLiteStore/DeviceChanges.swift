@@ -44,6 +44,7 @@ struct DeviceChanges {
         case .leave(let group, let devices): try leave(group, devices)
         case .setPollingFrequency(let id, let frequency, let initiator):
             try poll(id, every: frequency, by: initiator)
+        case .setOwner(let id, let owner, let initiator): try give(id, to: owner, by: initiator)
         case .setGroupPollingFrequency(let group, let frequency):
             try poll(membersOf: group, every: frequency)
         case .define(let group, let query): try define(group, as: query)
@@ -82,6 +83,7 @@ struct DeviceChanges {
             device.isCurrent = false
             try device.store(connection)
             try forgetReachability(of: device.idx)
+            try connection.store(owner: nil, of: device, at: now)
             _ = try connection.forgetInformation(of: device)
         }
         let newest = try connection.row("SELECT max(idx) FROM device") { $0.int64(0) } ?? 0
@@ -99,6 +101,7 @@ struct DeviceChanges {
             key: record.key
         )
         try device.store(connection)
+        if let owner = record.owner { try connection.store(owner: owner, of: device, at: now) }
         try note(
             known == nil ? .enrolled : .reEnrolled,
             of: record.device,
@@ -136,6 +139,7 @@ struct DeviceChanges {
         device.removedAt = now
         try device.store(connection)
         try connection.forgetSilence(of: device)
+        try connection.store(owner: nil, of: device, at: now)
         try note(.removed, of: id, by: initiator)
         if erasure == .information { _ = try erase(device, by: initiator) }
         try forgetReachability(of: device.idx)
@@ -181,7 +185,7 @@ struct DeviceChanges {
         try connection.run("DELETE FROM registration WHERE device_idx = ?", idx)
     }
 
-    private func note(
+    func note(
         _ event: DeviceEvent,
         of device: DeviceID,
         by initiator: String,

@@ -242,12 +242,15 @@ extension SQLConnection {
 
     /// The device as managers see it.
     func complete(_ record: DeviceRecord, secrets: SecretBox) throws -> Device {
-        Device(
+        let ownership = try owner(of: record)
+        return Device(
             row: record.row,
             enrolledAt: record.enrolledAt,
             removedAt: record.removedAt,
             lastSeen: try contact(ofDeviceAt: record.idx)?.seen,
-            push: try push(of: record, secrets: secrets)
+            push: try push(of: record, secrets: secrets),
+            owner: ownership?.owner,
+            ownedSince: ownership?.since
         )
     }
 

@@ -26,6 +26,8 @@ enum Schema {
         Migration(13, "messages-and-state", messages),
         Migration(14, "lives-of-acknowledgements", livesOfAcknowledgements),
         Migration(15, "cluster-tasks", clusterTasks),
+        Migration(16, "audit-and-identities", auditAndIdentities),
+        Migration(17, "device-owners", deviceOwners),
     ]
 
     /// Tables whose checksum is not over the columns before `sum` in the order of the table (a column

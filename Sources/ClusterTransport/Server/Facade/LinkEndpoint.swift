@@ -97,17 +97,19 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
     ///   - authenticator: knows the workers' tokens.
     ///   - limits: sizes of pages, batches and waits; the standard ones work.
     ///   - time: bounds waits and stamps members.
+    ///   - recorder: told of every request that is refused for who sends it.
     /// - Throws: never in practice: the routes are fixed, and a test holds them.
     public init(
         services: LinkServices,
         authenticator: any BearerAuthenticator,
         limits: LinkLimits = LinkLimits(),
-        time: any TimeSource = SystemTimeSource()
+        time: any TimeSource = SystemTimeSource(),
+        recorder: (any AccessRecorder)? = nil
     ) throws {
         self.services = services
         self.limits = limits
         self.time = time
-        table = RouteTable(authenticator: authenticator)
+        table = RouteTable(authenticator: authenticator, recorder: recorder)
         try addMemberRoutes()
         try addReplicaRoutes()
         try addDeviceRoutes()
