@@ -156,10 +156,10 @@ final class SimulationTests: XCTestCase {
     func test_script_crashAtEachPoint_losesNothing() throws {
         var plan = plan(nil)
         plan.devices = 20
-        plan.events = 400
+        plan.events = 1_600
         plan.faults = .none
         let base = plan
-        let reports = try run(seeds: 1...40) { seed in
+        let reports = try run(seeds: 1...30) { seed in
             var plan = base
             plan.script = [
                 .crash(
@@ -172,7 +172,7 @@ final class SimulationTests: XCTestCase {
             return plan
         }
         for report in reports where !report.isGood { XCTFail("\(report)") }
-        XCTAssertEqual(reports.count { $0.counts.restarts == 1 }, 40)
+        XCTAssertEqual(reports.count { $0.counts.restarts == 1 }, 30)
     }
 
     func test_script_everyKindOfFault_isDone() throws {
