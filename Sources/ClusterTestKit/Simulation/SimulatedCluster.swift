@@ -172,6 +172,9 @@ final class SimulatedCluster: Sendable {
         if draw < faults.partitions { return partition(node, random, for: length) }
         draw -= faults.partitions
         if draw < faults.pauses {
+            if random.happens(0.5) {
+                return node.pause(atPoint: 1 + random.index(below: 40), for: length)
+            }
             return node.pause(for: length)
         }
         draw -= faults.pauses
@@ -222,6 +225,8 @@ final class SimulatedCluster: Sendable {
             }
         case .jump(let id, let duration): node(id)?.jumpClock(by: duration)
         case .pause(let id, let length): node(id)?.pause(for: length)
+        case .pauseAtPoint(let id, let number, let length):
+            node(id)?.pause(atPoint: number, for: length)
         case .crash(let id, let restart): node(id)?.crash(restartAfter: restart)
         case .crashAtPoint(let id, let number, let restart):
             node(id)?.crash(atPoint: number, restartAfter: restart)

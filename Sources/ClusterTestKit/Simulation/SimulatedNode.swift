@@ -14,6 +14,7 @@ public final class SimulatedNode: Sendable {
         var isPaused = false
         var points = 0
         var crashPoint: (number: Int, restart: Duration)?
+        var pausePoint: (number: Int, length: Duration)?
     }
 
     public let id: NodeID
@@ -125,8 +126,19 @@ public final class SimulatedNode: Sendable {
         scheduler.after(duration) { [weak self] in self?.goOn(life) }
     }
 
-    /// Forgets a crash that was to come.
-    func spare() { state.withLock { $0.crashPoint = nil } }
+    /// Stops the process just after the `number`th call or write from now on was sent: what is under
+    /// way then is done when it goes on.
+    public func pause(atPoint number: Int, for duration: Duration) {
+        state.withLock { $0.pausePoint = ($0.points + max(1, number), duration) }
+    }
+
+    /// Forgets what was to come.
+    func spare() {
+        state.withLock { state in
+            state.crashPoint = nil
+            state.pausePoint = nil
+        }
+    }
 
     /// Ends a pause.
     func goOn() { state.withLock { $0.life }.map(goOn) }
@@ -152,12 +164,17 @@ public final class SimulatedNode: Sendable {
     ///
     /// - Throws: ``SimulatedFault`` `crashed` in a process that died at this very point.
     func point(of life: SimulatedLife) async throws {
-        let restart = state.withLock { state -> Duration? in
-            guard state.life === life else { return nil }
+        let (restart, pause) = state.withLock { state -> (Duration?, Duration?) in
+            guard state.life === life else { return (nil, nil) }
             state.points += 1
-            guard let crash = state.crashPoint, crash.number == state.points else { return nil }
-            state.crashPoint = nil
-            return crash.restart
+            let crash = state.crashPoint.flatMap { $0.number == state.points ? $0.restart : nil }
+            let pause = state.pausePoint.flatMap { $0.number == state.points ? $0.length : nil }
+            if crash != nil { state.crashPoint = nil }
+            if pause != nil { state.pausePoint = nil }
+            return (crash, pause)
+        }
+        if let pause {
+            scheduler.after(.milliseconds(1)) { [weak self] in self?.pause(for: pause) }
         }
         if let restart {
             crash(restartAfter: restart)

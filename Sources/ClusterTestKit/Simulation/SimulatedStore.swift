@@ -56,7 +56,10 @@ struct StoreConnection: CallCarrier {
             }
             let before = store.ledger.revision.number
             let result = try await call()
-            if let epoch, store.ledger.revision.number > before {
+            // A write that has nothing to do any more is accepted or not, like all others.
+            let isWrite =
+                Self.guarded.contains(method) || store.ledger.revision.number > before
+            if let epoch, isWrite {
                 witness.onWrite(by: node.id, epoch: epoch, current: store.ledger.epoch)
             }
             try await look(at: result)
@@ -67,6 +70,12 @@ struct StoreConnection: CallCarrier {
             return result
         }
     }
+
+    /// What compares the epoch.
+    private static let guarded: Set<DriverMethod> = [
+        .enqueue, .change, .command, .cancelAll, .fireTimers, .apply, .clearUploads,
+        "appendRelease", "recordRelease",
+    ]
 
     private func look<Result>(at result: Result) async throws {
         let (store, witness) = (world.store, world.witness)

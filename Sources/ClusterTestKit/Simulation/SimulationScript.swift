@@ -28,6 +28,7 @@ public struct SimulationStep: Hashable, Sendable {
         case disk(NodeID, DiskFaults, Duration)
         case jump(NodeID, Duration)
         case pause(NodeID, Duration)
+        case pauseAtPoint(NodeID, Int, Duration)
         case crash(NodeID, Duration)
         case crashAtPoint(NodeID, Int, Duration)
     }
@@ -121,6 +122,17 @@ public struct SimulationStep: Hashable, Sendable {
         for duration: Duration
     ) -> SimulationStep {
         SimulationStep(at: time, action: .pause(node, duration))
+    }
+
+    /// Stops a node's process just after its `number`th call or write, counted from `time` on, was
+    /// sent: it is done when the process goes on, which believes that no time has passed.
+    public static func pause(
+        _ node: NodeID,
+        atPoint number: Int,
+        from time: Duration = .zero,
+        for duration: Duration
+    ) -> SimulationStep {
+        SimulationStep(at: time, action: .pauseAtPoint(node, number, duration))
     }
 
     /// Kills a node's process and starts it again.
