@@ -54,6 +54,15 @@ let package = Package(
             ],
             path: "Sync"
         ),
+        // The coordinator's lease, measured; the processes beside it are measured by Processes/: see `cluster`.
+        .executableTarget(
+            name: "ReeveLease",
+            dependencies: [
+                .product(name: "ClusterMembership", package: "swift-reeve"),
+                .product(name: "ClusterRole", package: "swift-reeve"),
+            ],
+            path: "Lease"
+        ),
     ],
     swiftLanguageModes: [.v6]
 )
