@@ -120,6 +120,12 @@ final class DeployerLifecycleTests: XCTestCase {
         XCTAssertNil(sync.active)
         XCTAssertEqual(journal.entries, [])
         XCTAssertEqual(shelf.words(about: web), [], "waiting for an operator is no refusal")
+        // It goes on waiting, however often somebody looks.
+        for _ in 0..<2 {
+            let again = try await sync.syncOnce()
+            guard case .available = again.outcome else { return XCTFail("\(again)") }
+        }
+        XCTAssertEqual(sync.status.offered, .first)
         shelf.time.advance(by: .seconds(5))
         let applied = try await sync.applyNow()
         XCTAssertTrue(applied.isApplied)

@@ -247,6 +247,33 @@ final class RolloutClusterTests: XCTestCase {
         XCTAssertTrue(scene.workers.allSatisfy { $0.text == "one" })
     }
 
+    func test_revert_besideTicks_publishesTheTreeBeforeOnce() async throws {
+        for _ in 0..<5 {
+            let (scene, id) = try await armed(
+                ReleaseRolloutPlan(waves: [ReleaseRolloutWave(.percent(50))]),
+                workers: 2
+            )
+            try await scene.publish("two")
+            try await scene.step()
+            try await scene.step()
+            let rollouts = scene.rollouts
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    try await rollouts.command(.revert, id, by: "alice", reason: "no")
+                }
+                for _ in 0..<8 {
+                    group.addTask { for _ in 0..<4 { try await rollouts.tick() } }
+                }
+                try await group.waitForAll()
+            }
+            let newest = try await scene.store.latest(
+                of: RolloutScene.channel,
+                tenant: .standard
+            )
+            XCTAssertEqual(newest?.release.number, ReleaseNumber(3))
+        }
+    }
+
     func test_onlyOneRollout_isOpenInAChannel_andNothingIsPublishedBesideIt() async throws {
         let (scene, id) = try await armed(workers: 2)
         do {

@@ -158,7 +158,10 @@ final class ObjectManagersTests: XCTestCase {
                         ArtifactStore.ByteChunks([[1]])
                     )
                     XCTFail("It was taken.")
-                } catch let error as ClusterLinkError { XCTAssertEqual(error.status, status) }
+                } catch let error as ClusterLinkError {
+                    // The refusal may come before the body was read, and end the connection.
+                    XCTAssertTrue([status, nil].contains(error.status), "\(error)")
+                }
                 do {
                     _ = try await peer.needed(of: .standard)
                     XCTFail("It was told.")

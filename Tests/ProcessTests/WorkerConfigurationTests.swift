@@ -53,12 +53,12 @@ final class WorkerConfigurationTests: XCTestCase {
         let wrong: [(AbsoluteConfigKey, ConfigValue, String)] = [
             (["labels"], list("zone"), "labels"),
             (["labels"], list("=eu"), "labels"),
-            (["capabilities"], list("no spaces"), ""),
-            (["software", "version"], "two", ""),
+            (["capabilities"], list("no spaces"), "capability"),
+            (["software", "version"], "two", "software version"),
             (["health", "interval"], 0.01, "health.interval"),
             (["channels", "mode"], "sometimes", "channels.mode"),
             (["channels", "carry-check"], "never", "channels.carry-check"),
-            (["channels"], list("/"), ""),
+            (["channels"], list("/"), "channel"),
         ]
         for (key, value, name) in wrong {
             do {

@@ -51,6 +51,8 @@ public actor ArtifactSync: Service {
     var lastDigested: Duration?
     /// What the source was last seen at, once that was dealt with.
     var seen: Revision?
+    /// A release that was seen in manual mode and not taken; it waits over further looks.
+    var waiting: Release?
     /// The active tree does not match its digests.
     var isDamaged = false
     /// What is noted for people, and which life of the node this is.
@@ -70,7 +72,7 @@ public actor ArtifactSync: Service {
     /// Old releases that requests went on using after the drain timeout.
     var lingering: [ServedReleases.Slot] = []
     private var isBusy = false
-    private var waiting: [CheckedContinuation<Void, Never>] = []
+    private var queue: [CheckedContinuation<Void, Never>] = []
 
     /// A thread of its own unless the configuration names another: the work blocks on files.
     public nonisolated var unownedExecutor: UnownedSerialExecutor {
@@ -328,13 +330,13 @@ public actor ArtifactSync: Service {
 
     func takeTurn() async {
         if isBusy {
-            await withCheckedContinuation { waiting.append($0) }
+            await withCheckedContinuation { queue.append($0) }
         } else {
             isBusy = true
         }
     }
 
     func endTurn() {
-        if waiting.isEmpty { isBusy = false } else { waiting.removeFirst().resume() }
+        if queue.isEmpty { isBusy = false } else { queue.removeFirst().resume() }
     }
 }

@@ -137,7 +137,8 @@ extension ArtifactSync {
             directory: directory,
             configuration: configuration
         )
-        let tree = try await fetcher.obtain(published, from: [])
+        // Its marks may be what they were although its bytes are not.
+        let tree = try await fetcher.obtain(published, from: [], by: .digests)
         try directory.pointCurrent(to: published.release)
         var error: ArtifactStoreError?
         if served.active?.release.root != published.release.root {

@@ -10,24 +10,21 @@ extension ArtifactSync {
         let answer = try await source.latestRelease(
             of: channel,
             tenant: configuration.tenant,
-            unlessAt: isDamaged || applying && isWaitingForOperator ? nil : seen
+            unlessAt: isDamaged || applying && waiting != nil ? nil : seen
         )
         switch answer {
         case .unchanged:
             try await renewTrust()
+            if let waiting { return SyncReport(.available, waiting) }
             return SyncReport(.unchanged, served.active?.release)
         case .empty: return SyncReport(.empty)
         case .release(let stored):
             seen = nil
+            waiting = nil
             let (report, isSettled) = try await consider(stored.published, applying: applying)
             if isSettled { seen = stored.revision }
             return report
         }
-    }
-
-    /// A release was seen in manual mode and not taken.
-    private var isWaitingForOperator: Bool {
-        current.withLock { $0.lastOutcome == .available }
     }
 
     /// - Returns: the report, and whether looking at the same revision again would be in vain.
@@ -62,7 +59,10 @@ extension ArtifactSync {
             return (SyncReport(.refused(error), release), true)
         case .adopt, .fetch: break
         }
-        guard applying else { return (SyncReport(.available, release), true) }
+        guard applying else {
+            waiting = release
+            return (SyncReport(.available, release), true)
+        }
         if let hold = gate?.onOffered(release) {
             if hold.isBlocking { await acknowledge(signed, hold.error) }
             return (SyncReport(.held(hold), release), false)

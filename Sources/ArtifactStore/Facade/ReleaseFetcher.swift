@@ -29,17 +29,19 @@ final class ReleaseFetcher {
 
     /// - Parameters:
     ///   - bases: releases whose trees are on the disk, the best first.
+    ///   - check: how a tree that is there is made sure of; `nil` for what is configured.
     ///   - isProved: whether the release's tree is on the disk and was lately found to be whole.
     /// - Throws: the error of the last way that was tried.
     func obtain(
         _ published: PublishedRelease,
         from bases: [Release],
         isProved: Bool = false,
+        by check: CarryCheck? = nil,
         isolation: isolated (any Actor)? = #isolation
     ) async throws -> Obtained {
         let release = published.release
         try checkLimits(release)
-        let check = configuration.carryCheck
+        let check = check ?? configuration.carryCheck
         if isProved { return Obtained(transfer: .none) }
         if let whole = directory.wholeTree(release, limits: configuration.limits, by: check) {
             return Obtained(manifest: whole, transfer: .none)

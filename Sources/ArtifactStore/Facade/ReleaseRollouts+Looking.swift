@@ -31,8 +31,13 @@ extension ReleaseRollouts {
         }
     }
 
-    /// Looks once, and once more after what followed from it was published.
+    /// Looks once, and once more after what followed from it was published. One at a time for each rollout:
+    /// who comes second sees what the first one published.
     func look(at rollout: ReleaseRollout) async throws -> ReleaseRollout {
+        try await looks.run(rollout.id) { try await lookAlone(at: rollout) }
+    }
+
+    private func lookAlone(at rollout: ReleaseRollout) async throws -> ReleaseRollout {
         var before = rollout
         for _ in 0..<2 {
             guard let sight = try await sight(of: before) else { return before }

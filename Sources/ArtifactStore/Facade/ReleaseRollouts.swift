@@ -25,6 +25,8 @@ public struct ReleaseRollouts: Sendable {
     let nodes: any ReleaseNodeReader
     let capability: WriteCapability
     let settings: Settings
+    /// A command and a tick that look at one rollout at once would publish the tree before twice.
+    let looks = SingleFlight<ReleaseRolloutID>()
 
     /// What it is made with; the defaults work.
     public struct Settings: Sendable {
