@@ -17,6 +17,19 @@ final class VocabularyTests: XCTestCase {
         XCTAssertEqual(try NodeID(validating: "wörker-1").rawValue, "wörker-1")
     }
 
+    func test_systemRandomness_manyDrawersAtOnce_givesNoWordTwice() async {
+        let words = await withTaskGroup(of: [UInt64].self) { group in
+            for _ in 0..<8 {
+                group.addTask { (0..<1_000).map { _ in SystemRandomSource().next() } }
+            }
+            return await group.reduce(into: Set<UInt64>()) { $0.formUnion($1) }
+        }
+        // Two equal ones of 8,000 are as likely as 1 in 10^12.
+        XCTAssertEqual(words.count, 8_000)
+        let ones = words.reduce(0) { $0 + $1.nonzeroBitCount }
+        XCTAssertLessThan(abs(Double(ones) / 8_000 - 32), 1)
+    }
+
     func test_identifier_inText_roundTrips() throws {
         let id = IncarnationID(from: CountingRandomSource(value: 7))
         XCTAssertEqual(id.description, "00000000000000070000000000000007")

@@ -1,8 +1,9 @@
 import ClusterRole
 import DeviceRegistry
-import OperationQueue
 import Synchronization
 import XCTest
+
+@testable import OperationQueue
 
 final class ExchangeTests: XCTestCase {
     func test_exchange_operationsOfManyPriorities_areOfferedInOrder() async throws {
@@ -205,6 +206,38 @@ final class ExchangeTests: XCTestCase {
         _ = try await exchange.exchange(device: device)
         XCTAssertEqual(contacts.waitingCount, 0, "waiting contacts ride along with a commit")
         XCTAssertEqual(house.ledger.revision.number, before.number + 2)
+    }
+
+    func test_poll_whereMostFindWork_storesNothingWhenItFindsNone() async throws {
+        let house = House()
+        let device = try await house.enrol("d")
+        for index in 0..<30 {
+            _ = try await house.command("c\(index)", to: device)
+            let answer = try await house.poll(device)
+            XCTAssertEqual(answer.codes, ["c\(index)"])
+            _ = try await house.report(answer.operations[0], .completed, by: device)
+        }
+        XCTAssertTrue(house.exchange.traffic.forecast.expectsWork)
+        let before = house.ledger.revision
+        let seen = try await house.devices.device(device.device, tenant: .standard)?.lastSeen
+        house.clock.advance(by: .seconds(1))
+        let empty = try await house.poll(device)
+        XCTAssertEqual(empty.codes, [])
+        XCTAssertEqual(house.ledger.revision, before)
+        XCTAssertEqual(house.contacts.waitingCount, 1, "the contact waits for a commit, as ever")
+        let afterwards = try await house.devices.device(device.device, tenant: .standard)?.lastSeen
+        XCTAssertEqual(afterwards, seen)
+        for _ in 0..<30 { _ = try await house.poll(device) }
+        XCTAssertFalse(house.exchange.traffic.forecast.expectsWork)
+    }
+
+    func test_poll_whereMostFindWork_isReadWithoutTheRightToWrite() async throws {
+        let house = House()
+        let device = try await house.enrol("d")
+        for _ in 0..<30 { house.exchange.traffic.forecast.onPoll(hasWork: true) }
+        house.capability.revoke()
+        let answer = try await house.poll(device)
+        XCTAssertEqual(answer.codes, [])
     }
 
     func test_contactBatcher_runCancelled_flushesAtTheEnd() async throws {

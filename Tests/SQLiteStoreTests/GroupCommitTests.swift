@@ -1,5 +1,6 @@
 #if SQLite
 import ClusterRole
+import Synchronization
 import XCTest
 
 @testable import SQLiteEngine
@@ -8,6 +9,7 @@ import XCTest
 /// and reading and storing the numbers of the table `meta` once a call.
 final class GroupCommitTests: XCTestCase {
     private struct Refusal: Error {}
+    private final class Runs: Sendable { let count = Mutex(0) }
 
     private func open(_ file: TemporaryFile) throws -> DatabaseFile {
         try DatabaseFile(
@@ -47,13 +49,63 @@ final class GroupCommitTests: XCTestCase {
     }
 
     func test_callsOfOneCommit_countOnFromEachOther() async throws {
+        try await assertCallsCountOn(isRepeatable: false)
+    }
+
+    /// One of five throws after it has written, without a savepoint: the others are run again.
+    func test_repeatableCallsOfOneCommit_countOnFromEachOther() async throws {
+        try await assertCallsCountOn(isRepeatable: true)
+    }
+
+    func test_aRepeatableCall_thatThrowsBeforeItWrites_makesNobodyRepeat() async throws {
+        let file = try TemporaryFile()
+        let database = try open(file)
+        let runs = Runs()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for index in 0..<200 {
+                group.addTask {
+                    do {
+                        try await database.write(isRepeatable: true) {
+                            runs.count.withLock { $0 += 1 }
+                            let next = try $0.metaNumber("count") + 1
+                            if index % 5 == 0 { throw Refusal() }
+                            try $0.setMetaNumber("count", next)
+                        }
+                    } catch is Refusal {}
+                }
+            }
+            try await group.waitForAll()
+        }
+        XCTAssertEqual(runs.count.withLock { $0 }, 200)
+        let count = try await number("count", in: database)
+        XCTAssertEqual(count, 160)
+        try await database.close()
+    }
+
+    func test_whatWasRemembered_isForgottenWhenATransactionIsTakenBack() async throws {
+        final class Note: Sendable {}
+        let file = try TemporaryFile()
+        let database = try open(file)
+        try await database.write { $0.memory = Note() }
+        let isKept = try await database.write { $0.memory is Note }
+        XCTAssertTrue(isKept)
+        do {
+            try await database.write { _ in throw Refusal() }
+            XCTFail("it threw")
+        } catch is Refusal {}
+        let isForgotten = try await database.write { $0.memory == nil }
+        XCTAssertTrue(isForgotten)
+        try await database.close()
+    }
+
+    private func assertCallsCountOn(isRepeatable: Bool) async throws {
         let file = try TemporaryFile()
         let database = try open(file)
         try await withThrowingTaskGroup(of: Void.self) { group in
             for index in 0..<500 {
                 group.addTask {
                     do {
-                        try await database.write {
+                        try await database.write(isRepeatable: isRepeatable) {
                             let next = try $0.metaNumber("count") + 1
                             try $0.setMetaNumber("count", next)
                             try $0.run("INSERT INTO note (id) VALUES (?)", next)

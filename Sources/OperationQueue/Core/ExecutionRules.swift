@@ -24,7 +24,10 @@ public struct ExecutionChange: Hashable, Sendable {
         self.rejection = rejection
     }
 
-    public var changedRow: Bool { before != after }
+    public var changedRow: Bool {
+        // Every change counts the version up: mostly nothing else need be compared.
+        before?.version != after?.version || before != after
+    }
 }
 
 /// How what happens to an execution changes its row: the rule that the manager's drivers and the

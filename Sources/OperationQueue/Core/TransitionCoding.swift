@@ -29,13 +29,15 @@ package enum TransitionCoding {
         var writer = ByteWriter(capacity: 16 + operations.count * 48 + transitions.count * 32)
         writer.write(version)
         writer.write(time)
-        writer.write(array: operations) { writer, operation in
+        writer.writeVariable(UInt64(operations.count))
+        for operation in operations {
             writer.write(operation.tenant)
             writer.write(operation.number)
             writer.write(operation.activity)
             writer.write(operation.code)
         }
-        writer.write(array: transitions) { writer, transition in
+        writer.writeVariable(UInt64(transitions.count))
+        for transition in transitions {
             writer.writeVariable(UInt64(indexes[transition.number] ?? 0))
             writer.write(time.rawValue &- transition.at.rawValue)
             switch transition.change {

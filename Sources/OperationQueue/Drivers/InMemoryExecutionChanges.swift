@@ -179,7 +179,9 @@ extension InMemoryOperationState {
 
     // MARK: Timers
 
-    mutating func setTimer(_ due: Timestamp?, _ key: InMemoryTimer.Key) { timers[key] = due }
+    mutating func setTimer(_ due: Timestamp?, _ key: InMemoryTimer.Key) {
+        if due != nil || !timers.isEmpty { timers[key] = due }
+    }
 
     func dueTimers(at now: Timestamp, limit: Int) -> [InMemoryTimer.Key] {
         timers.filter { $0.value <= now }

@@ -72,9 +72,21 @@ struct InMemoryOperationState: Sendable {
         var group: GroupID
     }
 
+    /// Of the activity only what is answered: copying a whole one costs more than making it.
     struct EnqueueOutcome {
-        var entry: InMemoryActivity
+        var activity: ActivityID
+        var number: Int64
+        var addressed: Int
+        var unknown: Int
         var wasRepeated: Bool
+
+        init(_ entry: InMemoryActivity, wasRepeated: Bool) {
+            activity = entry.activity.id
+            number = entry.number
+            addressed = entry.activity.addressed
+            unknown = entry.unknown
+            self.wasRepeated = wasRepeated
+        }
     }
 
     /// By number.
@@ -162,7 +174,7 @@ struct InMemoryOperationState: Sendable {
             wake(entry, 0..<RolloutPlan.everyone, due: due, in: &write)
         }
         if entry.activity.replacesOlder(at: write.now) { try closeOlder(than: entry, in: &write) }
-        return EnqueueOutcome(entry: entry, wasRepeated: false)
+        return EnqueueOutcome(entry, wasRepeated: false)
     }
 
     private func repeated(
@@ -180,7 +192,7 @@ struct InMemoryOperationState: Sendable {
                     + "Use a new key for a new request."
             )
         }
-        return EnqueueOutcome(entry: entry, wasRepeated: true)
+        return EnqueueOutcome(entry, wasRepeated: true)
     }
 
     /// Holds an enqueue against its tenant's quota.

@@ -80,11 +80,11 @@ public final class InMemoryOperationStorage: OperationStorage, ReplicaSource, Wo
             try state.enqueue(plan, tenant: tenant, devices: devices, in: &write)
         }
         return EnqueueReceipt(
-            activity: outcome.entry.activity.id,
-            number: outcome.entry.number,
+            activity: outcome.activity,
+            number: outcome.number,
             revision: revision,
-            addressed: outcome.entry.activity.addressed,
-            unknown: outcome.entry.unknown,
+            addressed: outcome.addressed,
+            unknown: outcome.unknown,
             wasRepeated: outcome.wasRepeated
         )
     }

@@ -139,9 +139,12 @@ public struct DeviceExchange: Sendable {
         do {
             let answer = try await queueCall {
                 try await withSpan("reeve.exchange") { span in
-                    span.attributes["reeve.results"] = report.results.count
+                    let isRecording = span.isRecording
+                    if isRecording { span.attributes["reeve.results"] = report.results.count }
                     let answer = try await self.serve(device, report)
-                    span.attributes["reeve.operations"] = answer.operations.count
+                    if isRecording {
+                        span.attributes["reeve.operations"] = answer.operations.count
+                    }
                     return answer
                 }
             }
@@ -181,8 +184,7 @@ public struct DeviceExchange: Sendable {
         _ report: ExchangeReport,
         isHeard: Bool = true
     ) async throws(OperationQueueError) -> ExchangeLook {
-        if let inProcess, !report.isPlainPoll || (report.limit > 0 && traffic.forecast.expectsWork)
-        {
+        if let inProcess, !report.isPlainPoll || findsWork(report, in: inProcess) {
             return try await take(report, of: device, seen: nil, in: inProcess, isHeard)
         }
         let work = try await queueCall {
@@ -207,6 +209,12 @@ public struct DeviceExchange: Sendable {
             if !step.reported.isEmpty { try await commit(step.reported) }
             return ExchangeLook(makeAnswer([], for: step.afterReport, limit: 0, at: now))
         }
+    }
+
+    /// Whether a poll is best read in the transaction that hands its work out.
+    private func findsWork(_ poll: ExchangeReport, in store: InProcessStore) -> Bool {
+        poll.limit > 0 && traffic.forecast.expectsWork
+            && (try? store.capability.requireEpoch()) != nil
     }
 
     /// Reads, decides and applies in one transaction of the store. A poll that finds nothing stores
@@ -239,6 +247,8 @@ public struct DeviceExchange: Sendable {
             }
         } catch {
             contacts.putBack(riding)
+            // What cannot be handed out is best read without a transaction.
+            if report.isPlainPoll { traffic.forecast.onPoll(hasWork: false) }
             throw error
         }
         if report.isPlainPoll {

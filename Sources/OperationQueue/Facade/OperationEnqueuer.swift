@@ -57,7 +57,7 @@ public struct OperationEnqueuer: Sendable {
         if let rate { try await queueCall { try await rate.take(for: tenant) } }
         let receipt = try await queueCall {
             try await withSpan("reeve.enqueue") { span in
-                span.attributes["reeve.code"] = request.code.rawValue
+                if span.isRecording { span.attributes["reeve.code"] = request.code.rawValue }
                 return try await self.storage.enqueue(
                     self.plan(for: request),
                     tenant: tenant,
@@ -82,7 +82,7 @@ public struct OperationEnqueuer: Sendable {
 
     private func plan(for request: EnqueueRequest) -> EnqueuePlan {
         var request = request
-        if case .devices(let named) = request.target {
+        if case .devices(let named) = request.target, named.count > 1 {
             request.target = .devices(Set(named).sorted())
         }
         let now = clock.now()
@@ -105,7 +105,9 @@ public struct OperationEnqueuer: Sendable {
             target: request.target,
             initiator: request.initiator,
             idempotencyKey: request.idempotencyKey,
-            requestDigest: RequestDigest.digest(of: request),
+            // Compared with that of another request under the same key: without one it is never asked for.
+            requestDigest: request.idempotencyKey == nil
+                ? [] : RequestDigest.digest(of: request),
             wakeAt: request.wake == .push ? now : nil
         )
     }

@@ -102,8 +102,7 @@ public struct Activity: Hashable, Sendable {
     /// Whether replicas must hold it: it is open, a device still has work of it in hand, or another live
     /// one waits for it.
     public var isLive: Bool {
-        state == .open || dependents > 0
-            || ExecutionState.allCases.contains { $0.isHeldByDevice && rowCounts[$0] > 0 }
+        state == .open || dependents > 0 || rowCounts.hasAny(of: StateCounts.heldStates)
     }
 
     /// Moves one execution's row from one state to another (`nil`: it had no row) and finishes the
@@ -134,7 +133,11 @@ public struct StateCounts: Hashable, Sendable {
     }
 
     public var total: Int { values.reduce(0, +) }
-    public var totalFinal: Int {
-        ExecutionState.allCases.reduce(0) { $1.isFinal ? $0 + self[$1] : $0 }
-    }
+    public var totalFinal: Int { Self.finalStates.reduce(0) { $0 + self[$1] } }
+
+    func hasAny(of states: [ExecutionState]) -> Bool { states.contains { self[$0] > 0 } }
+
+    // Each answer of a device asks for them.
+    private static let finalStates = ExecutionState.allCases.filter(\.isFinal)
+    static let heldStates = ExecutionState.allCases.filter(\.isHeldByDevice)
 }

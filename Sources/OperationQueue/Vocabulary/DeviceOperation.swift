@@ -65,7 +65,12 @@ public struct DeviceOperation: Hashable, Sendable {
     /// How long a handed-out operation is withheld from plain polls.
     public var deliveryLease: Duration
     public var createdAt: Timestamp
-    public var terms: OperationTerms
+    public var terms: OperationTerms {
+        get { boxed.terms }
+        set { boxed = TermsBox(newValue) }
+    }
+    /// Terms are large, and the same for all copies of an operation, of which an exchange makes many.
+    private var boxed: TermsBox
 
     public init(
         id: OperationID,
@@ -92,13 +97,26 @@ public struct DeviceOperation: Hashable, Sendable {
         self.expiresAt = expiresAt
         self.deliveryLease = deliveryLease
         self.createdAt = createdAt
-        self.terms = terms
+        boxed = TermsBox(terms)
     }
 
     /// Whether `self` is offered before `other`.
     public func precedes(_ other: DeviceOperation) -> Bool {
         priority != other.priority ? priority > other.priority : number < other.number
     }
+}
+
+/// Terms that copies of an operation share.
+private final class TermsBox: Hashable, Sendable {
+    let terms: OperationTerms
+
+    init(_ terms: OperationTerms) { self.terms = terms }
+
+    static func == (left: TermsBox, right: TermsBox) -> Bool {
+        left === right || left.terms == right.terms
+    }
+
+    func hash(into hasher: inout Hasher) { hasher.combine(terms) }
 }
 
 /// Whether work ahead that only waits (deferred, awaiting confirmation, outside its time) is passed by.

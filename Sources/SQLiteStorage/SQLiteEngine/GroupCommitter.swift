@@ -214,7 +214,7 @@ package final class GroupCommitter: Sendable {
 
     private func begin(on connection: SQLConnection) throws {
         try connection.run(Self.begin)
-        connection.shared = SharedRows()
+        connection.shared = SharedRows(numbers: connection.committedNumbers)
     }
 
     private func takeBack(on connection: SQLConnection) throws {

@@ -15,6 +15,8 @@ package final class SQLConnection {
     private var numbered: [PreparedStatement?] = []
     /// What the calls of the present group commit share; `nil` outside of one.
     var shared: SharedRows?
+    /// The numbers that the group commit before has read or stored: the next begins with them.
+    var committedNumbers: [SharedRows.Number] = []
     /// What the layer above remembers with this connection, and like it confined to one user at a time.
     package var memory: AnyObject?
 

@@ -23,11 +23,14 @@ struct SharedRows {
     }
 
     /// A handful: looking at each is faster than hashing the name.
-    private(set) var numbers: [Number] = []
+    private(set) var numbers: [Number]
     /// Changed and still to be stored, by a number of the caller's choice.
     private(set) var rows: [Int64: any SharedRow] = [:]
     /// How often something was left to be stored, or taken away again.
     private(set) var changes = 0
+
+    /// - Parameter numbers: as they are in the file.
+    init(numbers: [Number]) { self.numbers = numbers }
 
     func number(_ name: String) -> Int64? { numbers.first { $0.name == name }?.value }
 
@@ -76,6 +79,7 @@ extension SQLConnection {
     /// Forgets what calls have left to be stored, and what was read while it was not yet committed.
     func forgetUncommitted() {
         shared = nil
+        committedNumbers = []
         memory = nil
     }
 
@@ -84,8 +88,10 @@ extension SQLConnection {
         guard let shared else { return }
         self.shared = nil
         for (_, row) in shared.rows.sorted(by: { $0.key < $1.key }) { try row.store(self) }
-        for number in shared.numbers where number.isChanged {
-            try storeMetaNumber(number.name, number.value)
+        committedNumbers = shared.numbers
+        for index in committedNumbers.indices where committedNumbers[index].isChanged {
+            try storeMetaNumber(committedNumbers[index].name, committedNumbers[index].value)
+            committedNumbers[index].isChanged = false
         }
     }
 }

@@ -82,6 +82,14 @@ struct ActivityRecord: Equatable {
     )
 
     func store(_ connection: SQLConnection) throws {
+        if let groupIdx { connection.remembered.groupWork.forget(groupIdx) }
+        try storeCounts(connection)
+    }
+
+    /// For a row that has changed in its counts only: which operations of its group are live is still
+    /// as it was.
+    fileprivate func storeCounts(_ connection: SQLConnection) throws {
+        connection.remembered.activities[number] = self
         try connection.store(Self.insertion, sealedFor: "activity") { row in
             try row.add(number)
             try row.add(groupIdx)
@@ -151,7 +159,7 @@ final class SharedActivity: SharedRow {
 
     init(_ record: ActivityRecord) { self.record = record }
 
-    func store(_ connection: SQLConnection) throws { try record.store(connection) }
+    func store(_ connection: SQLConnection) throws { try record.storeCounts(connection) }
 }
 
 /// To whom an activity may be handed out, how far its rollout has come, and who decided: one column,

@@ -13,7 +13,8 @@ enum ChangeKeyCoding {
         var writer = ByteWriter(capacity: 16 + note.count + keys.count * 32)
         writer.write(version)
         writer.write(note)
-        writer.write(array: keys, write)
+        writer.writeVariable(UInt64(keys.count))
+        for key in keys { write(&writer, key) }
         return writer.bytes
     }
 

@@ -50,6 +50,7 @@ struct DeviceRecord {
     var isEnrolled: Bool { isCurrent && row.state == .enrolled }
 
     func store(_ connection: SQLConnection) throws {
+        connection.forgetKnownDevice(at: idx)
         try connection.run(
             sealedFor: "device",
             """
@@ -170,6 +171,7 @@ struct MembershipRecord {
     func contains(_ number: Int64) -> Bool { joined <= number && ended.map { number < $0 } ?? true }
 
     func store(_ connection: SQLConnection) throws {
+        connection.forgetKnownDevice(at: deviceIdx)
         try connection.run(
             sealedFor: "membership",
             """
@@ -235,8 +237,11 @@ extension SQLConnection {
 
     /// All intervals of one enrolment.
     func memberships(ofDeviceAt idx: Int64) throws -> [MembershipRecord] {
+        let known = knownDevice(at: idx)
+        if let memberships = known?.memberships { return memberships }
         var found: [MembershipRecord] = []
         try forEach(Self.membershipsOfDevice, idx) { found.append(try MembershipRecord($0)) }
+        if found.count <= KnownDevices.maximumRows { known?.memberships = found }
         return found
     }
 }

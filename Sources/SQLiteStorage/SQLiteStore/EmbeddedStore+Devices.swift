@@ -167,16 +167,21 @@ extension SQLConnection {
     )
 
     func contact(ofDeviceAt idx: Int64) throws -> ContactRecord? {
-        try row(Self.contactOfDevice, idx) {
+        let known = knownDevice(at: idx)
+        if let contact = known?.contact { return contact }
+        let contact = try row(Self.contactOfDevice, idx) {
             try $0.verify("contact", sum: 3)
             return ContactRecord(
                 seen: Timestamp(rawValue: $0.int64(1)),
                 answered: $0.int64(2)
             )
         }
+        known?.contact = contact
+        return contact
     }
 
     func store(_ contact: ContactRecord, ofDeviceAt idx: Int64) throws {
+        knownDevice(at: idx)?.contact = contact
         try store(Self.contactInsertion, sealedFor: "contact") { row in
             try row.add(idx)
             try row.add(contact.seen.rawValue)

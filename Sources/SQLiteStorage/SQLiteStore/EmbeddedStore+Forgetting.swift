@@ -54,6 +54,7 @@ extension SQLConnection {
             idx < (try row("SELECT max(idx) FROM device") { $0.int64(0) } ?? 0),
             try !appears(device)
         else { return false }
+        forgetKnownDevice(at: idx)
         _ = try forgetInformation(of: device)
         for table in ["wake", "membership"] {
             try run("DELETE FROM \(table) WHERE device_idx = ?", idx)

@@ -124,7 +124,7 @@ extension EmbeddedStore: OperationStorage {
             if let seen, isTrue(seen, of: tenant, as: number - 1) {
                 work = seen
             } else {
-                record = try connection.device(device, tenant: tenant)
+                record = try connection.knownDevice(device, tenant: tenant)
                 work = try connection.openWork(of: record, in: history)
             }
             let decision = try decide(work)
@@ -160,7 +160,7 @@ extension EmbeddedStore: OperationStorage {
     public func openWork(for device: DeviceID, tenant: TenantID) async throws -> OpenWork? {
         let history = history
         return try await file.readBriefly { connection in
-            let record = try connection.device(device, tenant: tenant)
+            let record = try connection.knownDevice(device, tenant: tenant)
             return try connection.openWork(of: record, in: history)
         }
     }

@@ -105,6 +105,7 @@ extension SQLConnection {
         guard let operation = try operation(of: id, tenant: tenant),
             let record = try activity(operation.operation.number), !record.isLive
         else { return false }
+        remembered.activities[record.number] = nil
         for table in ["operation", "payload", "activity", "dependency"] {
             try run("DELETE FROM \(table) WHERE number = ?", record.number)
         }

@@ -181,7 +181,7 @@ struct EntryApplication {
     private mutating func device(_ identity: DeviceIdentity) throws -> DeviceRecord? {
         if let knownDevice, knownDevice.row.isOf(identity) { return knownDevice }
         if let lastDevice, lastDevice.row.isOf(identity) { return lastDevice }
-        lastDevice = try connection.device(identity.device, tenant: identity.tenant)
+        lastDevice = try connection.knownDevice(identity.device, tenant: identity.tenant)
         return lastDevice
     }
 

@@ -46,10 +46,30 @@ final class KnownOperations {
     }
 }
 
+/// Activities as the writer has read or stored them last: each answer of a device counts in one.
+final class KnownActivities {
+    /// 256, like the operations. When more are met, all are forgotten.
+    static let capacity = 256
+
+    private var records: [Int64: ActivityRecord] = [:]
+
+    subscript(number: Int64) -> ActivityRecord? {
+        get { records[number] }
+        set {
+            if newValue != nil, records.count >= Self.capacity { records = [:] }
+            records[number] = newValue
+        }
+    }
+}
+
 /// What the store remembers with a connection. It is forgotten when a transaction is taken back.
 final class ConnectionMemory {
     let operations = KnownOperations()
-    /// Whether some group has a polling frequency, if that is known. The writer's connection only.
+    /// The writer's connection only, like what follows.
+    let devices = KnownDevices()
+    let groupWork = KnownGroupWork()
+    let activities = KnownActivities()
+    /// Whether some group has a polling frequency, if that is known.
     var hasGroupPolling: Bool?
 }
 

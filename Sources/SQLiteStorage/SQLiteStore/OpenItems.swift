@@ -21,12 +21,7 @@ extension SQLConnection {
     /// What is open for an enrolled device.
     func openItems(of device: DeviceRecord) throws -> [OpenItem] {
         var items: [OpenItem] = []
-        var named: [Int64] = []
-        try forEach(Self.targetsOfDevice, device.idx) {
-            try $0.verify("target", sum: 2)
-            named.append($0.int64(1))
-        }
-        for number in named {
+        for number in try targets(ofDeviceAt: device.idx) {
             if let item = try openItem(number, on: device) { items.append(item) }
         }
         var standing: Set<Int64> = []
@@ -42,30 +37,66 @@ extension SQLConnection {
         return items
     }
 
-    private struct LiveNumber {
-        var number: Int64
-        var scope: GroupScope
+    /// Live operations that name a device, ascending.
+    private func targets(ofDeviceAt idx: Int64) throws -> [Int64] {
+        let known = knownDevice(at: idx)
+        if let targets = known?.targets { return targets }
+        var found: [Int64] = []
+        try forEach(Self.targetsOfDevice, idx) {
+            try $0.verify("target", sum: 2)
+            found.append($0.int64(1))
+        }
+        if found.count <= KnownDevices.maximumRows { known?.targets = found }
+        return found
     }
 
     /// Live operations of the group for who stayed in it then, and those that are for joiners.
-    private func liveNumbers(of membership: MembershipRecord) throws -> [LiveNumber] {
-        var found: [LiveNumber] = []
-        try forEach(
-            Self.liveOfGroup,
-            membership.groupIdx,
-            membership.joined,
-            membership.ended ?? .max
-        ) { row in
-            guard let scope = GroupScope(rawValue: UInt8(truncatingIfNeeded: row.int64(1))) else {
+    private func liveNumbers(
+        of membership: MembershipRecord
+    ) throws -> [KnownGroupWork.LiveNumber] {
+        let group = membership.groupIdx
+        if isWriter, !remembered.groupWork.isCrowded(group) {
+            let all = try remembered.groupWork[group] ?? liveNumbers(ofGroupAt: group)
+            remembered.groupWork.set(group, to: all)
+            if all.count <= KnownGroupWork.maximumNumbers {
+                return all.filter { $0.scope.isStanding || membership.contains($0.number) }
+            }
+        }
+        return try liveNumbers(
+            ofGroupAt: group,
+            from: membership.joined,
+            to: membership.ended ?? .max,
+            limit: .max
+        )
+    }
+
+    /// Without bounds one more than are kept, which tells that there are too many.
+    private func liveNumbers(
+        ofGroupAt idx: Int64,
+        from first: Int64 = .min,
+        to end: Int64 = .max,
+        limit: Int = KnownGroupWork.maximumNumbers + 1
+    ) throws -> [KnownGroupWork.LiveNumber] {
+        let statement = try take(Self.liveOfGroup)
+        defer { release(statement) }
+        try statement.bind(idx, at: 1)
+        try statement.bind(first, at: 2)
+        try statement.bind(end, at: 3)
+        var found: [KnownGroupWork.LiveNumber] = []
+        while found.count < limit, try statement.step() {
+            let raw = UInt8(truncatingIfNeeded: statement.int64(1))
+            guard let scope = GroupScope(rawValue: raw) else {
                 throw SQLiteStorageError.corruptRow(in: "activity")
             }
-            found.append(LiveNumber(number: row.int64(0), scope: scope))
+            found.append(.init(number: statement.int64(0), scope: scope))
         }
         return found
     }
 
     /// Whether a stay makes an operation the device's, or did and left it with something to end.
-    private func isBound(_ membership: MembershipRecord, to found: LiveNumber) throws -> Bool {
+    private func isBound(_ membership: MembershipRecord, to found: KnownGroupWork.LiveNumber) throws
+        -> Bool
+    {
         if found.scope.addresses(found.number, joined: membership.joined, left: membership.ended) {
             return true
         }

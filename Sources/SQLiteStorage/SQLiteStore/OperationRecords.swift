@@ -150,7 +150,13 @@ extension SQLConnection {
 
     func activity(_ number: Int64) throws -> ActivityRecord? {
         if let shared = sharedRow(number) as? SharedActivity { return shared.record }
-        return try row(Self.activityByNumber, number) { try ActivityRecord($0) }
+        guard isWriter else {
+            return try row(Self.activityByNumber, number) { try ActivityRecord($0) }
+        }
+        if let known = remembered.activities[number] { return known }
+        let record = try row(Self.activityByNumber, number) { try ActivityRecord($0) }
+        if let record { remembered.activities[number] = record }
+        return record
     }
 
     func execution(_ number: Int64, deviceIdx: Int64) throws -> ExecutionRecord? {

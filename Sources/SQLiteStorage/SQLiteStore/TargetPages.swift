@@ -85,6 +85,7 @@ extension SQLConnection {
             "INSERT INTO target (device_idx, number, sum) VALUES (?, ?, ?)"
         ) { statement in
             for target in targets {
+                knownDevice(at: target.idx)?.targets = nil
                 try statement.bind(sealedFor: "target", target.idx, number)
                 try statement.step()
                 statement.reset()
@@ -149,6 +150,7 @@ extension SQLConnection {
             try withStatement("DELETE FROM target WHERE device_idx = ? AND number = ?") {
                 statement in
                 for device in next.devices {
+                    knownDevice(at: device)?.targets = nil
                     try statement.bind(device, number)
                     try statement.step()
                     statement.reset()
