@@ -24,6 +24,8 @@ final class EmbeddedStoreTests: XCTestCase {
         10: 7_033_714_953_866_459_224,
         11: -7_418_650_352_632_824_274,
         12: 3_336_708_021_569_722_410,
+        13: 7_742_835_434_165_577_576,
+        14: 1_329_628_377_198_318_147,
     ]
 
     func test_theMigrations_areThoseThatLanded() {
