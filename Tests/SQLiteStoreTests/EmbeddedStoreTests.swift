@@ -27,6 +27,8 @@ final class EmbeddedStoreTests: XCTestCase {
         13: 8_642_956_382_502_304_752,
         14: 6_082_793_003_560_073_129,
         15: -8_856_712_066_653_281_792,
+        16: 7_742_835_434_165_577_576,
+        17: 1_329_628_377_198_318_147,
     ]
 
     func test_theMigrations_areThoseThatLanded() {
