@@ -7,6 +7,7 @@ internal import Foundation
 public import HTTPHandling
 public import HummingbirdHosting
 public import Logging
+public import NodeCertificates
 public import NotificationDispatch
 public import OperationQueue
 
@@ -24,6 +25,16 @@ public struct ManagerConfiguration: Sendable {
     /// Who may call the admin API and the link, by bearer token. Workers hold `Permission.link` and are
     /// named like their node.
     public var identities: [String: Identity] = [:]
+    /// The node's certificate, its key and whom it believes: with them it serves TLS 1.3, and the link
+    /// is for nodes with certificates only. Without them connections are in the clear and tokens say
+    /// who calls: for one machine, or a network that encrypts by itself. An application that serves
+    /// HTTP itself and hands no certificates on (`HandlerRequest.peerCertificate`) leaves it `nil`.
+    public var certificates: CertificateFiles?
+    /// Whether every connection needs a certificate. Browsers and `curl` have none; the link asks for
+    /// one either way.
+    public var clientCertificates = ServerTLS.Clients.optional
+    /// Told of callers that are turned away; `nil` logs them.
+    public var refusals: (any RefusalSink)?
     /// What a device must present to enrol; `nil` lets none enrol.
     public var enrolmentSecret: String?
     /// How often devices poll unless their row says otherwise.
@@ -84,7 +95,9 @@ public struct ManagerConfiguration: Sendable {
     /// | `tenant` | default `default` |
     /// | `listen.host`, `listen.port` | default `127.0.0.1`, `8180` |
     /// | `admin.token` | the bearer token of an administrator with every permission |
-    /// | `link.tokens` | one `node=token` for each worker |
+    /// | `link.tokens` | one `node=token` for each worker; not with certificates |
+    /// | `link.tls.certificate`, `link.tls.key`, `link.tls.authority`, `link.tls.revoked` | see `CertificateFiles` |
+    /// | `link.tls.clients` | `optional` (default) or `required`: whether browsers need a certificate too |
     /// | `enrolment.secret` | what devices present to enrol |
     /// | `polling.frequency` | seconds, default 60 |
     /// | `liveness.unreachable` | seconds of silence after which a device is unreachable, default 300 |
@@ -132,6 +145,7 @@ public struct ManagerConfiguration: Sendable {
                 permissions: [.link]
             )
         }
+        try readCertificates(config)
         enrolmentSecret = config.string(forKey: "enrolment.secret", isSecret: true)
         pollingFrequency = .seconds(config.double(forKey: "polling.frequency", default: 60))
         liveness.unreachableAfter = .seconds(

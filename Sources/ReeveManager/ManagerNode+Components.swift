@@ -65,7 +65,12 @@ extension ManagerNode {
             NodeComponent("rollouts", roles: [.manager]) { [releases] in
                 ReleaseRolloutTask(releases.rollouts)
             },
-        ] + publishing + [telling].compactMap { $0 }
+        ] + publishing + [telling, watchingCertificates].compactMap { $0 }
+    }
+
+    /// Reads the certificate again when its files change.
+    private var watchingCertificates: NodeComponent? {
+        credentials.map { source in NodeComponent("certificates", roles: [.manager]) { source } }
     }
 
     /// What its HTTP server serves.
@@ -78,8 +83,8 @@ extension ManagerNode {
         ]).add(to: &root)
         try root.mount(statusPage, at: "/")
         return [
-            HandlerMount("/admin/v1", observed(adminAPI, "admin")),
-            HandlerMount(LinkEndpoint.standardPrefix, observed(link, "link")),
+            HandlerMount("/admin/v1", audited(observed(adminAPI, "admin"))),
+            HandlerMount(LinkEndpoint.standardPrefix, audited(observed(link, "link"))),
             HandlerMount("/", observed(root, "console")),
         ]
     }

@@ -9,6 +9,7 @@ public import HTTPHandling
 internal import HummingbirdHosting
 internal import Logging
 public import ManagerConsole
+internal import NodeCertificates
 public import NotificationDispatch
 public import OperationQueue
 internal import SQLiteStore
@@ -57,6 +58,7 @@ public final class ManagerNode: Service {
     /// What workers dial; mount it at `/link/v1`.
     public let link: any HTTPHandler
 
+    let credentials: CredentialSource?
     let releases: ManagerReleases
     let store: EmbeddedStore
     let capability: WriteCapability
@@ -98,6 +100,7 @@ public final class ManagerNode: Service {
     ) async throws {
         let (time, random) = (configuration.time, configuration.random)
         self.configuration = configuration
+        credentials = try configuration.openCredentials()
         self.store = store
         let lease = try await store.acquire(
             holder: configuration.node,
@@ -200,7 +203,7 @@ public final class ManagerNode: Service {
         )
 
         let tokens = InMemoryTokens(configuration.identities)
-        let services = AdminServices(
+        var services = AdminServices(
             devices: AdminServices.Devices(directory: devices, administration: administration),
             operations: AdminServices.Operations(
                 enqueuer: operations,
@@ -230,6 +233,9 @@ public final class ManagerNode: Service {
             keeping: try AdminServices.Keeping(configuration, store, retention, capability),
             time: time
         )
+        if let source = credentials {
+            services.cluster.certificate = { source.status.served }
+        }
         adminAPI = try AdminEndpoint(services, authenticator: tokens)
         statusPage = try StatusPage(services, authenticator: tokens)
         var linking = LinkServices(
@@ -253,7 +259,12 @@ public final class ManagerNode: Service {
             }
         )
         linking.offers = releases.offers
-        link = try LinkEndpoint(services: linking, authenticator: tokens, time: time)
+        link = try LinkEndpoint(
+            services: linking,
+            authenticator: tokens,
+            requiresCertificates: credentials != nil,
+            time: time
+        )
     }
 
     /// The node's right to write. Revoked when ``run()`` ends.
@@ -264,6 +275,7 @@ public final class ManagerNode: Service {
         let server = try ReeveServer(
             configuration: ReeveServerConfiguration(address: configuration.address),
             mounts: try mounts(),
+            tls: try tls(),
             time: configuration.time,
             logger: configuration.logger
         )

@@ -9,6 +9,7 @@ internal import Foundation
 internal import HTTPHandling
 internal import HummingbirdHosting
 internal import Logging
+internal import NodeCertificates
 public import OperationQueue
 internal import SQLiteReplica
 public import ServiceLifecycle
@@ -34,6 +35,7 @@ public final class WorkerNode: Service {
     /// The device API; mount it at `/device/v1`.
     public let deviceAPI: DeviceEndpoint
 
+    private let credentials: CredentialSource?
     private let replica: WorkerReplica
     private let workerLink: WorkerLink
     private let contacts: ContactBatcher
@@ -60,13 +62,17 @@ public final class WorkerNode: Service {
     private init(_ configuration: WorkerConfiguration) throws {
         let (time, random) = (configuration.time, configuration.random)
         self.configuration = configuration
+        let credentials = try configuration.openCredentials()
+        self.credentials = credentials
         let client = try LinkClient(
             node: configuration.node,
             configuration: LinkClientConfiguration(
                 addresses: configuration.managers,
-                token: configuration.token
+                token: credentials == nil ? configuration.token : "",
+                credentials: credentials
             ),
-            random: random
+            random: random,
+            time: time
         )
         let secrets = try SecretBox(
             key: try Self.key(at: configuration.directory + "/secrets-key", random: random)
@@ -168,18 +174,20 @@ public final class WorkerNode: Service {
                 clock: time
             )
         }
+        var linking = WorkerLinkConfiguration(
+            address: configuration.address.description,
+            version: configuration.abilities.softwareVersion?.description ?? "",
+            properties: try ReleaseNodeProperties.make(
+                labels: configuration.labels,
+                capabilities: configuration.abilities.capabilities,
+                channels: Set(configuration.channels.keys)
+            )
+        )
+        linking.describe(configuration.abilities, serving: artifacts)
         workerLink = WorkerLink(
             client: client,
             replica: replica,
-            configuration: WorkerLinkConfiguration(
-                address: configuration.address.description,
-                version: configuration.abilities.softwareVersion?.description ?? "",
-                properties: try ReleaseNodeProperties.make(
-                    labels: configuration.labels,
-                    capabilities: configuration.abilities.capabilities,
-                    channels: Set(configuration.channels.keys)
-                )
-            ),
+            configuration: linking,
             hints: revisions,
             time: time,
             random: random
@@ -231,7 +239,8 @@ public final class WorkerNode: Service {
             spooled: replica.pendingCount,
             isHandingOut: replica.isHandingOut,
             releases: artifacts.statuses.flatMap(ReleaseStatus.all),
-            channels: artifacts.statuses.map(ChannelReport.init)
+            channels: artifacts.statuses.map(ChannelReport.init),
+            certificate: credentials?.status
         )
     }
 
@@ -288,6 +297,9 @@ public final class WorkerNode: Service {
             NodeComponent("contacts", roles: [.worker]) { [contacts] in contacts },
             NodeComponent("artifacts", roles: [.worker]) { [artifacts] in artifacts },
         ]
+            + (credentials.map { source in
+                [NodeComponent("certificates", roles: [.worker]) { source }]
+            } ?? [])
             + health.enumerated().map { index, monitor in
                 NodeComponent(ComponentName(rawValue: "health-\(index)"), roles: [.worker]) {
                     monitor

@@ -14,7 +14,7 @@ struct Reeve: AsyncParsableCommand {
             EnqueueCommand.self, StatusCommand.self, ActivitiesCommand.self, EventsCommand.self,
             WebhooksCommand.self, DevicesCommand.self, GroupsCommand.self, FleetCommand.self,
             BackupCommand.self, RestoreCommand.self, PurgeCommand.self, ExportCommand.self,
-            RolloutCommand.self,
+            RolloutCommand.self, CertificatesCommand.self,
         ]
     )
 }

@@ -11,6 +11,7 @@ import HTTPHandling
 import HTTPTypes
 import HummingbirdHosting
 import Logging
+import NodeCertificates
 import OperationQueue
 import SQLiteReplica
 import ServiceLifecycle
@@ -48,7 +49,8 @@ final class ManagerScene: Sendable {
         limits: LinkLimits = LinkLimits(),
         time: any TimeSource = SystemTimeSource(),
         makesBundlesIn scratch: String? = nil,
-        offering: Bool = false
+        offering: Bool = false,
+        requiresCertificates: Bool = false
     ) throws {
         ledger = InMemoryLedger(history: HistoryID(bits: history))
         var epoch = Epoch.none
@@ -119,6 +121,7 @@ final class ManagerScene: Sendable {
         endpoint = try LinkEndpoint(
             services: services,
             authenticator: tokens,
+            requiresCertificates: requiresCertificates,
             limits: limits,
             time: time
         )
@@ -257,6 +260,7 @@ final class WorkerScene: Sendable {
         addresses: [String],
         node: String = "worker-1",
         token: String? = nil,
+        credentials: CredentialSource? = nil,
         path: URL? = nil,
         configuration: WorkerLinkConfiguration = WorkerScene.quick
     ) throws {
@@ -265,7 +269,8 @@ final class WorkerScene: Sendable {
             node: self.node,
             configuration: LinkClientConfiguration(
                 addresses: addresses,
-                token: token ?? node,
+                token: credentials == nil ? token ?? node : "",
+                credentials: credentials,
                 requestTimeout: .seconds(10)
             ),
             random: SeededRandomSource(seed: 1),

@@ -10,6 +10,8 @@ public struct HandlerResponse: Sendable {
     /// Which operation answered, for metrics and spans: a name from a closed set, never from input.
     /// ``RouteTable`` sets it.
     public var operationID: String?
+    /// The stable code of the problem this answer tells, for those who audit refusals; `nil` for others.
+    public var problemCode: String?
 
     /// What follows the head.
     public enum Body: Sendable {

@@ -76,6 +76,8 @@ public struct AdminServices: Sendable {
         public var revisions: any RevisionLog
         /// Counts of wake-ups; `nil` for a product that wakes nobody.
         public var wakes: (any WakeStorage)?
+        /// The certificate the node shows, now; `nil` for a node without one.
+        public var certificate: (@Sendable () -> ServedCertificate?)?
 
         public init(
             node: NodeID,
@@ -170,6 +172,7 @@ extension AdminServices {
                 inactive: liveness.inactive
             ),
             wakes: try await cluster.wakes?.counters(),
+            certificate: cluster.certificate?(),
             nodes: members.map { AdminMessages.NodeStatus($0, newest: newest) }
         )
     }

@@ -142,6 +142,7 @@ extension AdminMessages {
         package var devices: Int
         package var liveness: LivenessView?
         package var wakes: WakeCounters?
+        package var certificate: ServedCertificate?
         package var nodes: [NodeStatus]
 
         package init(
@@ -152,6 +153,7 @@ extension AdminMessages {
             devices: Int,
             liveness: LivenessView? = nil,
             wakes: WakeCounters? = nil,
+            certificate: ServedCertificate? = nil,
             nodes: [NodeStatus]
         ) {
             self.node = node
@@ -161,6 +163,7 @@ extension AdminMessages {
             self.devices = devices
             self.liveness = liveness
             self.wakes = wakes
+            self.certificate = certificate
             self.nodes = nodes
         }
     }

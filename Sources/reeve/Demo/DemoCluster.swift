@@ -267,7 +267,7 @@ final class DemoCluster: Sendable {
     }
 
     /// Ports that are free now: bound to, noted, and given back.
-    private static func freePorts(_ count: Int) throws -> [Int] {
+    static func freePorts(_ count: Int) throws -> [Int] {
         var sockets: [Int32] = []
         defer { sockets.forEach { close($0) } }
         return try (0..<count).map { _ in

@@ -21,6 +21,12 @@ public struct LinkLimits: Hashable, Sendable {
     /// largest tree compresses well below that.
     public var maximumObjectBytes = 16 << 30
 
+    /// The most workers that are remembered between their hellos; the ones longest silent go first.
+    /// 4,096: far more than a manager serves, in a few megabytes.
+    public var maximumSessions = 4_096
+    /// The most codecs and capabilities a node says of itself, each of up to 255 bytes.
+    public var maximumCapabilities = 256
+
     /// Limits; the defaults suit a hundred workers a manager.
     public init(
         maximumPageRows: Int = 5_000,
