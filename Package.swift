@@ -37,6 +37,11 @@ let nioHTTP1 = product("NIOHTTP1", "swift-nio", trait: "Server")
 let nioForPush = product("NIOCore", "swift-nio", trait: "Push")
 let nioHTTP1ForPush = product("NIOHTTP1", "swift-nio", trait: "Push")
 let httpClientForPush = product("AsyncHTTPClient", "async-http-client", trait: "Push")
+let hummingbirdHTTP2 = product("HummingbirdHTTP2", "hummingbird", trait: "Server")
+let nioTLS = product("NIOTLS", "swift-nio", trait: "Server")
+let nioSSL = product("NIOSSL", "swift-nio-ssl", trait: "Server")
+let x509 = product("X509", "swift-certificates", trait: "Server")
+let asn1 = product("SwiftASN1", "swift-asn1", trait: "Server")
 
 /// The modules every consumer may link: no Foundation, no NIO, no SQLite. ArtifactConfiguration alone
 /// brings Foundation along, with swift-configuration.
@@ -129,6 +134,13 @@ let sqliteModules: [Target] = [
 /// Traits `Server` and `Push`: everything that speaks HTTP.
 let serverModules: [Target] = [
     .target(
+        name: "NodeCertificates",
+        dependencies: [
+            "ClusterRole", x509, asn1, crypto, configuration, lifecycle, logging, metrics,
+        ],
+        swiftSettings: strict
+    ),
+    .target(
         name: "HTTPHandling",
         dependencies: ["ClusterRole", httpTypes, crypto, logging, metrics, tracing],
         swiftSettings: strict
@@ -162,9 +174,8 @@ let serverModules: [Target] = [
         dependencies: [
             "ClusterTransport", "ClusterRole", "ClusterMembership", "ArtifactStore",
             "DeviceRegistry",
-            "OperationQueue", httpClientForServer, nio, nioHTTP1, lifecycle,
-            logging,
-            metrics,
+            "OperationQueue", "NodeCertificates", httpClientForServer, nio, nioHTTP1, nioSSL,
+            lifecycle, logging, metrics,
         ],
         path: "Sources/ClusterTransport/Client",
         swiftSettings: strict
@@ -172,8 +183,8 @@ let serverModules: [Target] = [
     .target(
         name: "HummingbirdHosting",
         dependencies: [
-            "HTTPHandling", "ClusterRole", httpTypes, hummingbird, hummingbirdCore, nio, lifecycle,
-            logging,
+            "HTTPHandling", "ClusterRole", "NodeCertificates", httpTypes, hummingbird,
+            hummingbirdCore, hummingbirdHTTP2, nio, nioTLS, nioSSL, lifecycle, logging,
         ],
         swiftSettings: strict
     ),
@@ -194,7 +205,7 @@ let nodes: [Target] = [
         dependencies: [
             "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
             "SQLiteReplica", "HTTPHandling", "DeviceGateway", "ClusterTransport", "ClusterLink",
-            "HummingbirdHosting",
+            "HummingbirdHosting", "NodeCertificates",
             configuration, lifecycle, logging,
         ],
         swiftSettings: strict
@@ -205,7 +216,7 @@ let nodes: [Target] = [
             "ClusterRole", "ClusterMembership", "ArtifactStore", "DeviceRegistry", "OperationQueue",
             "NotificationDispatch", "SQLiteStore", "HTTPHandling", "ManagerConsole",
             "DeviceGateway", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
-            configuration, lifecycle,
+            "NodeCertificates", configuration, lifecycle,
             logging,
         ],
         swiftSettings: strict
@@ -233,7 +244,7 @@ let commands: [Target] = [
         dependencies: [
             "WorkerCommandLine", "ReeveManager", "PushTransports", "NotificationDispatch",
             "ArtifactStore", "ClusterLink", "ClusterRole", "HTTPHandling", "HummingbirdHosting",
-            argumentParser,
+            "NodeCertificates", argumentParser,
             httpTypes, httpClientForServer, nio, nioHTTP1, lifecycle, signals, logging,
         ],
         swiftSettings: strict
@@ -244,7 +255,7 @@ let commands: [Target] = [
 let libraries = [
     "ClusterRole", "ClusterMembership", "ArtifactStore", "ArtifactConfiguration", "DeviceRegistry",
     "OperationQueue", "NotificationDispatch", "ClusterTestKit", "SQLiteStore", "SQLiteReplica",
-    "HTTPHandling",
+    "HTTPHandling", "NodeCertificates",
     "DeviceGateway", "ManagerConsole", "ClusterTransport", "ClusterLink", "HummingbirdHosting",
     "PushTransports", "ReeveManager", "ReeveWorker",
 ]
@@ -296,8 +307,8 @@ let testTargets: [Target] = [
     tests(
         "HummingbirdHostingTests",
         [
-            "HummingbirdHosting", "HTTPHandling", "ClusterRole", httpTypes, hummingbird, lifecycle,
-            logging,
+            "HummingbirdHosting", "HTTPHandling", "ClusterRole", "NodeCertificates", httpTypes,
+            hummingbird, lifecycle, logging,
         ]
     ),
     .target(
@@ -325,16 +336,21 @@ let testTargets: [Target] = [
         core + [
             "HTTPTestSupport",
             "ClusterTransport", "ClusterLink", "SQLiteReplica", "HummingbirdHosting",
-            "HTTPHandling",
-            httpTypes, httpClientForServer,
+            "HTTPHandling", "NodeCertificates", httpTypes, httpClientForServer, nio, nioHTTP1,
+            nioSSL,
         ]
+    ),
+    tests(
+        "NodeCertificatesTests",
+        ["NodeCertificates", "ClusterRole", "ClusterTestKit", x509, asn1, crypto, logging]
     ),
     tests("PushTransportsTests", core + ["PushTransports"]),
     tests(
         "ProcessTests",
         core + [
-            "reeve", "reeve-worker", "HTTPHandling", "HummingbirdHosting", "ReeveManager",
-            "ReeveWorker", "ClusterLink", configuration,
+            "reeve", "reeve-worker", "ClusterLink", "HTTPHandling", "HummingbirdHosting",
+            "NodeCertificates", "ReeveManager", "ReeveWorker", configuration, nio, nioHTTP1,
+            nioSSL, httpClientForServer,
         ]
     ),
     tests("HouseTests", libraries.map { .target(name: $0) }),
@@ -371,6 +387,9 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.0"),
         .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.2"),
+        .package(url: "https://github.com/apple/swift-certificates", from: "1.19.0"),
+        .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
         .package(
             url: "https://github.com/apple/swift-configuration",
             from: "1.4.0",

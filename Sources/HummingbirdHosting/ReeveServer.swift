@@ -3,10 +3,13 @@ public import ClusterRole
 public import HTTPHandling
 internal import Hummingbird
 internal import HummingbirdCore
+internal import HummingbirdHTTP2
 public import Logging
+internal import NIOCore
 public import ServiceLifecycle
 
-/// An HTTP/1.1 server for handlers: one `Service` to put into a `ServiceGroup`.
+/// A server for handlers: one `Service` to put into a `ServiceGroup`. It speaks HTTP/1.1 and, with TLS,
+/// HTTP/2.
 ///
 /// Request and response bodies are streamed with back-pressure: a handler that does not read holds
 /// up its sender, a peer that does not read holds up the handler. On graceful shutdown it stops
@@ -17,16 +20,24 @@ public final class ReeveServer: Service {
     private let handler: BoundedHandler
     private let logger: Logger
     private let time: any TimeSource
+    private let tls: ServerTLS?
     private let listening = ListeningState()
     private let acceptor = Acceptor()
 
     /// A server for the handlers of `mounts`; the longest matching prefix wins.
     ///
+    /// - Parameters:
+    ///   - configuration: where it listens, and its limits.
+    ///   - mounts: what it serves.
+    ///   - tls: the certificates of both ends; `nil` for connections in the clear.
+    ///   - time: paces what waits.
+    ///   - logger: where it logs.
     /// - Throws: `HTTPHandlingError` with code `invalidRoute` for a prefix that is malformed or
     ///   there twice.
     public init(
         configuration: ReeveServerConfiguration = ReeveServerConfiguration(),
         mounts: [HandlerMount],
+        tls: ServerTLS? = nil,
         time: any TimeSource = SystemTimeSource(),
         logger: Logger
     ) throws {
@@ -34,6 +45,7 @@ public final class ReeveServer: Service {
         for mount in mounts { try table.mount(mount.handler, at: mount.prefix) }
         self.configuration = configuration
         handler = BoundedHandler(table, limits: configuration.limits)
+        self.tls = tls
         self.time = time
         self.logger = logger
     }
@@ -96,22 +108,15 @@ public final class ReeveServer: Service {
 
     private func application() -> some Service {
         let address = configuration.address
-        let channel = HTTP1Channel.Configuration(
-            additionalChannelHandlers: [PeerPresenceHandler()],
-            idleTimeout: .nanoseconds(configuration.idleTimeout.milliseconds * 1_000_000),
-            httpDecoderConfiguration: .init(
-                maxHeaderFieldSize: configuration.limits.maximumHeaderBytes,
-                maxHeaderListSize: configuration.limits.maximumHeaderBytes
-            )
-        )
         return Application(
             responder: HandlerResponder(
                 handler: handler,
                 limits: configuration.limits,
+                tls: tls,
                 time: time,
                 stalledWriteTimeout: configuration.stalledWriteTimeout
             ),
-            server: .http1(configuration: channel),
+            server: builder(),
             configuration: ApplicationConfiguration(
                 address: .hostname(address.host, port: address.port),
                 backlog: configuration.backlog,
@@ -128,12 +133,41 @@ public final class ReeveServer: Service {
             logger: logger
         )
     }
+
+    /// The channels of connections: HTTP/1.1 in the clear, or what the handshake agreed on.
+    private func builder() -> HTTPServerBuilder {
+        let channel = HTTP1Channel.Configuration(
+            additionalChannelHandlers: [PeerPresenceHandler()],
+            idleTimeout: .nanoseconds(configuration.idleTimeout.milliseconds * 1_000_000),
+            httpDecoderConfiguration: .init(
+                maxHeaderFieldSize: configuration.limits.maximumHeaderBytes,
+                maxHeaderListSize: configuration.limits.maximumHeaderBytes
+            )
+        )
+        guard let tls else { return .http1(configuration: channel) }
+        let idle = configuration.idleTimeout
+        return HTTPServerBuilder { responder in
+            SecureChannel(
+                tls: tls,
+                http1: HTTP1Channel(responder: responder, configuration: channel),
+                http2: HTTP2Channel(
+                    responder: responder,
+                    configuration: HTTP2ChannelConfiguration(
+                        idleTimeout: idle,
+                        gracefulCloseTimeout: idle,
+                        streamConfiguration: channel
+                    )
+                )
+            )
+        }
+    }
 }
 
 /// Hands Hummingbird's requests to the server's handler.
 private struct HandlerResponder: HTTPResponder {
     let handler: any HTTPHandler
     let limits: HandlerLimits
+    let tls: ServerTLS?
     let time: any TimeSource
     let stalledWriteTimeout: Duration
 
@@ -145,7 +179,7 @@ private struct HandlerResponder: HTTPResponder {
             logger: context.logger
         )
         handlerRequest.untilCallerIsGone = context.untilPeerIsGone
-        let response = await handler.answer(handlerRequest)
+        let response = await answer(&handlerRequest)
         let connection = WatchedConnection(
             time: time,
             timeout: stalledWriteTimeout,
@@ -153,6 +187,29 @@ private struct HandlerResponder: HTTPResponder {
             close: context.close
         )
         return Response(response, through: connection)
+    }
+
+    /// Asks again whether the connection's certificate counts: it may have been taken back since.
+    private func answer(_ request: inout HandlerRequest) async -> HandlerResponse {
+        if let tls, let peer = ConnectedPeer.current {
+            do {
+                try tls.check(peer)
+            } catch {
+                let response = request.refusal(error)
+                tls.refusals?.refused(
+                    PeerRefusal(
+                        peer: peer,
+                        remoteAddress: request.remoteAddress,
+                        verb: "\(request.method.rawValue) \(request.target.path.prefix(255))",
+                        code: response.problemCode ?? ProblemDetails.internalCode,
+                        status: response.status.code
+                    )
+                )
+                return response
+            }
+            request.peerCertificate = peer
+        }
+        return await handler.answer(request)
     }
 }
 

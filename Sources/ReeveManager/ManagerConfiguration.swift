@@ -7,6 +7,7 @@ internal import Foundation
 public import HTTPHandling
 public import HummingbirdHosting
 public import Logging
+public import NodeCertificates
 public import NotificationDispatch
 public import OperationQueue
 
@@ -36,9 +37,19 @@ public struct ManagerConfiguration: Sendable {
     /// Which load balancers are believed, and in which header fields.
     public var proxies = ProxyTrust()
     /// Who the certificates stand for that they pass on.
-    public var certificates: (any CertificateAuthenticator)?
+    public var forwardedCertificates: (any CertificateAuthenticator)?
     /// How long the audit log is kept.
     public var auditRetention = AuditRetention()
+    /// The node's certificate, its key and whom it believes: with them it serves TLS 1.3, and the link
+    /// is for nodes with certificates only. Without them connections are in the clear and tokens say
+    /// who calls: for one machine, or a network that encrypts by itself. An application that serves
+    /// HTTP itself and hands no certificates on (`HandlerRequest.peerCertificate`) leaves it `nil`.
+    public var certificates: CertificateFiles?
+    /// Whether every connection needs a certificate. Browsers and `curl` have none; the link asks for
+    /// one either way.
+    public var clientCertificates = ServerTLS.Clients.optional
+    /// Told of callers that are turned away, beside the log and the audit trail.
+    public var refusals: (any RefusalSink)?
     /// What a device must present to enrol; `nil` lets none enrol.
     public var enrolmentSecret: String?
     /// How often devices poll unless their row says otherwise.
@@ -123,7 +134,7 @@ public struct ManagerConfiguration: Sendable {
     /// | `tenant` | default `default` |
     /// | `listen.host`, `listen.port` | default `127.0.0.1`, `8180` |
     /// | `admin.token` | the bearer token of an administrator with every permission |
-    /// | `link.tokens` | one `node=token` for each worker |
+    /// | `link.tokens` | one `node=token` for each worker; not with certificates |
     /// | `manager.access` | `private` (default), or `public`: end users may call as well |
     /// | `users.host`, `users.port` | where the user API listens, default `127.0.0.1`, `8181` |
     /// | `users.operations` | the codes end users may ask of their devices |
@@ -131,6 +142,8 @@ public struct ManagerConfiguration: Sendable {
     /// | `proxies.field` | `x-forwarded-for` (default) or `forwarded` |
     /// | `proxies.certificate-field` | `none` (default), `client-cert` or `x-forwarded-client-cert` |
     /// | `audit.days`, `audit.entries` | how long and how much the audit log keeps, default 400, 1000000 |
+    /// | `link.tls.certificate`, `link.tls.key`, `link.tls.authority`, `link.tls.revoked` | see `CertificateFiles` |
+    /// | `link.tls.clients` | `optional` (default) or `required`: whether browsers need a certificate too |
     /// | `enrolment.secret` | what devices present to enrol |
     /// | `polling.frequency` | seconds, default 60 |
     /// | `liveness.unreachable` | seconds of silence after which a device is unreachable, default 300 |
@@ -199,6 +212,7 @@ public struct ManagerConfiguration: Sendable {
             )
         }
         try readAccess(config)
+        try readCertificates(config)
         enrolmentSecret = config.string(forKey: "enrolment.secret", isSecret: true)
         pollingFrequency = .seconds(config.double(forKey: "polling.frequency", default: 60))
         liveness.unreachableAfter = .seconds(

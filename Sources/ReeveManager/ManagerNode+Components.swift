@@ -84,7 +84,15 @@ extension ManagerNode {
             NodeComponent("rollouts", roles: [.manager]) { [releases] in
                 ReleaseRolloutTask(releases.rollouts)
             },
-        ] + publishing + caring + [telling].compactMap { $0 } + messaging.components
+        ] + publishing + caring + [telling, watchingCertificates].compactMap { $0 }
+            + messaging.components + [
+                NodeComponent("refusals", roles: [.manager]) { [turnedAway] in turnedAway }
+            ]
+    }
+
+    /// Reads the certificate again when its files change.
+    private var watchingCertificates: NodeComponent? {
+        credentials.map { source in NodeComponent("certificates", roles: [.manager]) { source } }
     }
 
     /// Behind a load balancer the caller is whom it names, if it is one of ours.
@@ -93,7 +101,7 @@ extension ManagerNode {
             TrustedProxyHandler(
                 handler,
                 trust: configuration.proxies,
-                certificates: configuration.certificates,
+                certificates: configuration.forwardedCertificates,
                 recorder: auditor
             ),
             name: name,

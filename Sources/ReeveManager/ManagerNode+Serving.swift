@@ -18,7 +18,7 @@ extension ManagerNode {
         if configuration.servesDevicesBesideTheRest {
             serving.limits.maximumConcurrentRequests += configuration.waitingDevices
         }
-        let main = try server(serving, try mounts())
+        let main = try server(serving, try mounts(), tls: try tls())
         var servers = [NodeComponent("http", roles: [.manager]) { main }]
         if let address = configuration.gatewayAddress {
             var facing = ReeveServerConfiguration(address: address)
@@ -37,11 +37,13 @@ extension ManagerNode {
 
     private func server(
         _ serving: ReeveServerConfiguration,
-        _ mounts: [HandlerMount]
+        _ mounts: [HandlerMount],
+        tls: ServerTLS? = nil
     ) throws -> ReeveServer {
         try ReeveServer(
             configuration: serving,
             mounts: mounts,
+            tls: tls,
             time: configuration.time,
             logger: configuration.logger
         )
@@ -52,8 +54,8 @@ extension ManagerNode {
         var root = try health()
         try root.mount(statusPage, at: "/")
         let mounts = [
-            HandlerMount("/admin/v1", observed(adminAPI, "admin")),
-            HandlerMount(LinkEndpoint.standardPrefix, observed(link, "link")),
+            HandlerMount("/admin/v1", audited(observed(adminAPI, "admin"))),
+            HandlerMount(LinkEndpoint.standardPrefix, audited(observed(link, "link"))),
             HandlerMount("/", observed(root, "console")),
         ]
         return configuration.servesDevicesBesideTheRest ? mounts + [deviceMount] : mounts

@@ -9,6 +9,7 @@ internal import Foundation
 public import HTTPHandling
 internal import Logging
 public import ManagerConsole
+internal import NodeCertificates
 public import NotificationDispatch
 public import OperationQueue
 internal import SQLiteStore
@@ -68,6 +69,8 @@ public final class ManagerNode: Service {
     public let deviceAPI: DeviceEndpoint
 
     let auditor: TrailAuditor
+    let turnedAway: RecordedRefusals
+    let credentials: CredentialSource?
     let releases: ManagerReleases
     let store: EmbeddedStore
     let capability: WriteCapability
@@ -109,6 +112,7 @@ public final class ManagerNode: Service {
     ) async throws {
         let (time, random) = (configuration.time, configuration.random)
         self.configuration = configuration
+        credentials = try configuration.openCredentials()
         self.store = store
         let lease = try await store.acquire(
             holder: configuration.node,
@@ -215,7 +219,12 @@ public final class ManagerNode: Service {
         auditor = access.auditor
         audit = access.trail
         identities = access.identities
-        let services = AdminServices(
+        turnedAway = RecordedRefusals(
+            auditor: access.auditor,
+            own: configuration.refusals,
+            logger: configuration.logger
+        )
+        var services = AdminServices(
             devices: AdminServices.Devices(directory: devices, administration: administration),
             operations: AdminServices.Operations(
                 enqueuer: operations,
@@ -255,6 +264,9 @@ public final class ManagerNode: Service {
             ),
             time: time
         )
+        if let source = credentials {
+            services.cluster.certificate = { source.status.served }
+        }
         adminAPI = try AdminEndpoint(services, authenticator: tokens)
         statusPage = try StatusPage(services, authenticator: tokens)
         let desk = EnrolmentDesk(
@@ -308,6 +320,7 @@ public final class ManagerNode: Service {
         link = try LinkEndpoint(
             services: linking,
             authenticator: access.nodes,
+            requiresCertificates: credentials != nil,
             time: time,
             recorder: access.auditor
         )

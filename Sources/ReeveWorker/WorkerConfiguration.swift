@@ -4,6 +4,7 @@ public import ClusterRole
 public import Configuration
 public import HummingbirdHosting
 public import Logging
+public import NodeCertificates
 
 /// What a ``WorkerNode`` needs to know.
 public struct WorkerConfiguration: Sendable {
@@ -17,8 +18,12 @@ public struct WorkerConfiguration: Sendable {
     public var address = ServerAddress.loopback(port: 8_280)
     /// Base addresses of the well-known managers, such as `http://10.0.0.2:8180`. At least one.
     public var managers: [String] = []
-    /// The bearer token the managers know this node by.
+    /// The bearer token the managers know this node by, unless it has a certificate; and what
+    /// operators present to this node.
     public var token = ""
+    /// The node's certificate, its key and whom it believes: with them it dials managers with mutual
+    /// TLS, whose addresses are `https`, and sends them no token.
+    public var certificates: CertificateFiles?
     /// Channels to deploy, each with the deployer that loads its releases.
     public var channels: [ChannelName: any Deployer] = [:]
     /// Further channels, whose releases are loaded by the ``deployers`` of their kinds.
@@ -76,7 +81,9 @@ public struct WorkerConfiguration: Sendable {
     /// | `node.id`, `node.directory` | required |
     /// | `tenant` | default `default` |
     /// | `listen.host`, `listen.port` | default `127.0.0.1`, `8280` |
-    /// | `link.managers`, `link.token` | required |
+    /// | `link.managers` | required |
+    /// | `link.token` | required without a certificate |
+    /// | `link.tls.certificate`, `link.tls.key`, `link.tls.authority`, `link.tls.revoked` | see `CertificateFiles` |
     /// | `channels` | channels of plain files to keep at `channels/<name>/current` |
     /// | `channels.mode` | `automatic` (the default) or `manual`: releases are taken when somebody says so |
     /// | `channels.carry-check` | `marks` (the default) or `digests`: how unchanged files are made sure of before an update |
@@ -105,7 +112,11 @@ public struct WorkerConfiguration: Sendable {
             port: config.int(forKey: "listen.port", default: 8_280)
         )
         managers = try config.requiredStringArray(forKey: "link.managers")
-        token = try config.requiredString(forKey: "link.token", isSecret: true)
+        certificates = try CertificateFiles(reading: config)
+        token =
+            certificates == nil
+            ? try config.requiredString(forKey: "link.token", isSecret: true)
+            : config.string(forKey: "link.token", isSecret: true) ?? ""
         for name in config.stringArray(forKey: "channels") ?? [] {
             channels[try ChannelName(validating: name)] = DirectoryDeployer()
         }

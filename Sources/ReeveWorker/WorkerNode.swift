@@ -10,6 +10,7 @@ internal import Foundation
 internal import HTTPHandling
 internal import HummingbirdHosting
 internal import Logging
+internal import NodeCertificates
 public import OperationQueue
 internal import SQLiteReplica
 public import ServiceLifecycle
@@ -37,6 +38,7 @@ public final class WorkerNode: Service {
     /// Messages of the coordinator, the replicated state, commands.
     public let messaging: WorkerMessaging
 
+    private let credentials: CredentialSource?
     private let replica: WorkerReplica
     private let workerLink: WorkerLink
     private let contacts: ContactBatcher
@@ -70,13 +72,17 @@ public final class WorkerNode: Service {
     private init(_ configuration: WorkerConfiguration) throws {
         let (time, random) = (configuration.time, configuration.random)
         self.configuration = configuration
+        let credentials = try configuration.openCredentials()
+        self.credentials = credentials
         let client = try LinkClient(
             node: configuration.node,
             configuration: LinkClientConfiguration(
                 addresses: configuration.managers,
-                token: configuration.token
+                token: credentials == nil ? configuration.token : "",
+                credentials: credentials
             ),
-            random: random
+            random: random,
+            time: time
         )
         let secrets = try SecretBox(
             key: try Self.key(at: configuration.directory + "/secrets-key", random: random)
@@ -190,6 +196,7 @@ public final class WorkerNode: Service {
             )
         )
         linking.liveProperties = { messaging.standing.properties }
+        linking.describe(configuration.abilities, serving: artifacts)
         workerLink = WorkerLink(
             client: client,
             replica: replica,
@@ -245,7 +252,8 @@ public final class WorkerNode: Service {
             spooled: replica.pendingCount,
             isHandingOut: replica.isHandingOut,
             releases: artifacts.statuses.flatMap(ReleaseStatus.all),
-            channels: artifacts.statuses.map(ChannelReport.init)
+            channels: artifacts.statuses.map(ChannelReport.init),
+            certificate: credentials?.status
         )
     }
 
@@ -301,7 +309,11 @@ public final class WorkerNode: Service {
             NodeComponent("link", roles: [.worker]) { [workerLink] in workerLink },
             NodeComponent("contacts", roles: [.worker]) { [contacts] in contacts },
             NodeComponent("artifacts", roles: [.worker]) { [artifacts] in artifacts },
-        ] + messaging.components
+        ]
+            + messaging.components
+            + (credentials.map { source in
+                [NodeComponent("certificates", roles: [.worker]) { source }]
+            } ?? [])
             + health.enumerated().map { index, monitor in
                 NodeComponent(ComponentName(rawValue: "health-\(index)"), roles: [.worker]) {
                     monitor

@@ -2,6 +2,7 @@
 internal import ArtifactStore
 internal import ClusterMembership
 internal import ClusterRole
+public import NodeCertificates
 
 /// How a worker stands: what an operator reads at `/status` with the node's own token.
 public struct WorkerStatus: Hashable, Sendable, Codable {
@@ -17,6 +18,8 @@ public struct WorkerStatus: Hashable, Sendable, Codable {
     public var releases: [ReleaseStatus]
     /// Every channel the node keeps.
     public var channels: [ChannelReport]
+    /// How the node's certificate stands; absent without one.
+    public var certificate: CertificateStatus?
 }
 
 /// One release that came to a worker, and what it cost.

@@ -1,6 +1,7 @@
 #if Server && SQLite && Push
 import ArgumentParser
 import AsyncHTTPClient
+import ClusterLink
 import ClusterRole
 import Foundation
 import HTTPHandling
@@ -13,15 +14,27 @@ struct ManagerOptions: ParsableArguments {
     @Option(help: "An admin token; better given as REEVE_TOKEN, which other users cannot see.")
     var token: String?
 
-    func client() throws -> JSONClient { try Self.client(manager: manager, token: token) }
+    @Option(help: "The authority of the cluster, a PEM file, for https. Also REEVE_AUTHORITY.")
+    var authority: String?
 
-    static func client(manager: String?, token: String?) throws -> JSONClient {
+    func client() throws -> JSONClient {
+        try Self.client(manager: manager, token: token, authority: authority)
+    }
+
+    static func client(
+        manager: String?,
+        token: String?,
+        authority: String? = nil
+    ) throws -> JSONClient {
         let environment = ProcessInfo.processInfo.environment
         guard let token = token ?? environment["REEVE_TOKEN"], !token.isEmpty else {
             throw ValidationError("Give an admin token in REEVE_TOKEN or with --token.")
         }
         let address = manager ?? environment["REEVE_MANAGER"] ?? "http://127.0.0.1:8180"
-        return JSONClient(base: address, token: token, client: .shared, timeout: .seconds(300))
+        let http =
+            try (authority ?? environment["REEVE_AUTHORITY"])
+            .map { try ManagerHTTP.client(authority: $0) } ?? .shared
+        return JSONClient(base: address, token: token, client: http, timeout: .seconds(300))
     }
 }
 

@@ -15,8 +15,8 @@ struct Reeve: AsyncParsableCommand {
             WebhooksCommand.self, DevicesCommand.self, GroupsCommand.self, FleetCommand.self,
             FrontCommand.self,
             BackupCommand.self, RestoreCommand.self, PurgeCommand.self, ExportCommand.self,
-            RolloutCommand.self, NodesCommand.self,
-            RolloutCommand.self, AuditCommand.self, IdentitiesCommand.self, OwnerCommand.self,
+            RolloutCommand.self, NodesCommand.self, AuditCommand.self, IdentitiesCommand.self,
+            OwnerCommand.self, CertificatesCommand.self,
         ]
     )
 }

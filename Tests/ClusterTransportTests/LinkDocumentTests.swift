@@ -153,7 +153,17 @@ final class LinkDocumentTests: XCTestCase {
         let epoch = Epoch(rawValue: 3)
         let node = NodeID(rawValue: "worker-1")
         func hello(_ applied: Revision?, _ properties: [String: String]) -> LinkHello {
-            LinkHello(node: node, applied: applied, highestEpoch: epoch, properties: properties)
+            let isFull = applied != nil
+            return LinkHello(
+                node: node,
+                applied: applied,
+                highestEpoch: epoch,
+                properties: properties,
+                codecs: isFull ? ["plain"] : nil,
+                capabilities: isFull ? ["gpu"] : nil,
+                digest: isFull ? "0a" : nil,
+                nonce: isFull ? LinkNonce(bits: 1) : nil
+            )
         }
         func heartbeat(_ applied: Revision?, _ properties: [String: String]) -> LinkHeartbeat {
             LinkHeartbeat(
@@ -164,13 +174,16 @@ final class LinkDocumentTests: XCTestCase {
             )
         }
         let welcome = try value(LinkWelcome(epoch: epoch, revision: revision))
+        let answered = try value(
+            LinkWelcome(epoch: epoch, revision: revision, nonce: LinkNonce(bits: 1))
+        )
         let mark = try value(LinkMark(mark: 4, revision: revision, epoch: epoch))
         let query = try value(LinkCredentialQuery(CredentialDigest(of: "credential")))
         let zone = ["zone": "a"]
         return [
             ("LinkHello", try value(hello(revision, zone)), try value(hello(nil, [:]))),
             ("LinkHeartbeat", try value(heartbeat(revision, zone)), try value(heartbeat(nil, [:]))),
-            ("LinkWelcome", welcome, welcome),
+            ("LinkWelcome", answered, welcome),
             ("LinkMark", mark, mark),
             ("LinkCredentialQuery", query, query),
             ("Revision", try value(revision), try value(revision)),

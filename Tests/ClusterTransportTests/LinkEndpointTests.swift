@@ -157,6 +157,63 @@ final class LinkEndpointTests: XCTestCase {
         XCTAssertEqual(completed, 1)
     }
 
+    func test_spool_repeatedOverlappedAndLate_countsEachEntryOnce_byWorkerIncarnationAndNumber()
+        async throws
+    {
+        let manager = try ManagerScene()
+        let row = try await enrol(manager, "d")
+        let operations = try await [
+            manager.enqueue(.devices([row.id])), manager.enqueue(.devices([row.id])),
+            manager.enqueue(.devices([row.id])),
+        ]
+        func entry(_ number: Int64, _ index: Int) -> SpooledEntry {
+            SpooledEntry(
+                number: number,
+                entry: InboxEntry(
+                    identity: row.identity,
+                    receivedAt: manager.time.now(),
+                    body: .result(
+                        operations[index].id,
+                        attempt: nil,
+                        outcome: .completed,
+                        detail: []
+                    )
+                )
+            )
+        }
+        func send(
+            _ entries: [SpooledEntry],
+            incarnation: UInt128 = 3,
+            by node: String = "worker-1"
+        ) async throws -> Int64 {
+            let answer = try await manager.answer(
+                .post,
+                "/spool",
+                token: node,
+                body: SpoolBatch(
+                    incarnation: IncarnationID(bits: incarnation),
+                    history: HistoryID(bits: 7),
+                    entries: entries
+                ).encoded()
+            )
+            XCTAssertEqual(answer.status, 200)
+            return try JSONDecoder().decode(LinkMark.self, from: Data(answer.body)).mark
+        }
+        let marks = try await [
+            send([entry(1, 0), entry(2, 1)]), send([entry(1, 0), entry(2, 1), entry(3, 2)]),
+            // Late, after what came behind it; and the whole once more.
+            send([entry(1, 0)]), send([entry(2, 1), entry(3, 2)]),
+            // The same numbers of another worker, and of another life of the file, are other entries.
+            send([entry(1, 0)], by: "worker-2"), send([entry(1, 0)], incarnation: 4),
+            send([entry(1, 0)], incarnation: 4),
+        ]
+        XCTAssertEqual(marks, [2, 3, 3, 3, 1, 1, 1])
+        for operation in operations {
+            let completed = try await manager.completed(operation)
+            XCTAssertEqual(completed, 1)
+        }
+    }
+
     func test_spool_thatIsNoBatch_isRefusedAndTheNextOneIsTaken() async throws {
         let manager = try ManagerScene(limits: LinkLimits(maximumSpoolEntries: 2))
         let row = try await enrol(manager, "d")

@@ -11,6 +11,7 @@ import HTTPHandling
 import HTTPTypes
 import HummingbirdHosting
 import Logging
+import NodeCertificates
 import OperationQueue
 import SQLiteReplica
 import ServiceLifecycle
@@ -49,7 +50,8 @@ final class ManagerScene: Sendable {
         time: any TimeSource = SystemTimeSource(),
         makesBundlesIn scratch: String? = nil,
         offering: Bool = false,
-        losesHints: Bool = false
+        losesHints: Bool = false,
+        requiresCertificates: Bool = false
     ) throws {
         ledger = InMemoryLedger(history: HistoryID(bits: history))
         var epoch = Epoch.none
@@ -120,6 +122,7 @@ final class ManagerScene: Sendable {
         endpoint = try LinkEndpoint(
             services: services,
             authenticator: tokens,
+            requiresCertificates: requiresCertificates,
             limits: limits,
             time: time
         )
@@ -267,6 +270,7 @@ final class WorkerScene: Sendable {
         addresses: [String],
         node: String = "worker-1",
         token: String? = nil,
+        credentials: CredentialSource? = nil,
         path: URL? = nil,
         configuration: WorkerLinkConfiguration = WorkerScene.quick
     ) throws {
@@ -275,7 +279,8 @@ final class WorkerScene: Sendable {
             node: self.node,
             configuration: LinkClientConfiguration(
                 addresses: addresses,
-                token: token ?? node,
+                token: credentials == nil ? token ?? node : "",
+                credentials: credentials,
                 requestTimeout: .seconds(10)
             ),
             random: SeededRandomSource(seed: 1),

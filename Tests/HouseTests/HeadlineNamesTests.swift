@@ -12,6 +12,7 @@ import Foundation
 import HTTPHandling
 import HummingbirdHosting
 import ManagerConsole
+import NodeCertificates
 import NotificationDispatch
 import OperationQueue
 import PushTransports
@@ -53,6 +54,8 @@ final class HeadlineNamesTests: XCTestCase {
             ProblemDetails.self, ReeveServer.self,
             DeviceEndpoint.self, AdminEndpoint.self, StatusPage.self,
             ManagerNode.self, WorkerNode.self,
+            CertifiedNode.self, PeerCertificate.self, PeerRefusal.self, ServerTLS.self,
+            CertificateAuthority.self, CredentialSource.self, CertificateTrust.self,
             ManualTimeSource.self, SeededRandomSource.self, FaultScript.self, InMemoryCluster.self,
         ]
         let bare = names.map { String(describing: $0) }
@@ -61,7 +64,8 @@ final class HeadlineNamesTests: XCTestCase {
             "ArtifactConfiguration", "ArtifactStore", "ClusterLink", "ClusterMembership",
             "ClusterRole", "ClusterTestKit",
             "ClusterTransport", "DeviceGateway", "DeviceRegistry", "HTTPHandling",
-            "HummingbirdHosting", "ManagerConsole", "NotificationDispatch", "OperationQueue",
+            "HummingbirdHosting", "ManagerConsole", "NodeCertificates", "NotificationDispatch",
+            "OperationQueue",
             "PushTransports", "ReeveManager", "ReeveWorker", "SQLiteReplica", "SQLiteStore",
         ]
         XCTAssertTrue(modules.isDisjoint(with: bare))

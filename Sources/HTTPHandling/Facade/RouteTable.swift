@@ -246,16 +246,23 @@ public struct RouteTable: HTTPHandler, RouteListing {
         return response
     }
 
-    /// Checks before the body is read, so that a stranger's bytes cost nothing. Who is known is told even if
-    /// he may not.
+    /// Checks before the body is read, so that a stranger's bytes cost nothing. Who is known is told
+    /// even if he may not.
+    ///
+    /// A token is worth no more than the certificate it is presented with allows: a worker's leaves the
+    /// link. A certificate without a token is an identity of its own.
     private func authorize(
         _ access: RouteAccess,
         _ request: inout HandlerRequest
     ) async throws -> Identity? {
         if access == .open { return request.identity }
         var identity = request.identity
+        let certificate = request.peerCertificate
         if identity == nil, let authenticator, let token = request.bearerToken {
             identity = try await authenticator.identity(forToken: token)
+                .map { certificate.map($0.capped(by:)) ?? $0 }
+        } else if identity == nil, let certificate {
+            identity = Identity(certificate)
         }
         guard let identity else { throw HTTPHandlingError.unauthenticated() }
         request.identity = identity

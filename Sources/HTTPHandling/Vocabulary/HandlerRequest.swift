@@ -22,6 +22,10 @@ public struct HandlerRequest: Sendable {
     public var logger: Logger
     /// Who is calling: set by the host, or by ``RouteTable`` from the bearer token.
     public var identity: Identity?
+    /// The certificate the caller presented to this process, verified by the host; `nil` without one.
+    /// Header fields never set it: whoever ends TLS in front of this process vouches for its callers in
+    /// another way.
+    public var peerCertificate: PeerCertificate?
     /// The limits that hold for this request.
     public var limits: HandlerLimits
     /// Returns once the caller has gone away, or when cancelled; `nil` where the host cannot tell. For

@@ -12,6 +12,8 @@ public struct HandlerResponse: Sendable {
     public var operationID: String?
     /// The revision that contains what the request changed, for audit entries.
     public var revision: String?
+    /// The stable code of the problem this answer tells, for those who audit refusals; `nil` for others.
+    public var problemCode: String?
 
     /// What follows the head.
     public enum Body: Sendable {

@@ -35,6 +35,24 @@ public struct Identity: Hashable, Sendable {
                 ? .node : permissions == [.own] ? .user : .administrator)
     }
 
+    /// A node known by its certificate alone: it may what its role may, in every tenant, because a node
+    /// serves all of them.
+    public init(_ certificate: PeerCertificate) {
+        self.init(
+            name: certificate.subject.node.rawValue,
+            permissions: certificate.permissions
+        )
+    }
+
+    /// The same caller with no more than `certificate` leaves it.
+    public func capped(by certificate: PeerCertificate) -> Identity {
+        Identity(
+            name: name,
+            tenant: tenant,
+            permissions: certificate.capping(permissions)
+        )
+    }
+
     /// Whether the caller holds `permission`.
     public func may(_ permission: Permission) -> Bool { permissions.contains(permission) }
 }

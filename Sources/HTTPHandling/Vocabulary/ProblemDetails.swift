@@ -109,12 +109,14 @@ public struct ProblemDetails: Hashable, Sendable, Codable {
         var fields = headerFields
         if let retryAfter { fields[.retryAfter] = String(retryAfter) }
         fields[.cacheControl] = "no-store"
-        return .bytes(
+        var response = HandlerResponse.bytes(
             (try? encodedJSON(self)) ?? [],
             contentType: MediaType.problem,
             status: HTTPResponse.Status(code: status, reasonPhrase: title),
             headerFields: fields
         )
+        response.problemCode = code
+        return response
     }
 }
 #endif

@@ -78,6 +78,8 @@ public struct AdminServices: Sendable {
         public var wakes: (any WakeStorage)?
         /// Commands to nodes; without it their routes are not there.
         public var messaging: Messaging?
+        /// The certificate the node shows, now; `nil` for a node without one.
+        public var certificate: (@Sendable () -> ServedCertificate?)?
 
         public init(
             node: NodeID,
@@ -179,6 +181,7 @@ extension AdminServices {
             ),
             wakes: try await cluster.wakes?.counters(),
             audit: try await access?.trail.status(),
+            certificate: cluster.certificate?(),
             nodes: members.map { AdminMessages.NodeStatus($0, newest: newest) }
         )
     }

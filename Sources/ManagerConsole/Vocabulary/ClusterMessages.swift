@@ -143,6 +143,7 @@ extension AdminMessages {
         package var liveness: LivenessView?
         package var wakes: WakeCounters?
         package var audit: AuditStatus?
+        package var certificate: ServedCertificate?
         package var nodes: [NodeStatus]
 
         package init(
@@ -154,6 +155,7 @@ extension AdminMessages {
             liveness: LivenessView? = nil,
             wakes: WakeCounters? = nil,
             audit: AuditStatus? = nil,
+            certificate: ServedCertificate? = nil,
             nodes: [NodeStatus]
         ) {
             self.node = node
@@ -164,6 +166,7 @@ extension AdminMessages {
             self.liveness = liveness
             self.wakes = wakes
             self.audit = audit
+            self.certificate = certificate
             self.nodes = nodes
         }
     }

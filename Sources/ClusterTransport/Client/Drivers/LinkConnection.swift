@@ -6,6 +6,8 @@ internal import FoundationEssentials
 internal import Logging
 internal import NIOCore
 internal import NIOHTTP1
+internal import NIOSSL
+internal import NodeCertificates
 internal import Synchronization
 
 /// One request on the link.
@@ -65,7 +67,8 @@ struct LinkAnswer: Sendable {
 /// It stays with the manager that answered last and goes on to the next when one does not answer or
 /// says 502, 503 or 504. Each call tries each address once; whoever calls repeats, with a backoff.
 final class LinkConnection: Sendable {
-    private let client: HTTPClient
+    private let shared: HeldHTTP
+    private let rotating: RotatingHTTP?
     private let configuration: LinkClientConfiguration
     private let logger: Logger
     private let current: Mutex<Int>
@@ -75,16 +78,33 @@ final class LinkConnection: Sendable {
         client: HTTPClient,
         configuration: LinkClientConfiguration,
         random: any RandomSource,
+        time: any TimeSource = SystemTimeSource(),
         logger: Logger
     ) throws(ClusterLinkError) {
-        self.client = client
+        shared = HeldHTTP(client, isOwned: false)
+        if let credentials = configuration.credentials {
+            rotating = try RotatingHTTP(
+                credentials,
+                acceptedRoles: configuration.answeringRoles,
+                time: time
+            )
+        } else {
+            rotating = nil
+        }
         self.configuration = configuration
         self.logger = logger
         bases = try configuration.addresses.map { address throws(ClusterLinkError) in
-            guard address.hasPrefix("http://") || address.hasPrefix("https://") else {
+            let isSecure = address.hasPrefix("https://")
+            guard isSecure || address.hasPrefix("http://") else {
                 throw ClusterLinkError(
                     .invalidConfiguration,
-                    "A manager's address is a URL such as http://10.0.0.4:8443, not \"\(address)\"."
+                    "A manager's address is a URL such as https://10.0.0.4:8443, not \"\(address)\"."
+                )
+            }
+            guard isSecure || configuration.credentials == nil else {
+                throw ClusterLinkError(
+                    .invalidConfiguration,
+                    "With a certificate every address is https, not \"\(address)\"."
                 )
             }
             return (address.hasSuffix("/") ? String(address.dropLast()) : address) + "/link/v1"
@@ -103,7 +123,7 @@ final class LinkConnection: Sendable {
     ///
     /// - Throws: ``ClusterLinkError``; `CancellationError` when the task is cancelled.
     func send(_ request: LinkRequest) async throws -> LinkAnswer {
-        try await attempt(request) { response in
+        try await attempt(request) { response, _ in
             let buffer = try await response.body.collect(
                 upTo: self.configuration.maximumAnswerBytes
             )
@@ -116,8 +136,10 @@ final class LinkConnection: Sendable {
     }
 
     /// Sends a request and hands the answer on while it arrives.
-    func open(_ request: LinkRequest) async throws -> HTTPClientResponse {
-        try await attempt(request) { $0 }
+    ///
+    /// - Returns: the answer, and the client that must be held until its last byte.
+    func open(_ request: LinkRequest) async throws -> (HTTPClientResponse, HeldHTTP) {
+        try await attempt(request) { ($0, $1) }
     }
 
     var releaseWait: Duration { configuration.releaseWait }
@@ -128,7 +150,7 @@ final class LinkConnection: Sendable {
 
     private func attempt<Answer>(
         _ request: LinkRequest,
-        _ read: (HTTPClientResponse) async throws -> Answer
+        _ read: (HTTPClientResponse, HeldHTTP) async throws -> Answer
     ) async throws -> Answer {
         let first = current.withLock { $0 }
         var failure = ClusterLinkError(.unreachable, "No manager answered.")
@@ -143,13 +165,7 @@ final class LinkConnection: Sendable {
                 failure = error
             } catch {
                 try Task.checkCancellation()
-                failure = ClusterLinkError(
-                    .unreachable,
-                    "No manager answered at \(bases[index]). Check that one is running and that this "
-                        + "machine reaches it.",
-                    retryAfter: .seconds(2),
-                    cause: error
-                )
+                failure = Self.failure(error, at: bases[index])
             }
             logger.debug(
                 "A manager did not answer",
@@ -159,14 +175,35 @@ final class LinkConnection: Sendable {
         throw failure
     }
 
+    /// What became of a request nobody answered.
+    private static func failure(_ error: any Error, at base: String) -> ClusterLinkError {
+        if error is NodeCertificateError || error is NIOSSLError || error is BoringSSLError {
+            return ClusterLinkError(
+                .untrusted,
+                "The connection to \(base) was refused for a certificate: this node's, or the other's. "
+                    + "The logs of both say which.",
+                retryAfter: .seconds(2),
+                cause: error
+            )
+        }
+        return ClusterLinkError(
+            .unreachable,
+            "No manager answered at \(base). Check that one is running and that this machine reaches it.",
+            retryAfter: .seconds(2),
+            cause: error
+        )
+    }
+
     private func exchange<Answer>(
         _ request: LinkRequest,
         with base: String,
-        _ read: (HTTPClientResponse) async throws -> Answer
+        _ read: (HTTPClientResponse, HeldHTTP) async throws -> Answer
     ) async throws -> Answer {
         var outgoing = HTTPClientRequest(url: base + request.path)
         outgoing.method = request.method
-        outgoing.headers.add(name: "Authorization", value: "Bearer \(configuration.token)")
+        if !configuration.token.isEmpty {
+            outgoing.headers.add(name: "Authorization", value: "Bearer \(configuration.token)")
+        }
         for (name, value) in request.headers { outgoing.headers.add(name: name, value: value) }
         if request.method != .GET {
             outgoing.headers.add(name: "Content-Type", value: request.contentType)
@@ -181,7 +218,10 @@ final class LinkConnection: Sendable {
                 }
         }
         let limit = configuration.requestTimeout + request.wait
-        let response = try await client.execute(
+        let http = rotating?.http() ?? shared
+        // Held to the end: a rotation meanwhile must not shut it down.
+        defer { withExtendedLifetime(http) {} }
+        let response = try await http.client.execute(
             outgoing,
             timeout: .milliseconds(limit.milliseconds),
             logger: nil
@@ -190,7 +230,7 @@ final class LinkConnection: Sendable {
         guard (200..<300).contains(status) || request.accepted.contains(status) else {
             throw try await refusal(response)
         }
-        return try await read(response)
+        return try await read(response, http)
     }
 
     /// What is read of problem details (RFC 9457).

@@ -105,14 +105,19 @@ extension LinkClient: ReleaseSource {
         if offset > 0 { request.headers = [("Range", "bytes=\(offset)-")] }
         // The time for the head and the bytes: a bundle on a slow line takes minutes.
         request.wait = connection.bundleTimeout
-        let response = try await connection.open(request)
+        let (response, http) = try await connection.open(request)
         guard offset == 0 || response.status == .partialContent else {
             throw ClusterLinkError(
                 .badAnswer,
                 "The manager sent a bundle from its beginning instead of byte \(offset)."
             )
         }
-        return ByteChunks(response.body.map { Array($0.readableBytesView) })
+        return ByteChunks(
+            response.body.map { chunk in
+                // The client lives as long as its answer is read.
+                withExtendedLifetime(http) { Array(chunk.readableBytesView) }
+            }
+        )
     }
 
     public func acknowledge(_ applied: AppliedRelease, tenant: TenantID) async throws {

@@ -4,6 +4,7 @@ public import ClusterRole
 internal import ClusterTransport
 public import Logging
 internal import NIOCore
+internal import NIOHTTP1
 internal import OperationQueue
 
 /// The worker's calls to its managers: one instance a process.
@@ -23,7 +24,10 @@ public final class LinkClient: Sendable {
     ///   - configuration: the managers' addresses, the token and timeouts.
     ///   - http: shared with others or one's own; whoever made it shuts it down. It should not
     ///     repeat failed connections by itself, or a manager that is gone holds up the fail-over.
+    ///     With the configuration's credentials there is none: the link makes its own, anew whenever
+    ///     they change, and those it made before end with their last request.
     ///   - random: chooses the first manager.
+    ///   - time: by which certificates are valid.
     ///   - logger: where it logs.
     /// - Throws: ``ClusterLinkError`` with code `invalidConfiguration`.
     public init(
@@ -31,12 +35,14 @@ public final class LinkClient: Sendable {
         configuration: LinkClientConfiguration,
         http: HTTPClient = LinkClient.standardHTTP,
         random: any RandomSource = SystemRandomSource(),
+        time: any TimeSource = SystemTimeSource(),
         logger: Logger = Logger(label: "reeve.link")
     ) throws(ClusterLinkError) {
         connection = try LinkConnection(
             client: http,
             configuration: configuration,
             random: random,
+            time: time,
             logger: logger
         )
         self.node = node
@@ -45,7 +51,12 @@ public final class LinkClient: Sendable {
 
     /// The client of links that are given none: it gives up at once where nobody listens, and lives as
     /// long as the process.
-    public static let standardHTTP: HTTPClient = {
+    public static let standardHTTP = HTTPClient(
+        eventLoopGroupProvider: .singleton,
+        configuration: standardConfiguration
+    )
+
+    static var standardConfiguration: HTTPClient.Configuration {
         var configuration = HTTPClient.Configuration()
         configuration.timeout.connect = .seconds(2)
         configuration.connectionPool.retryConnectionEstablishment = false
@@ -53,8 +64,8 @@ public final class LinkClient: Sendable {
         configuration.connectionPool.idleTimeout = .seconds(30)
         // Polls that wait hold one each; the rest is for enrolments in a rush.
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 32
-        return HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-    }()
+        return configuration
+    }
 
     /// Says hello.
     func hello(_ hello: LinkHello) async throws -> LinkWelcome {
@@ -67,20 +78,30 @@ public final class LinkClient: Sendable {
     }
 
     /// The next page of what the replica lacks; waits at the manager when there is nothing new.
+    ///
+    /// - Returns: the page, and the nonce by which it is acknowledged.
     func page(
         after revision: Revision?,
         cursor: ReplicaCursor?,
         limit: Int,
-        wait: Duration
-    ) async throws -> ReplicaPage {
+        wait: Duration,
+        answering before: PageAnswer? = nil
+    ) async throws -> (page: ReplicaPage, nonce: String?) {
         var query = "limit=\(limit)&wait=\(wait.components.seconds)"
         if let revision { query += "&after=\(percentEncoded(revision.description))" }
         if let cursor { query += "&cursor=\(percentEncoded(cursor.token))" }
         var request = LinkRequest.get("/replica?\(query)")
         request.wait = wait
+        switch before {
+        case .taken(let nonce): request.headers = [(LinkFormat.acknowledgeField, nonce)]
+        case .refused(let nonce, let code):
+            request.headers = [(LinkFormat.refuseField, "\(nonce) \(code)")]
+        case nil: break
+        }
         let answer = try await connection.send(request)
+        let nonce = answer.headers.first(name: LinkFormat.nonceField)
         do {
-            return try ReplicaPage(decoding: answer.body)
+            return (try ReplicaPage(decoding: answer.body), nonce)
         } catch {
             throw ClusterLinkError(
                 .badAnswer,
@@ -94,5 +115,11 @@ public final class LinkClient: Sendable {
     func upload(_ batch: SpoolBatch) async throws -> LinkMark {
         try await connection.send(.post("/spool", bytes: batch.encoded())).decode()
     }
+}
+
+/// What became of a page, as the next request says it.
+enum PageAnswer: Sendable {
+    case taken(nonce: String)
+    case refused(nonce: String, code: String)
 }
 #endif

@@ -14,21 +14,29 @@ extension WorkerLink {
         var backoff = newBackoff()
         var cursor: ReplicaCursor?
         var isGreeted = false
+        var answer: PageAnswer?
         while !Task.isCancelled {
+            var given: String?
             do {
                 if !isGreeted {
                     try await hello()
                     isGreeted = true
                 }
                 let before = replica.position.revision
-                let page = try await client.page(
+                let saying = answer
+                answer = nil
+                let (page, nonce) = try await client.page(
                     after: before,
                     cursor: cursor,
                     limit: configuration.pageRows,
-                    wait: configuration.pollWait
+                    wait: configuration.pollWait,
+                    answering: saying
                 )
+                given = nonce
                 try await replica.heard(from: page.epoch)
                 try await replica.apply(page)
+                answer = nonce.map { .taken(nonce: $0) }
+                given = nil
                 cursor = page.next
                 if page.next == nil, page.revision != before { hints?.publish(page.revision) }
                 note(page)
@@ -44,6 +52,9 @@ extension WorkerLink {
                 // A snapshot begins anew: its cursor may be another manager's.
                 cursor = nil
                 isGreeted = false
+                answer = given.map {
+                    .refused(nonce: $0, code: (error as? any CodedError)?.codeName ?? "unknown")
+                }
                 failed("follow", error)
                 await pause(backoff.onFailure(retryAfter: retryAfter(of: error)))
             }

@@ -129,6 +129,7 @@ public final class WorkerLink: Service {
 
     func hello() async throws {
         let position = replica.position
+        let nonce = LinkNonce(from: random)
         let welcome = try await client.hello(
             LinkHello(
                 node: client.node,
@@ -138,9 +139,20 @@ public final class WorkerLink: Service {
                 version: configuration.version,
                 applied: position.revision,
                 highestEpoch: position.epoch,
-                properties: properties
+                properties: properties,
+                codecs: configuration.codecs,
+                capabilities: configuration.capabilities,
+                digest: configuration.digest?(),
+                nonce: nonce
             )
         )
+        // A manager of an earlier version names none.
+        guard welcome.nonce ?? nonce == nonce else {
+            throw ClusterLinkError(
+                .badAnswer,
+                "A manager answered another hello than this node's. Look what stands between them."
+            )
+        }
         try await take(welcome)
     }
 

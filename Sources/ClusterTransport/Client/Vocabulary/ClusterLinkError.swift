@@ -13,6 +13,8 @@ public struct ClusterLinkError: CodedError {
 
         /// No manager answered (503).
         public static let unreachable = Code(rawValue: "link.unreachable")
+        /// One of the two ends does not believe the other's certificate (503): nothing was sent.
+        public static let untrusted = Code(rawValue: "link.untrusted")
         /// A manager answered something that is no answer: damaged, too long, of another version.
         public static let badAnswer = Code(rawValue: "link.bad-answer")
         /// A manager of a lower epoch than this worker has seen; nothing of it was taken (503).

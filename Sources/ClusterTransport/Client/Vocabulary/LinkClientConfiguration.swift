@@ -1,11 +1,19 @@
 #if Server
+public import ClusterRole
+public import NodeCertificates
 
 /// Whom a worker dials, and how patiently.
 public struct LinkClientConfiguration: Sendable {
-    /// The managers' base URLs, such as `http://10.0.0.4:8443`. The link's paths are added.
+    /// The managers' base URLs, such as `https://10.0.0.4:8443`. The link's paths are added.
     public var addresses: [String]
-    /// The bearer token of this node. A secret; never logged.
+    /// The bearer token of this node; empty if its certificate says who it is. A secret; never logged.
     public var token: String
+    /// The node's certificate, and whom it believes. With it every address is `https`, and who answers
+    /// must have a certificate of this cluster with one of ``answeringRoles``. Without it `https` is
+    /// checked by host name against the system's authorities.
+    public var credentials: CredentialSource?
+    /// Whose certificates are taken for the other end's: managers'.
+    public var answeringRoles: Set<NodeRole> = [.manager, .combined]
     /// How long one request may take beside the time it is asked to wait. 10 s: a store under load
     /// answers within one.
     public var requestTimeout: Duration
@@ -21,14 +29,16 @@ public struct LinkClientConfiguration: Sendable {
 
     /// - Parameters:
     ///   - addresses: at least one.
-    ///   - token: this node's.
+    ///   - token: this node's; empty with a certificate.
+    ///   - credentials: this node's certificate.
     ///   - requestTimeout: see ``requestTimeout``.
     ///   - releaseWait: see ``releaseWait``.
     ///   - bundleTimeout: see ``bundleTimeout``.
     ///   - maximumAnswerBytes: see ``maximumAnswerBytes``.
     public init(
         addresses: [String],
-        token: String,
+        token: String = "",
+        credentials: CredentialSource? = nil,
         requestTimeout: Duration = .seconds(10),
         releaseWait: Duration = .zero,
         bundleTimeout: Duration = .seconds(600),
@@ -36,6 +46,7 @@ public struct LinkClientConfiguration: Sendable {
     ) {
         self.addresses = addresses
         self.token = token
+        self.credentials = credentials
         self.requestTimeout = requestTimeout
         self.releaseWait = releaseWait
         self.bundleTimeout = bundleTimeout

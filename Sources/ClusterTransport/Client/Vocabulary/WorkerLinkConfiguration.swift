@@ -12,6 +12,12 @@ public struct WorkerLinkConfiguration: Sendable {
     public var version: String
     /// What the product adds.
     public var properties: [String: String]
+    /// How bundles may be compressed for this node, by name.
+    public var codecs: [String] = []
+    /// What this node can do, by the names releases ask for.
+    public var capabilities: [String] = []
+    /// Tells the releases this node serves, when it says hello; see `LinkHello.digest`.
+    public var digest: (@Sendable () -> String?)?
     /// How long a poll for replica pages waits at the manager. 20 s: below what proxies cut.
     public var pollWait: Duration
     /// The most rows of a page asked for.

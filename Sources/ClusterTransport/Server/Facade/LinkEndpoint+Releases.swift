@@ -16,7 +16,7 @@ extension LinkEndpoint {
         try on(.get, "/trust/{tenant}/{channel}", operationID: "linkTrust") { request, node in
             try await endpoint.trust(request, for: node)
         }
-        try on(.get, "/bundles/{object}", operationID: "linkBundle") { request, _ in
+        try on(.get, "/bundles/{object}", operationID: "linkBundle", for: .nodes) { request, _ in
             try await endpoint.bundle(request)
         }
         try onAsManager(.put, "/bundles/{object}", operationID: "linkKeepBundle") { request in

@@ -32,6 +32,7 @@ extension LinkEndpoint {
         _ request: HandlerRequest,
         for node: NodeID
     ) async throws -> HandlerResponse {
+        note(request, from: node)
         let after = try request.query["after"].map { try Revision(parsing: $0) }
         let cursor = request.query["cursor"].map { ReplicaCursor(token: $0) }
         let rows = try request.query.integer("limit", in: 1...limits.maximumPageRows)
@@ -48,10 +49,32 @@ extension LinkEndpoint {
         }
         let page: ReplicaPage
         if let news { page = news } else { page = try await next() }
+        let nonce = LinkNonce(from: random)
+        sessions.offer(page.revision, nonce, to: node)
         return .bytes(
             page.encoded(),
             contentType: MediaType.bytes,
-            headerFields: [.cacheControl: "no-store"]
+            headerFields: [.cacheControl: "no-store", .linkNonce: nonce.description]
+        )
+    }
+
+    /// What became of the page before. A nonce that is not the last one's says nothing.
+    private func note(_ request: HandlerRequest, from node: NodeID) {
+        if let text = request.headerFields[.linkAcknowledge],
+            let nonce = try? LinkNonce(parsing: text)
+        {
+            _ = sessions.answer(nonce, refusal: nil, from: node)
+        }
+        guard let text = request.headerFields[.linkRefuse] else { return }
+        let words = text.split(separator: " ", maxSplits: 1)
+        guard words.count == 2, let nonce = try? LinkNonce(parsing: String(words[0])) else {
+            return
+        }
+        let code = String(words[1].prefix(255))
+        guard sessions.answer(nonce, refusal: code, from: node) else { return }
+        request.logger.warning(
+            "A worker did not take a page of its replica",
+            metadata: ["node": "\(node)", "code": "\(code)"]
         )
     }
 
@@ -107,6 +130,12 @@ extension LinkEndpoint {
         }
         return try .json(LinkDeviceRow(row))
     }
+}
+
+extension HTTPField.Name {
+    fileprivate static let linkNonce = HTTPField.Name(LinkFormat.nonceField)!
+    fileprivate static let linkAcknowledge = HTTPField.Name(LinkFormat.acknowledgeField)!
+    fileprivate static let linkRefuse = HTTPField.Name(LinkFormat.refuseField)!
 }
 
 extension ReplicaPage {

@@ -78,9 +78,10 @@ public struct LinkAuthority: Sendable {
 
 /// The manager's end of the link: what workers dial.
 ///
-/// Mount it at ``standardPrefix``. Every route asks for `Permission.link`, and the token's name is
-/// the node: a worker speaks for itself only. A link's token is not bound to a tenant, because a
-/// worker serves all of them.
+/// Mount it at ``standardPrefix``. Every route asks for `Permission.link`, and the certificate's or the
+/// token's name is the node: a worker speaks for itself only. With certificates their role decides what
+/// may be asked: a manager's cannot play a worker, and a worker's cannot play a manager, whatever token
+/// it shows. Neither is bound to a tenant, because a worker serves all of them.
 public struct LinkEndpoint: HTTPHandler, RouteListing {
     /// Where workers look for it.
     public static let standardPrefix = "/link/v1"
@@ -88,27 +89,46 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
     let services: LinkServices
     let limits: LinkLimits
     let time: any TimeSource
+    let random: any RandomSource
+    /// What it knows of workers since they said hello.
+    public let sessions: LinkSessions
+    private let requiresCertificates: Bool
     private var table: RouteTable
+
+    /// Problems that are refusals of a caller although their status is no 401 or 403, for a
+    /// `RefusalObserver`.
+    public static let refusalCodes: Set<String> = [
+        ClusterTransportError.Code.epochBehind.rawValue,
+        ClusterTransportError.Code.replayed.rawValue,
+    ]
 
     /// Makes the endpoint.
     ///
     /// - Parameters:
     ///   - services: what it works on.
     ///   - authenticator: knows the workers' tokens.
+    ///   - requiresCertificates: whether only nodes with a certificate are heard; tokens alone then
+    ///     count for nothing here.
     ///   - limits: sizes of pages, batches and waits; the standard ones work.
     ///   - time: bounds waits and stamps members.
     ///   - recorder: told of every request that is refused for who sends it.
+    ///   - random: draws nonces.
     /// - Throws: never in practice: the routes are fixed, and a test holds them.
     public init(
         services: LinkServices,
         authenticator: any BearerAuthenticator,
+        requiresCertificates: Bool = false,
         limits: LinkLimits = LinkLimits(),
         time: any TimeSource = SystemTimeSource(),
+        random: any RandomSource = SystemRandomSource(),
         recorder: (any AccessRecorder)? = nil
     ) throws {
         self.services = services
+        self.requiresCertificates = requiresCertificates
         self.limits = limits
         self.time = time
+        self.random = random
+        sessions = LinkSessions(maximumNodes: limits.maximumSessions)
         table = RouteTable(authenticator: authenticator, recorder: recorder)
         try addMemberRoutes()
         try addReplicaRoutes()
@@ -120,7 +140,52 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
     public var routes: [RouteDescription] { table.routes }
 
     public func handle(_ request: HandlerRequest) async throws -> HandlerResponse {
-        try await table.handle(request)
+        guard !requiresCertificates || request.peerCertificate != nil else {
+            throw ClusterTransportError(
+                .noCertificate,
+                "The link is for nodes with a certificate of this cluster. Dial with one; header fields "
+                    + "of a proxy do not stand for it."
+            )
+        }
+        return try await table.handle(request)
+    }
+
+    /// Who may call a route, by the role of the certificate. Tokens say it by their permissions.
+    enum Callers: Sendable {
+        /// Nodes that serve.
+        case serving
+        /// Nodes of every role.
+        case nodes
+        /// Nodes that write.
+        case managing
+    }
+
+    /// The node that calls.
+    private func caller(
+        of request: HandlerRequest,
+        _ callers: Callers
+    ) throws -> NodeID {
+        let node = try NodeID(validating: try request.requireIdentity().name)
+        guard let subject = request.peerCertificate?.subject else { return node }
+        guard subject.node == node else {
+            throw ClusterTransportError(
+                .wrongNode,
+                "This certificate is \(subject.node)'s, the token \(node)'s. Give each node its own."
+            )
+        }
+        let may =
+            switch callers {
+            case .serving: subject.role.mayServe
+            case .nodes: true
+            case .managing: subject.role.mayWrite
+            }
+        guard may else {
+            throw ClusterTransportError(
+                .wrongRole,
+                "The certificate of \(node) is a \(subject.role.rawValue)'s, which may not ask for this."
+            )
+        }
+        return node
     }
 
     /// Adds a route that asks for the permission to link and hands its action the node that calls.
@@ -128,9 +193,11 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
         _ method: HTTPRequest.Method,
         _ pattern: String,
         operationID: String,
+        for callers: Callers = .serving,
         maximumBodyBytes: Int? = nil,
         perform action: @escaping @Sendable (HandlerRequest, NodeID) async throws -> HandlerResponse
     ) throws {
+        let endpoint = self
         try table.on(
             method,
             pattern,
@@ -138,8 +205,7 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
             access: .permission(.link),
             maximumBodyBytes: maximumBodyBytes
         ) { request in
-            let node = try NodeID(validating: try request.requireIdentity().name)
-            return try await action(request, node)
+            try await action(request, try endpoint.caller(of: request, callers))
         }
     }
 
@@ -151,6 +217,7 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
         operationID: String,
         perform action: @escaping @Sendable (HandlerRequest) async throws -> HandlerResponse
     ) throws {
+        let endpoint = self
         try table.on(
             method,
             pattern,
@@ -158,7 +225,8 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
             access: .permission(.link),
             maximumBodyBytes: limits.maximumObjectBytes
         ) { request in
-            try await action(request)
+            _ = try endpoint.caller(of: request, .managing)
+            return try await action(request)
         }
     }
 
@@ -178,115 +246,6 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
     func wait(of request: HandlerRequest) throws -> Duration {
         let seconds = try request.query.integer("wait", in: 0...3_600) ?? 0
         return min(.seconds(seconds), limits.maximumWait)
-    }
-}
-
-/// Who is there: `hello`, `heartbeat`.
-extension LinkEndpoint {
-    mutating func addMemberRoutes() throws {
-        let endpoint = self
-        try on(.post, "/hello", operationID: "linkHello") { request, node in
-            try await endpoint.hello(try await request.decode(), from: node, request)
-        }
-        try on(.post, "/heartbeat", operationID: "linkHeartbeat") { request, node in
-            try await endpoint.heartbeat(try await request.decode(), from: node)
-        }
-    }
-
-    private func hello(
-        _ hello: LinkHello,
-        from node: NodeID,
-        _ request: HandlerRequest
-    ) async throws -> HandlerResponse {
-        guard hello.node == node.rawValue else {
-            throw ClusterTransportError(
-                .wrongNode,
-                "This token is \(node)'s; the hello says \(hello.node). Give each worker its own token."
-            )
-        }
-        guard hello.role.mayServe else {
-            throw ClusterTransportError(
-                .wrongRole,
-                "A \(hello.role.rawValue) does not speak the worker's half of the link. Start it with "
-                    + "the profile worker."
-            )
-        }
-        guard hello.format == LinkFormat.version else {
-            throw ClusterTransportError(
-                .malformed,
-                "This manager speaks version \(LinkFormat.version) of the link, the worker "
-                    + "\(hello.format). Upgrade the older one."
-            )
-        }
-        try check(hello.properties)
-        let (epoch, members) = try authority()
-        guard hello.highestEpoch <= epoch else {
-            request.logger.error(
-                "A worker has seen a newer coordinator than this manager",
-                metadata: [
-                    "node": "\(node)", "seen": "\(hello.highestEpoch)", "epoch": "\(epoch)",
-                ]
-            )
-            throw ClusterTransportError(
-                .epochBehind,
-                "\(node) has seen \(hello.highestEpoch), this manager is at \(epoch). If its store was "
-                    + "restored on purpose, raise the epoch above that."
-            )
-        }
-        let now = time.now()
-        try await members.join(
-            Member(
-                node: node,
-                role: hello.role,
-                domain: try ClusterDomain(parsing: hello.domain),
-                address: String(hello.address.prefix(255)),
-                version: String(hello.version.prefix(255)),
-                properties: hello.properties,
-                applied: hello.applied,
-                joinedAt: now,
-                lastHeard: now
-            )
-        )
-        // It may be waiting already for messages that address it only now.
-        services.messaging?.messenger.signal.send()
-        return try await welcome(epoch)
-    }
-
-    private func heartbeat(
-        _ heartbeat: LinkHeartbeat,
-        from node: NodeID
-    ) async throws -> HandlerResponse {
-        try check(heartbeat.properties)
-        let (epoch, members) = try authority()
-        if heartbeat.state == .left {
-            try await members.leave(node)
-        } else {
-            try await members.heartbeat(
-                node,
-                applied: heartbeat.applied,
-                properties: heartbeat.properties
-            )
-        }
-        return try await welcome(epoch)
-    }
-
-    private func check(_ properties: [String: String]) throws {
-        let fits = properties.allSatisfy {
-            $0.key.utf8.count <= 255 && $0.value.utf8.count <= 1_024
-        }
-        guard properties.count <= limits.maximumProperties, fits else {
-            throw ClusterTransportError(
-                .tooLarge,
-                "A node says at most \(limits.maximumProperties) properties of 255 bytes, with values "
-                    + "of 1,024."
-            )
-        }
-    }
-
-    private func welcome(_ epoch: Epoch) async throws -> HandlerResponse {
-        try .json(
-            LinkWelcome(epoch: epoch, revision: try await services.replicas.currentRevision())
-        )
     }
 }
 #endif

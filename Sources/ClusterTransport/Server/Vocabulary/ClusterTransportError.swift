@@ -10,7 +10,12 @@ public struct ClusterTransportError: CodedError {
 
         /// A body of the link's binary formats is damaged, cut short or of an unknown version (400).
         public static let malformed = Code(rawValue: "link.malformed")
-        /// A worker spoke for another node than its token names (403).
+        /// This end of the link is for nodes with certificates, and the caller has none (401).
+        public static let noCertificate = Code(rawValue: "link.no-certificate")
+        /// A hello that was said before (409): somebody repeats what a worker said. A worker draws a new
+        /// nonce for each hello.
+        public static let replayed = Code(rawValue: "link.replayed")
+        /// A worker spoke for another node than its certificate or token names (403).
         public static let wrongNode = Code(rawValue: "link.wrong-node")
         /// The caller's role has no business on the link (403).
         public static let wrongRole = Code(rawValue: "link.wrong-role")
@@ -50,8 +55,9 @@ public struct ClusterTransportError: CodedError {
 
     public var category: ErrorCategory {
         switch code {
+        case .noCertificate: .unauthenticated
         case .wrongNode, .wrongRole: .forbidden
-        case .epochBehind, .historyChanged: .conflict
+        case .epochBehind, .historyChanged, .replayed: .conflict
         case .unknownCredential: .notFound
         case .tooLarge: .tooLarge
         case .notCoordinator: .unavailable

@@ -23,6 +23,11 @@ public struct LinkLimits: Hashable, Sendable {
 
     /// The most messages of one page, and answers of one call. 64: with the largest payloads 4 MiB.
     public var maximumMessages = 64
+    /// The most workers that are remembered between their hellos; the ones longest silent go first.
+    /// 4,096: far more than a manager serves, in a few megabytes.
+    public var maximumSessions = 4_096
+    /// The most codecs and capabilities a node says of itself, each of up to 255 bytes.
+    public var maximumCapabilities = 256
 
     /// Limits; the defaults suit a hundred workers a manager.
     public init(

@@ -23,7 +23,31 @@ public struct LinkHello: Hashable, Sendable, Codable {
     public var highestEpoch: Epoch
     /// What the product adds: zone, capacity.
     public var properties: [String: String]
+    /// How bundles may be compressed for it, by name: `plain`, `zstandard`. Absent in a hello of an
+    /// earlier version, like everything below.
+    public var codecs: [String]?
+    /// What the node can do, by the names releases ask for.
+    public var capabilities: [String]?
+    /// Of the releases it serves: tells whether they are still those it acknowledged.
+    public var digest: String?
+    /// Drawn anew for each hello; the answer names it. One that was said before is refused.
+    public var nonce: LinkNonce?
 
+    /// A hello.
+    ///
+    /// - Parameters:
+    ///   - node: who speaks.
+    ///   - role: what it is.
+    ///   - domain: where it belongs.
+    ///   - address: where others reach it.
+    ///   - version: of its software.
+    ///   - applied: the revision its replica stands on.
+    ///   - highestEpoch: the highest it has ever seen.
+    ///   - properties: what the product adds.
+    ///   - codecs: how bundles may be compressed for it.
+    ///   - capabilities: what it can do.
+    ///   - digest: of the releases it serves.
+    ///   - nonce: drawn for this hello.
     public init(
         node: NodeID,
         role: NodeRole = .worker,
@@ -32,7 +56,11 @@ public struct LinkHello: Hashable, Sendable, Codable {
         version: String = "",
         applied: Revision?,
         highestEpoch: Epoch,
-        properties: [String: String] = [:]
+        properties: [String: String] = [:],
+        codecs: [String]? = nil,
+        capabilities: [String]? = nil,
+        digest: String? = nil,
+        nonce: LinkNonce? = nil
     ) {
         self.node = node.rawValue
         self.role = role
@@ -43,12 +71,24 @@ public struct LinkHello: Hashable, Sendable, Codable {
         self.applied = applied
         self.highestEpoch = highestEpoch
         self.properties = properties
+        self.codecs = codecs
+        self.capabilities = capabilities
+        self.digest = digest
+        self.nonce = nonce
     }
 }
 
 /// The version of the link's messages. It grows when an older side could not understand a newer one.
 public enum LinkFormat: Sendable {
     public static let version = 1
+
+    /// The header field of an answer that names it, such as a replica page.
+    public static let nonceField = "Reeve-Nonce"
+    /// The header field of the request after it: the nonce of the page that was taken.
+    public static let acknowledgeField = "Reeve-Acknowledge"
+    /// The header field of the request after it: the nonce of the page that was not taken, and why, as
+    /// a code.
+    public static let refuseField = "Reeve-Refuse"
 }
 
 /// What the manager answers to ``LinkHello`` and ``LinkHeartbeat``.
@@ -57,10 +97,13 @@ public struct LinkWelcome: Hashable, Sendable, Codable {
     public var epoch: Epoch
     /// The newest revision; its history tells whether the worker's replica is of the same one.
     public var revision: Revision
+    /// The nonce of the hello it answers; absent in answers to heartbeats.
+    public var nonce: LinkNonce?
 
-    public init(epoch: Epoch, revision: Revision) {
+    public init(epoch: Epoch, revision: Revision, nonce: LinkNonce? = nil) {
         self.epoch = epoch
         self.revision = revision
+        self.nonce = nonce
     }
 }
 
