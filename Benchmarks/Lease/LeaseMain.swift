@@ -2,8 +2,8 @@ import ClusterMembership
 import ClusterRole
 import Synchronization
 
-/// What the coordinator's lease costs and how long a fail-over takes, on the in-memory store: rows of a
-/// markdown table. See `../cluster`.
+/// What the coordinator's lease costs and how long a fail-over takes, on the in-memory store: rows
+/// of a markdown table. See `../cluster`.
 @main
 struct LeaseMain {
     static func main() async throws {
@@ -70,9 +70,9 @@ struct LeaseMain {
         }
         let mean = times.reduce(0, +) / Double(times.count)
         print(
-            "| fail-over of a lease of \(timing.duration), renewed within \(timing.renew), tried every "
-                + "\(timing.retry) | mean \(rounded(mean)) s, at most \(rounded(times.max() ?? 0)) s "
-                + "(\(times.count)) |"
+            "| fail-over of a lease of \(timing.duration), renewed within \(timing.renew), "
+                + "tried every \(timing.retry) | mean \(rounded(mean)) s, "
+                + "at most \(rounded(times.max() ?? 0)) s (\(times.count)) |"
         )
     }
 
