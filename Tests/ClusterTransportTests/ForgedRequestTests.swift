@@ -136,7 +136,7 @@ final class ForgedRequestTests: XCTestCase {
 
     func test_expiredCertificate_isRefusedInTheHandshakeAndTold() async throws {
         let scene = try Scene()
-        try scene.authority.issue(.worker, "worker-1", lifetime: .seconds(60), ago: .seconds(7_200))
+        try scene.authority.issue(.worker, "worker-1", lifetime: .seconds(1), ago: .seconds(240))
         let expired = try CredentialSource(files: scene.authority.files("worker-1"), logger: quiet)
         try await refusedInTheHandshake(scene, expired, "certificate.expired")
     }

@@ -84,6 +84,8 @@ final class RotatingHTTP: Sendable {
                 cause: error
             )
         }
+        // The pool counts the wait for one of a connection's 100 streams as connecting too.
+        configuration.timeout.connect = .seconds(10)
         configuration.verifyPeers(roles: roles, time: time) { source.credentials.trust }
         return HeldHTTP(
             HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration),
