@@ -54,6 +54,10 @@ enum PlantedBug: String, CaseIterable {
         switch self {
         case .lease: plan.parts.leases = { GreedyLeases(base: $0) }
         case .fencing:
+            // What is looked for is a coordinator that stands still for longer than its lease lasts.
+            plan.faults.interval = .seconds(1)
+            plan.faults.pauses = 20
+            plan.faults.length = .seconds(16)...(.seconds(30))
             plan.parts.operations = { base, ledger in
                 var broken = BrokenOperations(base: base)
                 broken.onApply = { _, _, epoch in epoch = ledger.epoch }
