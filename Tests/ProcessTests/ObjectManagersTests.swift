@@ -16,7 +16,7 @@ final class ObjectManagersTests: XCTestCase {
         let pair = try Pair()
         defer { pair.remove() }
         let first = try await pair.manager(1)
-        try await whileRunning(try await pair.manager(2)) {
+        try await running(2, try await pair.manager(2), of: pair) {
             let publication = try await first.publisher.publish(pair.source("one"), to: "site")
             let own = try await first.publisher.publish(
                 pair.source("one"),
@@ -48,7 +48,7 @@ final class ObjectManagersTests: XCTestCase {
         let pair = try Pair()
         defer { pair.remove() }
         let first = try await pair.manager(1)
-        try await whileRunning(try await pair.manager(2)) {
+        try await running(2, try await pair.manager(2), of: pair) {
             let one = try await first.publisher.publish(pair.source("one"), to: "site").bundles[0]
             let acme = try await first.publisher.publish(
                 pair.source("acme"),
@@ -82,8 +82,8 @@ final class ObjectManagersTests: XCTestCase {
         let pair = try Pair()
         defer { pair.remove() }
         let first = try await pair.manager(1, alsoAsPeerOf: true)
-        try await whileRunning(first) {
-            try await whileRunning(try await pair.manager(2, alsoAsPeerOf: true)) {
+        try await running(1, first, of: pair) {
+            try await running(2, try await pair.manager(2, alsoAsPeerOf: true), of: pair) {
                 let one = try await first.publisher.publish(pair.source("one"), to: "site")
                     .bundles[0]
                 for manager in [1, 2] {
@@ -108,8 +108,8 @@ final class ObjectManagersTests: XCTestCase {
                 FileManager.default.fileExists(atPath: pair.file($0, manager).path)
             }
         }
-        try await whileRunning(second) {
-            try await whileRunning(first) {
+        try await running(2, second, of: pair) {
+            try await running(1, first, of: pair) {
                 for version in 1...5 {
                     let publication = try await first.publisher.publish(
                         pair.source("version \(version)"),
@@ -146,7 +146,7 @@ final class ObjectManagersTests: XCTestCase {
         let pair = try Pair()
         defer { pair.remove() }
         let second = try await pair.manager(2)
-        try await whileRunning(second) {
+        try await running(2, second, of: pair) {
             for (token, status) in [
                 ("token-of-worker-number-1", 403), ("token-of-nobody-at-all", 401),
             ] {
@@ -174,6 +174,25 @@ final class ObjectManagersTests: XCTestCase {
     }
 
     // MARK: - Scene
+
+    /// Runs a manager, and begins when it listens.
+    private func running(
+        _ number: Int,
+        _ manager: ManagerNode,
+        of pair: Pair,
+        _ body: () async throws -> Void
+    ) async throws {
+        try await whileRunning(manager) {
+            try await eventually("manager \(number) listens") {
+                do {
+                    _ = try await pair.peer(number, token: "token-of-nobody-at-all")
+                        .needed(of: .standard)
+                    return true
+                } catch let error as ClusterLinkError { return error.status != nil }
+            }
+            try await body()
+        }
+    }
 
     private struct Pair {
         let directory = FileManager.default.temporaryDirectory.path + "/reeve-\(UUID().uuidString)"
