@@ -211,13 +211,12 @@ public final class ManagerNode: Service {
                 policies: policies,
                 explainer: ExecutionExplainer(operations: store, devices: store, clock: time)
             ),
-            cluster: AdminServices.Cluster(
-                node: configuration.node,
-                role: .manager,
-                capability: capability,
+            cluster: .init(
+                configuration,
+                store,
+                keeper: heartbeats,
                 members: members,
-                revisions: store,
-                wakes: store
+                capability: capability
             ),
             releases: AdminServices.Releases(
                 publisher: releases.publisher,

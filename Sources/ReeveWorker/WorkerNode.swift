@@ -1,6 +1,7 @@
 #if Server && SQLite
 public import ArtifactStore
 internal import ClusterLink
+public import ClusterMembership
 internal import ClusterRole
 internal import ClusterTransport
 public import DeviceGateway
@@ -64,7 +65,8 @@ public final class WorkerNode: Service {
             node: configuration.node,
             configuration: LinkClientConfiguration(
                 addresses: configuration.managers,
-                token: configuration.token
+                token: configuration.token,
+                discovery: configuration.discovery
             ),
             random: random
         )
@@ -172,7 +174,7 @@ public final class WorkerNode: Service {
             client: client,
             replica: replica,
             configuration: WorkerLinkConfiguration(
-                address: configuration.address.description,
+                address: configuration.advertised,
                 version: configuration.abilities.softwareVersion?.description ?? "",
                 properties: try ReleaseNodeProperties.make(
                     labels: configuration.labels,
@@ -220,6 +222,14 @@ public final class WorkerNode: Service {
     ) async throws -> Result {
         try await artifacts.withActiveRelease(of: channel, body)
     }
+
+    /// Whether the node takes work: what it was told here, or what an administrator asked, whichever is
+    /// stricter. One that drains answers its readiness 503, so that load balancers send devices elsewhere,
+    /// and serves those that come nevertheless.
+    public var mode: MemberMode { workerLink.mode }
+
+    /// Says from now on whether the node takes work; the managers hear of it within a heartbeat.
+    public func setMode(_ mode: MemberMode) { workerLink.setMode(mode) }
 
     /// How the node stands.
     public var status: WorkerStatus {
@@ -308,7 +318,11 @@ public final class WorkerNode: Service {
         try HealthRoutes(checks: [
             ReadinessCheck("replica") { [replica] in
                 replica.revision == nil ? "no snapshot of a manager has been received yet" : nil
-            }
+            },
+            ReadinessCheck("mode") { [workerLink] in
+                let mode = workerLink.mode
+                return mode == .active ? nil : "the node is \(mode.rawValue)"
+            },
         ]).add(to: &root)
         try root.get("/status", operationID: "status", access: .permission(.read)) {
             [weak self] _ in

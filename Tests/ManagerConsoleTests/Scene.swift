@@ -105,7 +105,7 @@ final class Scene: Sendable {
             quotas: devices,
             logger: quiet
         )
-        services = AdminServices(
+        var services = AdminServices(
             devices: .init(
                 directory: DeviceDirectory(reader: devices),
                 administration: administration
@@ -184,6 +184,16 @@ final class Scene: Sendable {
             ),
             time: time
         )
+        let known = ClusterMembers(registry: members)
+        let keeper = known.writer(for: capability, clock: time)
+        services.cluster.keeper = { keeper }
+        services.cluster.probe = MemberProbe(
+            members: known,
+            writer: { keeper },
+            direct: FixedProber(),
+            clock: time
+        )
+        self.services = services
         tokens = InMemoryTokens(Self.roles)
         endpoint = try AdminEndpoint(services, authenticator: tokens)
         page = try StatusPage(services, authenticator: tokens)
@@ -346,6 +356,15 @@ final class TemporaryDirectory: Sendable {
             withIntermediateDirectories: true
         )
         return "\(path)/\(name)"
+    }
+}
+
+/// Reaches every node but one.
+struct FixedProber: NodeProber {
+    func probe(_ node: NodeID, at address: String) async throws {
+        guard node != "unreachable" else {
+            throw ClusterMembershipError(.notJoined, "nothing listens there")
+        }
     }
 }
 #endif

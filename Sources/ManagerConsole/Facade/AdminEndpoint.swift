@@ -56,6 +56,7 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
             try PolicyRoutes(monitor: policies).add(to: &table)
         }
         try ClusterRoutes(services: services).add(to: &table)
+        try NodeRoutes(cluster: services.cluster).add(to: &table)
         if let releases = services.releases {
             try ReleaseRoutes(publisher: releases.publisher, roots: releases.roots).add(to: &table)
             try PublishingRoutes(releases: releases).add(to: &table)

@@ -76,6 +76,13 @@ public struct AdminServices: Sendable {
         public var revisions: any RevisionLog
         /// Counts of wake-ups; `nil` for a product that wakes nobody.
         public var wakes: (any WakeStorage)?
+        /// The coordinator's writer of members, now; `nil` while this manager is not the coordinator.
+        /// Without it the routes that change a node's mode are not there.
+        public var keeper: (@Sendable () -> ClusterMembersWriter?)?
+        /// Asks whether a node is there; without it the route is not there.
+        public var probe: MemberProbe?
+        /// The tenant whose administrators may drain and probe nodes: they serve every tenant.
+        public var operators = TenantID.standard
 
         public init(
             node: NodeID,

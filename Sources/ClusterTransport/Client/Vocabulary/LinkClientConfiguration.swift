@@ -1,9 +1,13 @@
 #if Server
+public import ClusterMembership
 
 /// Whom a worker dials, and how patiently.
 public struct LinkClientConfiguration: Sendable {
     /// The managers' base URLs, such as `http://10.0.0.4:8443`. The link's paths are added.
     public var addresses: [String]
+    /// Finds more managers: asked before the first call if there are no ``addresses``, and whenever none
+    /// of those that are known answers.
+    public var discovery: (any MemberDiscovery)?
     /// The bearer token of this node. A secret; never logged.
     public var token: String
     /// How long one request may take beside the time it is asked to wait. 10 s: a store under load
@@ -20,20 +24,23 @@ public struct LinkClientConfiguration: Sendable {
     public var maximumAnswerBytes: Int
 
     /// - Parameters:
-    ///   - addresses: at least one.
+    ///   - addresses: at least one, unless there is a discovery.
     ///   - token: this node's.
     ///   - requestTimeout: see ``requestTimeout``.
     ///   - releaseWait: see ``releaseWait``.
     ///   - bundleTimeout: see ``bundleTimeout``.
     ///   - maximumAnswerBytes: see ``maximumAnswerBytes``.
+    ///   - discovery: see ``discovery``.
     public init(
         addresses: [String],
         token: String,
         requestTimeout: Duration = .seconds(10),
         releaseWait: Duration = .zero,
         bundleTimeout: Duration = .seconds(600),
-        maximumAnswerBytes: Int = 64 << 20
+        maximumAnswerBytes: Int = 64 << 20,
+        discovery: (any MemberDiscovery)? = nil
     ) {
+        self.discovery = discovery
         self.addresses = addresses
         self.token = token
         self.requestTimeout = requestTimeout

@@ -21,7 +21,11 @@ public struct WorkerLinkConfiguration: Sendable {
     public var pagePause: Duration
     /// The most entries handed on at once.
     public var uploadEntries: Int
-    /// The time between heartbeats.
+    /// The codecs of bundles this node unpacks; `nil` does not say.
+    public var codecs: [String]?
+    /// The tenant this node serves; `nil` for any.
+    public var tenant: TenantID?
+    /// The time between heartbeats, unless the manager asks for another. 500 ms.
     public var heartbeatInterval: Duration
     /// The first wait after a failure, and the longest.
     public var initialBackoff: Duration
@@ -41,7 +45,7 @@ public struct WorkerLinkConfiguration: Sendable {
         pageRows: Int = 5_000,
         pagePause: Duration = .milliseconds(20),
         uploadEntries: Int = 512,
-        heartbeatInterval: Duration = .seconds(10),
+        heartbeatInterval: Duration = .milliseconds(500),
         initialBackoff: Duration = .milliseconds(200),
         maximumBackoff: Duration = .seconds(15),
         flushTimeout: Duration = .seconds(5)

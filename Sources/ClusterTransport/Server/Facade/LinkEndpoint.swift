@@ -30,6 +30,8 @@ public struct LinkServices: Sendable {
     public var maker: BundleMaker?
     /// Root records and pointers; `nil` for a manager that hands out neither.
     public var trust: ReleaseTrust?
+    /// What a worker that joins must agree with.
+    public var terms = LinkTerms()
     /// The coordinator's authority, now; `nil` while this manager is not the coordinator.
     public var authority: @Sendable () -> LinkAuthority?
 
@@ -123,6 +125,7 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
         maximumBodyBytes: Int? = nil,
         perform action: @escaping @Sendable (HandlerRequest, NodeID) async throws -> HandlerResponse
     ) throws {
+        let services = services
         try table.on(
             method,
             pattern,
@@ -131,6 +134,8 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
             maximumBodyBytes: maximumBodyBytes
         ) { request in
             let node = try NodeID(validating: try request.requireIdentity().name)
+            // Whatever it asks, it is there.
+            await services.authority()?.members.heard(node)
             return try await action(request, node)
         }
     }
@@ -203,11 +208,12 @@ extension LinkEndpoint {
                     + "the profile worker."
             )
         }
-        guard hello.format == LinkFormat.version else {
+        let differences = services.terms.differences(of: hello)
+        guard differences.isEmpty else {
             throw ClusterTransportError(
-                .malformed,
-                "This manager speaks version \(LinkFormat.version) of the link, the worker "
-                    + "\(hello.format). Upgrade the older one."
+                .incompatible,
+                "\(node) cannot join; it differs in " + differences.joined(separator: "; ")
+                    + ". Upgrade the older side, or correct its configuration."
             )
         }
         try check(hello.properties)
@@ -226,7 +232,7 @@ extension LinkEndpoint {
             )
         }
         let now = time.now()
-        try await members.join(
+        let asked = try await members.join(
             Member(
                 node: node,
                 role: hello.role,
@@ -235,11 +241,12 @@ extension LinkEndpoint {
                 version: String(hello.version.prefix(255)),
                 properties: hello.properties,
                 applied: hello.applied,
+                mode: hello.mode ?? .active,
                 joinedAt: now,
                 lastHeard: now
             )
         )
-        return try await welcome(epoch)
+        return try await welcome(epoch, mode: asked)
     }
 
     private func heartbeat(
@@ -250,14 +257,15 @@ extension LinkEndpoint {
         let (epoch, members) = try authority()
         if heartbeat.state == .left {
             try await members.leave(node)
-        } else {
-            try await members.heartbeat(
-                node,
-                applied: heartbeat.applied,
-                properties: heartbeat.properties
-            )
+            return try await welcome(epoch, mode: .active)
         }
-        return try await welcome(epoch)
+        let asked = try await members.heartbeat(
+            node,
+            applied: heartbeat.applied,
+            properties: heartbeat.properties,
+            mode: heartbeat.mode
+        )
+        return try await welcome(epoch, mode: asked)
     }
 
     private func check(_ properties: [String: String]) throws {
@@ -273,9 +281,14 @@ extension LinkEndpoint {
         }
     }
 
-    private func welcome(_ epoch: Epoch) async throws -> HandlerResponse {
+    private func welcome(_ epoch: Epoch, mode: MemberMode) async throws -> HandlerResponse {
         try .json(
-            LinkWelcome(epoch: epoch, revision: try await services.replicas.currentRevision())
+            LinkWelcome(
+                epoch: epoch,
+                revision: try await services.replicas.currentRevision(),
+                mode: mode,
+                heartbeatEvery: limits.heartbeatInterval
+            )
         )
     }
 }

@@ -23,6 +23,14 @@ public struct LinkHello: Hashable, Sendable, Codable {
     public var highestEpoch: Epoch
     /// What the product adds: zone, capacity.
     public var properties: [String: String]
+    /// Whether the node takes work; older workers do not say.
+    public var mode: MemberMode?
+    /// The oldest version of the link's formats the worker still speaks; ``format`` if it does not say.
+    public var oldestFormat: Int?
+    /// The codecs of bundles it unpacks; older workers do not say.
+    public var codecs: [String]?
+    /// The tenant it serves, if it serves one only.
+    public var tenant: String?
 
     public init(
         node: NodeID,
@@ -32,7 +40,10 @@ public struct LinkHello: Hashable, Sendable, Codable {
         version: String = "",
         applied: Revision?,
         highestEpoch: Epoch,
-        properties: [String: String] = [:]
+        properties: [String: String] = [:],
+        mode: MemberMode? = nil,
+        codecs: [String]? = nil,
+        tenant: TenantID? = nil
     ) {
         self.node = node.rawValue
         self.role = role
@@ -40,6 +51,10 @@ public struct LinkHello: Hashable, Sendable, Codable {
         self.address = address
         self.version = version
         format = LinkFormat.version
+        oldestFormat = LinkFormat.readable.lowerBound
+        self.mode = mode
+        self.codecs = codecs
+        self.tenant = tenant?.rawValue
         self.applied = applied
         self.highestEpoch = highestEpoch
         self.properties = properties
@@ -47,8 +62,14 @@ public struct LinkHello: Hashable, Sendable, Codable {
 }
 
 /// The version of the link's messages. It grows when an older side could not understand a newer one.
+///
+/// What is only added needs no new version: every reader ignores members it does not know, and takes
+/// those that are missing for what they were before they existed.
 public enum LinkFormat: Sendable {
     public static let version = 1
+    /// The versions this build reads and writes. Of two builds the ranges have to overlap: each build
+    /// keeps the version before its own.
+    public static let readable = 1...version
 }
 
 /// What the manager answers to ``LinkHello`` and ``LinkHeartbeat``.
@@ -57,10 +78,23 @@ public struct LinkWelcome: Hashable, Sendable, Codable {
     public var epoch: Epoch
     /// The newest revision; its history tells whether the worker's replica is of the same one.
     public var revision: Revision
+    /// Whether an administrator asked the node to drain or to be in maintenance; older managers do not
+    /// say.
+    public var mode: MemberMode?
+    /// How often the manager wants to hear of the node, in milliseconds: it judges silence by that. `nil`
+    /// of older managers.
+    public var heartbeatEvery: Int64?
 
-    public init(epoch: Epoch, revision: Revision) {
+    public init(
+        epoch: Epoch,
+        revision: Revision,
+        mode: MemberMode? = nil,
+        heartbeatEvery: Duration? = nil
+    ) {
         self.epoch = epoch
         self.revision = revision
+        self.mode = mode
+        self.heartbeatEvery = heartbeatEvery?.milliseconds
     }
 }
 
@@ -70,13 +104,17 @@ public struct LinkHeartbeat: Hashable, Sendable, Codable {
     public var applied: Revision?
     public var highestEpoch: Epoch
     public var properties: [String: String]
+    /// Whether the node takes work; older workers do not say.
+    public var mode: MemberMode?
 
     public init(
         state: MemberState,
         applied: Revision?,
         highestEpoch: Epoch,
-        properties: [String: String] = [:]
+        properties: [String: String] = [:],
+        mode: MemberMode? = nil
     ) {
+        self.mode = mode
         self.state = state
         self.applied = applied
         self.highestEpoch = highestEpoch
