@@ -1,5 +1,6 @@
 #if Server && SQLite
 public import ArtifactStore
+public import ClusterMembership
 public import ClusterRole
 public import Configuration
 public import DeviceRegistry
@@ -95,6 +96,8 @@ public struct ManagerConfiguration: Sendable {
     public var archiveDirectory: String?
     /// How devices are woken, by the name in their registration.
     public var transports = TransportTable()
+    /// Dials a node that an administrator asks for; without it only the node's link is asked.
+    public var prober: (any NodeProber)?
     /// How webhooks are called; without it there are none.
     public var webhooks: (any WebhookTransport)?
     /// How often devices are asked for their information; `nil` for never.

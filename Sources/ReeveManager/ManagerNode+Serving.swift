@@ -1,5 +1,6 @@
 #if Server && SQLite
 internal import ArtifactStore
+internal import ClusterMembership
 internal import ClusterRole
 internal import ClusterTransport
 internal import Configuration

@@ -235,18 +235,13 @@ public final class ManagerNode: Service {
                 policies: policies,
                 explainer: ExecutionExplainer(operations: store, devices: store, clock: time)
             ),
-            cluster: AdminServices.Cluster(
-                node: configuration.node,
-                role: configuration.profile.role,
-                capability: capability,
+            cluster: .init(
+                configuration,
+                store,
+                keeper: heartbeats,
                 members: members,
-                revisions: store,
-                wakes: store,
-                messaging: AdminServices.Messaging(
-                    commands: messaging.commands,
-                    messenger: messaging.messenger,
-                    operators: configuration.tenant
-                )
+                messaging: messaging,
+                capability: capability
             ),
             releases: AdminServices.Releases(
                 publisher: releases.publisher,

@@ -1,6 +1,7 @@
 #if Server && SQLite
 internal import ClusterMembership
 internal import ClusterRole
+internal import ManagerConsole
 internal import OperationQueue
 internal import SQLiteStore
 
@@ -19,6 +20,40 @@ enum ManagerTasks {
             "periodic-tasks",
             slots: periodicSlots,
             every: PeriodicTaskRunner.Settings().interval
+        )
+    }
+}
+
+extension AdminServices.Cluster {
+    /// What the admin API shows of the cluster, and may ask of its members.
+    init(
+        _ configuration: ManagerConfiguration,
+        _ store: EmbeddedStore,
+        keeper: ClusterMembersWriter,
+        members: ClusterMembers,
+        messaging: ManagerMessaging,
+        capability: WriteCapability
+    ) {
+        self.init(
+            node: configuration.node,
+            role: configuration.profile.role,
+            capability: capability,
+            members: members,
+            revisions: store,
+            wakes: store,
+            messaging: AdminServices.Messaging(
+                commands: messaging.commands,
+                messenger: messaging.messenger,
+                operators: configuration.tenant
+            )
+        )
+        operators = configuration.tenant
+        self.keeper = { keeper }
+        probe = MemberProbe(
+            members: members,
+            writer: { keeper },
+            direct: configuration.prober,
+            clock: configuration.time
         )
     }
 }

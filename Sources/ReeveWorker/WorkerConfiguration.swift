@@ -1,5 +1,7 @@
 #if Server && SQLite
 public import ArtifactStore
+internal import ClusterLink
+public import ClusterMembership
 public import ClusterRole
 public import Configuration
 public import HummingbirdHosting
@@ -16,6 +18,11 @@ public struct WorkerConfiguration: Sendable {
     public var tenant = TenantID.standard
     /// Where devices and users reach it.
     public var address = ServerAddress.loopback(port: 8_280)
+    /// Where others reach it, if that is not where it listens: behind an address translation, or listening
+    /// on every interface. `nil` for ``address``, and for nothing if that names every interface.
+    public var advertisedAddress: String?
+    /// Finds managers beside ``managers``: by DNS, or by what the platform offers.
+    public var discovery: (any MemberDiscovery)?
     /// Base addresses of the well-known managers, such as `http://10.0.0.2:8180`. At least one.
     public var managers: [String] = []
     /// The bearer token the managers know this node by, unless it has a certificate; and what
@@ -81,7 +88,9 @@ public struct WorkerConfiguration: Sendable {
     /// | `node.id`, `node.directory` | required |
     /// | `tenant` | default `default` |
     /// | `listen.host`, `listen.port` | default `127.0.0.1`, `8280` |
-    /// | `link.managers` | required |
+    /// | `advertise.address` | where others reach it, such as `10.0.0.4:8280`, if that is another address |
+    /// | `link.managers` | required, unless there is `link.dns` |
+    /// | `link.dns`, `link.dns.port` | a name of DNS with a record for each manager, and their port, default 8180 |
     /// | `link.token` | required without a certificate |
     /// | `link.tls.certificate`, `link.tls.key`, `link.tls.authority`, `link.tls.revoked` | see `CertificateFiles` |
     /// | `channels` | channels of plain files to keep at `channels/<name>/current` |
@@ -111,7 +120,16 @@ public struct WorkerConfiguration: Sendable {
             host: config.string(forKey: "listen.host", default: "127.0.0.1"),
             port: config.int(forKey: "listen.port", default: 8_280)
         )
-        managers = try config.requiredStringArray(forKey: "link.managers")
+        advertisedAddress = config.string(forKey: "advertise.address")
+        managers = config.stringArray(forKey: "link.managers") ?? []
+        if let name = config.string(forKey: "link.dns") {
+            discovery = DNSDiscovery(
+                name: name,
+                port: config.int(forKey: "link.dns.port", default: 8_180)
+            )
+        } else if managers.isEmpty {
+            managers = try config.requiredStringArray(forKey: "link.managers")
+        }
         certificates = try CertificateFiles(reading: config)
         token =
             certificates == nil
@@ -172,11 +190,18 @@ public struct WorkerConfiguration: Sendable {
         largeResultBytes = config.int(forKey: "results.largestBytes", default: 16 << 20)
     }
 
+    /// What the node tells others to dial.
+    var advertised: String {
+        if let advertisedAddress { return advertisedAddress }
+        let everywhere: Set<String> = ["0.0.0.0", "::", "[::]", ""]
+        return everywhere.contains(address.host) ? "" : address.description
+    }
+
     func validate() throws {
         guard directory.hasPrefix("/") else {
             throw WorkerConfigurationError("node.directory is an absolute path, not \(directory).")
         }
-        guard !managers.isEmpty else {
+        guard !managers.isEmpty || discovery != nil else {
             throw WorkerConfigurationError("link.managers names at least one manager.")
         }
         guard healthInterval >= .milliseconds(100) else {

@@ -1,7 +1,7 @@
 #if Server && SQLite
 public import ArtifactStore
 internal import ClusterLink
-internal import ClusterMembership
+public import ClusterMembership
 internal import ClusterRole
 internal import ClusterTransport
 public import DeviceGateway
@@ -79,7 +79,8 @@ public final class WorkerNode: Service {
             configuration: LinkClientConfiguration(
                 addresses: configuration.managers,
                 token: credentials == nil ? configuration.token : "",
-                credentials: credentials
+                credentials: credentials,
+                discovery: configuration.discovery
             ),
             random: random,
             time: time
@@ -187,7 +188,7 @@ public final class WorkerNode: Service {
             )
         }
         var linking = WorkerLinkConfiguration(
-            address: configuration.address.description,
+            address: configuration.advertised,
             version: configuration.abilities.softwareVersion?.description ?? "",
             properties: try ReleaseNodeProperties.make(
                 labels: configuration.labels,
@@ -241,6 +242,14 @@ public final class WorkerNode: Service {
     ) async throws -> Result {
         try await artifacts.withActiveRelease(of: channel, body)
     }
+
+    /// Whether the node takes work: what it was told here, or what an administrator asked, whichever is
+    /// stricter. One that drains answers its readiness 503, so that load balancers send devices elsewhere,
+    /// and serves those that come nevertheless.
+    public var mode: MemberMode { workerLink.mode }
+
+    /// Says from now on whether the node takes work; the managers hear of it within a heartbeat.
+    public func setMode(_ mode: MemberMode) { workerLink.setMode(mode) }
 
     /// How the node stands.
     public var status: WorkerStatus {
@@ -338,6 +347,10 @@ public final class WorkerNode: Service {
             ReadinessCheck("standing") { [messaging] in
                 let standing = messaging.standing.standing
                 return standing == .serving ? nil : "the node is in \(standing.rawValue)"
+            },
+            ReadinessCheck("mode") { [workerLink] in
+                let mode = workerLink.mode
+                return mode == .active ? nil : "the node is \(mode.rawValue)"
             },
         ]).add(to: &root)
         try root.get("/status", operationID: "status", access: .permission(.read)) {

@@ -1,5 +1,6 @@
 #if Server && SQLite && Push
 import ArgumentParser
+import ClusterLink
 import ClusterRole
 import NotificationDispatch
 import PushTransports
@@ -22,6 +23,7 @@ struct ManagerCommand: AsyncParsableCommand {
         configuration.transports = ["http": push]
         let webhooks = HTTPWebhookTransport()
         configuration.webhooks = webhooks
+        configuration.prober = HTTPNodeProber()
         configuration.components = [
             NodeComponent("http-push", roles: [.manager]) { push },
             NodeComponent("http-webhooks", roles: [.manager]) { webhooks },

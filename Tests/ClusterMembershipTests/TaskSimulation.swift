@@ -146,7 +146,8 @@ struct TaskSimulation {
             nodes[node].bodies.removeAll { $0 == run }
             // The effect is fenced by the slot's epoch, as a store would.
             let slot = table.slots(at: now).first { $0.id == run.slot }
-            if slot?.epoch == run.epoch { effects[run.key, default: 0] += 1 }
+            // A second attempt finds it done by its key.
+            if slot?.epoch == run.epoch, effects[run.key] == nil { effects[run.key] = 1 }
             deliver(.ended(run), to: node)
         case .store(let node, let life, let askedAt, let directive):
             // What was sent reaches the store whatever became of the sender.
@@ -220,8 +221,11 @@ struct TaskSimulation {
             }
         }
         starts[run.key, default: 0] += 1
-        skipped += run.attempt == 1 ? run.skipped : 0
-        if run.attempt == 1 { dues[run.slot, default: []].append(run.due) }
+        // A first attempt may have been stored by a node that was lost before it began.
+        if dues[run.slot]?.contains(run.due) != true {
+            dues[run.slot, default: []].append(run.due)
+            skipped += run.skipped
+        }
         nodes[node].bodies.append(run)
         push(
             .bodyEnds(node: node, life: nodes[node].life, run),

@@ -91,8 +91,20 @@ final class LinkEndpointTests: XCTestCase {
         }
         var older = hello()
         older.format = 0
-        let answer = try await manager.answer(json: older, to: "/hello")
-        XCTAssertEqual(answer.status, 400)
+        older.oldestFormat = 0
+        var stranger = hello()
+        stranger.domain = "elsewhere/worker"
+        stranger.codecs = ["runlength"]
+        let refused: [(LinkHello, [String])] = [
+            (older, ["formats"]), (stranger, ["cluster", "codecs", "plain", "elsewhere"]),
+        ]
+        for (message, named) in refused {
+            let answer = try await manager.answer(json: message, to: "/hello")
+            XCTAssertEqual(answer.status, 409)
+            XCTAssertEqual(problemCode(answer.body), "link.incompatible")
+            let text = String(decoding: answer.body, as: UTF8.self)
+            for word in named { XCTAssertTrue(text.contains(word), "\(word) in \(text)") }
+        }
         let members = try await manager.members.members()
         XCTAssertEqual(members, [])
     }

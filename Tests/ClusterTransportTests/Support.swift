@@ -28,6 +28,8 @@ final class ManagerScene: Sendable {
     let devices: InMemoryDeviceStorage
     let operations: InMemoryOperationStorage
     let members: InMemoryMemberRegistry
+    /// The coordinator's writer of members.
+    let keeper: ClusterMembersWriter
     let releases: InMemoryReleaseStorage
     let objects = InMemoryObjectStorage()
     let hints = InMemoryHintBus()
@@ -67,10 +69,8 @@ final class ManagerScene: Sendable {
             pointers: ReleasePointers(signers: [signer], capability: capability, time: time)
         )
         let administration = DeviceAdministration(storage: devices, capability: capability)
-        let authority = LinkAuthority(
-            capability: capability,
-            members: ClusterMembers(registry: members).writer(for: capability, clock: time)
-        )
+        keeper = ClusterMembers(registry: members).writer(for: capability, clock: time)
+        let authority = LinkAuthority(capability: capability, members: keeper)
         for name in ["worker-1", "worker-2"] {
             tokens.insert(
                 TokenDigest(of: name),

@@ -49,6 +49,54 @@ final class ClusterRoutesTests: XCTestCase {
         XCTAssertEqual(status.json?["wakes"]?["sent"], 0)
     }
 
+    func test_aNode_isAskedToDrain_andEverybodySeesIt() async throws {
+        let scene = try Scene()
+        try await join(scene, "worker-1", behind: 0)
+        let path = "/admin/v1/nodes/worker-1/mode"
+        let answer = try await scene.admin.call(.put, path, ["mode": "draining"])
+        XCTAssertEqual(answer.status, 200, answer.text)
+        XCTAssertEqual(answer.violations, [])
+        XCTAssertEqual(answer.json?["mode"], "draining")
+        let stored = try await scene.members.members().first
+        XCTAssertEqual(stored?.askedMode, .draining)
+        XCTAssertEqual(stored?.mode, .active, "what the node says of itself stays its own")
+        let nodes = try await scene.admin.send(.get, "/admin/v1/nodes")
+        XCTAssertEqual(nodes.json?["nodes"]?[0]?["askedMode"], "draining")
+
+        let wrong = try await scene.admin.call(.put, path, ["mode": "asleep"])
+        XCTAssertEqual(wrong.status, 400)
+        XCTAssertEqual(wrong.code, "console.invalid-field")
+        let unknown = try await scene.admin.call(
+            .put,
+            "/admin/v1/nodes/nobody/mode",
+            ["mode": "active"]
+        )
+        XCTAssertEqual(unknown.status, 404)
+        XCTAssertEqual(unknown.code, "console.unknown-node")
+        XCTAssertEqual(unknown.violations, [])
+    }
+
+    func test_aNode_isProbedInEveryWayThereIs() async throws {
+        let scene = try Scene()
+        try await join(scene, "worker-1", behind: 0)
+        let time = scene.time
+        let caller = scene.admin
+        async let asked = caller.send(.post, "/admin/v1/nodes/worker-1/probe")
+        // Its link stays silent for as long as it is waited for.
+        try await time.waitForSleepers(1)
+        for _ in 0..<200 { await Task.yield() }
+        time.advance(by: MemberProbe.standardLimit)
+        let answer = try await asked
+        XCTAssertEqual(answer.status, 200, answer.text)
+        XCTAssertEqual(answer.violations, [])
+        XCTAssertEqual(answer.json?["isThere"], true)
+        XCTAssertEqual(answer.json?["answers"]?[0]?["outcome"], "silent")
+        XCTAssertEqual(answer.json?["answers"]?[1]?["way"], "direct")
+        XCTAssertEqual(answer.json?["answers"]?[1]?["outcome"], "answered")
+        let wrong = try await caller.send(.post, "/admin/v1/nodes/worker-1/probe?others=perhaps")
+        XCTAssertEqual(wrong.status, 400)
+    }
+
     func test_identityOfTheHost_needsNoToken() async throws {
         let scene = try Scene()
         let handler = ClosureHandler { request in

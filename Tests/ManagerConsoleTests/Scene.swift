@@ -118,7 +118,7 @@ final class Scene: Sendable {
             quotas: devices,
             logger: quiet
         )
-        services = AdminServices(
+        var services = AdminServices(
             devices: .init(
                 directory: DeviceDirectory(reader: devices),
                 administration: administration
@@ -198,6 +198,16 @@ final class Scene: Sendable {
             access: .init(trail: trail, identities: identities),
             time: time
         )
+        let known = ClusterMembers(registry: members)
+        let keeper = known.writer(for: capability, clock: time)
+        services.cluster.keeper = { keeper }
+        services.cluster.probe = MemberProbe(
+            members: known,
+            writer: { keeper },
+            direct: FixedProber(),
+            clock: time
+        )
+        self.services = services
         tokens = InMemoryTokens(Self.roles)
         let authenticator = FirstKnownAuthenticator([tokens, StoredTokens(identities.directory)])
         endpoint = try AdminEndpoint(services, authenticator: authenticator)
@@ -385,6 +395,15 @@ final class TemporaryDirectory: Sendable {
             withIntermediateDirectories: true
         )
         return "\(path)/\(name)"
+    }
+}
+
+/// Reaches every node but one.
+struct FixedProber: NodeProber {
+    func probe(_ node: NodeID, at address: String) async throws {
+        guard node != "unreachable" else {
+            throw ClusterMembershipError(.notJoined, "nothing listens there")
+        }
     }
 }
 #endif

@@ -10,6 +10,8 @@ package struct CoordinatorCore: Sendable {
     package enum Directive: Hashable, Sendable {
         /// Ask the store for the lease; answer with `onLease` or `onStoreFailure`.
         case acquire
+        /// Ask the store who has the lease; answer with `onHolder` or `onStoreFailure`.
+        case look
         /// Renew the lease of this epoch; answer with `onLease` or `onStoreFailure`.
         case renew(Epoch)
         /// Give the lease back; answer with `onReleased`.
@@ -41,9 +43,9 @@ package struct CoordinatorCore: Sendable {
         /// Lost; the callbacks have not come back yet. The epoch, if any, is still to be given back: a
         /// renewal was under way when it was lost.
         case settling(askAt: Duration, release: Epoch?)
-        /// Shutting down: callbacks have until the time, then the lease goes back without them.
+        /// Giving the lease up: callbacks have until the time, then it goes back without them.
         case leaving(Epoch?, until: Duration)
-        /// The lease is being given back; at the time all ends, whether or not the store answered.
+        /// The lease is being given back; at the time it goes on, whether or not the store answered.
         case releasing(until: Duration)
         case ended
     }
@@ -57,11 +59,18 @@ package struct CoordinatorCore: Sendable {
         var gainDue: Duration?
     }
 
-    private enum Call: Hashable, Sendable { case acquire, renew, release }
+    private enum Call: Hashable, Sendable { case acquire, look, renew, release }
 
     private let node: NodeID
     private let timing: LeaseTiming
     private let callbackLimit: Duration
+    /// How long the lease must have been free before this node asks for it.
+    private let patience: Duration
+    /// Since when it was seen free, without a break.
+    private var freeSince: Duration?
+    private var isEligible = true
+    /// Until then the lease is left to others.
+    private var asideUntil: Duration?
     private var phase = Phase.standby(askAt: .zero)
     /// The call the store has not answered.
     private var call: Call?
@@ -69,10 +78,17 @@ package struct CoordinatorCore: Sendable {
     /// Callbacks begun and not yet returned.
     private var callbacks = 0
 
-    package init(node: NodeID, timing: LeaseTiming, callbackLimit: Duration) {
+    package init(
+        node: NodeID,
+        timing: LeaseTiming,
+        callbackLimit: Duration,
+        rank: Int = 0
+    ) {
         self.node = node
         self.timing = timing
         self.callbackLimit = callbackLimit
+        // Longer than the longest pause between two tries of one that is preferred.
+        patience = timing.retry * 1.5 * Double(max(0, rank))
     }
 
     /// The epoch held, if any.
@@ -89,16 +105,13 @@ package struct CoordinatorCore: Sendable {
     package mutating func onTick(at now: Duration) -> [Directive] {
         switch phase {
         case .standby(let askAt):
-            if call != nil { return [] }
-            if now < askAt { return [.scheduleRetry(after: askAt - now)] }
-            call = .acquire
-            return [.acquire]
+            return ask(notBefore: askAt, at: now)
         case .holding(let holding):
             return tick(holding, at: now)
         case .leaving:
             return leave(at: now)
         case .releasing(let until):
-            return now < until ? [.scheduleNext(after: until - now)] : end()
+            return now < until ? [.scheduleNext(after: until - now)] : leftBehind(at: now)
         case .settling, .ended:
             return []
         }
@@ -134,6 +147,45 @@ package struct CoordinatorCore: Sendable {
         case .settling, .leaving, .releasing, .ended:
             return proceed(at: now)
         }
+    }
+
+    /// The store told who has the lease: for a node that asks only when nobody preferred does.
+    package mutating func onHolder(_ lease: Lease?, at now: Duration) -> [Directive] {
+        call = nil
+        guard case .standby = phase else { return proceed(at: now) }
+        if let lease, lease.holder != node {
+            freeSince = nil
+            phase = .standby(askAt: now + timing.retry)
+            return [.scheduleRetry(after: timing.retry)]
+        }
+        let since = freeSince ?? now
+        freeSince = since
+        // Its own from an earlier life is its own again.
+        guard lease == nil, now - since < patience else {
+            if isAside(at: now) { return onTick(at: now) }
+            call = .acquire
+            return [.acquire]
+        }
+        let pause = min(timing.retry, since + patience - now)
+        phase = .standby(askAt: now + pause)
+        return [.scheduleNext(after: pause)]
+    }
+
+    /// The node may coordinate from now on, or may not: it drains, or is in maintenance. If it holds the
+    /// lease it hands it over as at a graceful stop.
+    package mutating func onEligibility(_ isEligible: Bool, at now: Duration) -> [Directive] {
+        self.isEligible = isEligible
+        if isEligible {
+            guard case .standby = phase else { return [] }
+            return onTick(at: now)
+        }
+        return handOver(at: now)
+    }
+
+    /// The node gives the lease up, if it has it, and leaves it to others for a while.
+    package mutating func onHandOver(holdOff: Duration, at now: Duration) -> [Directive] {
+        asideUntil = now + holdOff
+        return handOver(at: now)
     }
 
     /// The store did not do what it was asked.
@@ -186,7 +238,7 @@ package struct CoordinatorCore: Sendable {
         isShutDown = true
         switch phase {
         case .standby:
-            if call == nil { return end() }
+            if call == nil || call == .look { return end() }
             phase = .releasing(until: now + timing.retry)
             return [.scheduleNext(after: timing.retry)]
         case .holding(let holding):
@@ -209,6 +261,13 @@ package struct CoordinatorCore: Sendable {
         at now: Duration
     ) -> [Directive] {
         let end = deadline(of: lease, askedAt: askedAt)
+        if lease.holder == node, isAside(at: now) {
+            // It stood aside while it asked: what was gained goes back unused.
+            call = .release
+            phase = .releasing(until: now + timing.retry)
+            return [.release(lease.epoch), .scheduleNext(after: timing.retry)]
+        }
+        freeSince = nil
         guard lease.holder == node, end.map({ now < $0 }) ?? true else {
             phase = .standby(askAt: now + timing.retry)
             return [.scheduleRetry(after: timing.retry)]
@@ -223,6 +282,27 @@ package struct CoordinatorCore: Sendable {
         )
         callbacks += 1
         return [.hold(lease.epoch, until: end), .gained(lease.epoch)] + schedule(at: now)
+    }
+
+    private func isAside(at now: Duration) -> Bool {
+        !isEligible || asideUntil.map { now < $0 } ?? false
+    }
+
+    /// Asks for the lease, or whether it is free, when it is time and this node may.
+    private mutating func ask(notBefore askAt: Duration, at now: Duration) -> [Directive] {
+        if call != nil || !isEligible { return [] }
+        let askAt = max(askAt, asideUntil ?? askAt)
+        if now < askAt { return [.scheduleRetry(after: askAt - now)] }
+        asideUntil = nil
+        call = patience > .zero ? .look : .acquire
+        return patience > .zero ? [.look] : [.acquire]
+    }
+
+    private mutating func handOver(at now: Duration) -> [Directive] {
+        guard case .holding(let holding) = phase else { return [] }
+        callbacks += 1
+        phase = .leaving(holding.epoch, until: now + callbackLimit)
+        return [.lost(holding.epoch, .handedOver), .scheduleNext(after: callbackLimit)]
     }
 
     private mutating func tick(_ holding: Holding, at now: Duration) -> [Directive] {
@@ -260,7 +340,7 @@ package struct CoordinatorCore: Sendable {
             return onTick(at: now)
         case .standby: return onTick(at: now)
         case .leaving: return leave(at: now)
-        case .releasing: return call == nil ? end() : []
+        case .releasing: return call == nil ? leftBehind(at: now) : []
         case .holding, .ended: return []
         }
     }
@@ -271,10 +351,22 @@ package struct CoordinatorCore: Sendable {
         if (callbacks > 0 || call != nil) && now < until {
             return [.scheduleNext(after: until - now)]
         }
-        guard let epoch, call == nil else { return end() }
+        guard let epoch, call == nil else {
+            if isShutDown { return end() }
+            // The store does not answer; the lease goes back when it does, or runs out.
+            phase = .settling(askAt: now + timing.retry, release: epoch)
+            return []
+        }
         call = .release
         phase = .releasing(until: now + timing.retry)
         return [.release(epoch), .scheduleNext(after: timing.retry)]
+    }
+
+    /// The lease is given back, or runs out: ends, or stands by again.
+    private mutating func leftBehind(at now: Duration) -> [Directive] {
+        if isShutDown { return end() }
+        phase = .settling(askAt: now + timing.retry, release: nil)
+        return proceed(at: now)
     }
 
     private mutating func end() -> [Directive] {

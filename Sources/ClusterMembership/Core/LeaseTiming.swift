@@ -55,6 +55,8 @@ public enum LeaseLoss: Hashable, Sendable {
     case gainStuck
     /// It is shutting down and gave the lease back.
     case shutdown
+    /// It gave the lease back to leave it to others: it drains, or another is preferred.
+    case handedOver
     /// Its task was cancelled; the lease runs out by itself.
     case cancelled
 }

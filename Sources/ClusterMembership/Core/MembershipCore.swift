@@ -2,9 +2,10 @@ package import ClusterRole
 
 /// How long a member may be silent.
 public struct MemberTimeouts: Hashable, Sendable {
-    /// Silent for so long: suspect. 30 s, three heartbeats.
+    /// Silent for so long: suspect. 1.5 s, three heartbeats; with the time to the next sweep it is seen
+    /// within 2 s.
     public let suspectAfter: Duration
-    /// Silent for so long: failed; it has to join again. 2 min.
+    /// Silent for so long: failed; it has to join again. 4.5 s, so that it is seen within 5 s.
     public let failedAfter: Duration
     /// Failed or gone for so long: forgotten. 24 h.
     public let forgottenAfter: Duration
@@ -30,10 +31,10 @@ public struct MemberTimeouts: Hashable, Sendable {
         forgottenAfter = forgotten
     }
 
-    /// 30 s, 2 min, 24 h.
+    /// 1.5 s, 4.5 s, 24 h. The coordinator's lease of 15 s has nothing to do with them.
     public static let standard = MemberTimeouts(
-        trusted: .seconds(30),
-        .seconds(120),
+        trusted: .milliseconds(1_500),
+        .milliseconds(4_500),
         .seconds(86_400)
     )
 }
@@ -76,6 +77,8 @@ package struct MembershipCore: Sendable {
     private let storeEvery: Duration
     private let maximumMembers: Int
     private var entries: [NodeID: Entry] = [:]
+    /// When members were last judged.
+    private var sweptAt: Duration?
 
     package init(timeouts: MemberTimeouts, storeEvery: Duration, maximumMembers: Int) {
         self.timeouts = timeouts
@@ -111,6 +114,7 @@ package struct MembershipCore: Sendable {
         joined.state = .alive
         joined.joinedAt = now
         joined.lastHeard = now
+        joined.askedMode = entries[member.node]?.member.askedMode ?? .active
         entries[member.node] = Entry(member: joined, heardAt: monotonic, storedAt: monotonic)
         return [.store(joined)]
     }
@@ -120,6 +124,7 @@ package struct MembershipCore: Sendable {
         _ node: NodeID,
         applied: Revision?,
         properties: [String: String]?,
+        mode: MemberMode? = nil,
         at now: Timestamp,
         monotonic: Duration
     ) throws(ClusterMembershipError) -> [Directive] {
@@ -136,6 +141,7 @@ package struct MembershipCore: Sendable {
         entry.member.lastHeard = max(now, before.lastHeard)
         entry.member.applied = applied ?? before.applied
         entry.member.properties = properties ?? before.properties
+        entry.member.mode = mode ?? before.mode
         if properties != nil { try entry.member.validate() }
         entry.heardAt = monotonic
         let isNews = !entry.member.isSameButForHeartbeat(as: before)
@@ -143,6 +149,40 @@ package struct MembershipCore: Sendable {
         if isNews || isOverdue { entry.storedAt = monotonic }
         entries[node] = entry
         return isNews || isOverdue ? [.store(entry.member)] : []
+    }
+
+    /// A member has spoken in whatever way: it is not silent. Nothing is stored for it.
+    package mutating func onHeard(_ node: NodeID, monotonic: Duration) {
+        guard let entry = entries[node], entry.member.state.isPresent else { return }
+        entries[node]?.heardAt = max(entry.heardAt, monotonic)
+    }
+
+    /// When this process last heard of a member, if it is one.
+    package func heardAt(_ node: NodeID) -> Duration? {
+        entries[node].flatMap { $0.member.state.isPresent ? $0.heardAt : nil }
+    }
+
+    /// What an administrator asked of a member.
+    package func askedMode(of node: NodeID) -> MemberMode {
+        entries[node]?.member.askedMode ?? .active
+    }
+
+    /// An administrator asks a member to take work, or not.
+    ///
+    /// - Throws: `notJoined` for a node that is no member.
+    package mutating func onModeAsked(
+        _ mode: MemberMode,
+        of node: NodeID,
+        monotonic: Duration
+    ) throws(ClusterMembershipError) -> [Directive] {
+        guard var entry = entries[node] else {
+            throw ClusterMembershipError(.notJoined, "\(node) is no member. Check the name.")
+        }
+        guard entry.member.askedMode != mode else { return [] }
+        entry.member.askedMode = mode
+        entry.storedAt = monotonic
+        entries[node] = entry
+        return [.store(entry.member)]
     }
 
     /// Saying good-bye twice, or without having joined, is harmless.
@@ -155,7 +195,21 @@ package struct MembershipCore: Sendable {
     }
 
     /// Judges every member's silence, in order of id, and stores what the store refused before.
-    package mutating func onSweep(monotonic: Duration) -> [Directive] {
+    ///
+    /// - Parameter interval: how often this is done. If it comes much later, this process was paused or
+    ///   starved itself and heard nobody: the time it missed is nobody's silence.
+    package mutating func onSweep(monotonic: Duration, every interval: Duration? = nil)
+        -> [Directive]
+    {
+        if let interval, let sweptAt {
+            let missed = monotonic - sweptAt - interval
+            if missed > interval {
+                for node in entries.keys.sorted() {
+                    entries[node]?.heardAt += missed
+                }
+            }
+        }
+        sweptAt = monotonic
         var directives: [Directive] = []
         for member in members {
             guard var entry = entries[member.node] else { continue }

@@ -18,6 +18,15 @@ public protocol LeaseStore: Sendable {
 
     /// Gives the lease back, so that another may take it at once. Harmless if it is no longer held.
     func release(holder: NodeID, epoch: Epoch) async throws
+
+    /// The lease as it is now, without asking for it; `nil` while it is free or has run out.
+    func holder() async throws -> Lease?
+}
+
+extension LeaseStore {
+    /// A store that cannot tell: managers that are less preferred then wait for a while before they ask,
+    /// and none can tell where the coordinator is.
+    public func holder() async throws -> Lease? { nil }
 }
 
 /// Who is coordinator, and for how long from the answer on.

@@ -51,6 +51,14 @@ public final class InMemoryLeaseStore: LeaseStore {
             if state.holder == holder, state.epoch == epoch { state.holder = nil }
         }
     }
+
+    public func holder() async throws -> Lease? {
+        let now = clock.monotonic()
+        return state.withLock { state in
+            guard let holder = state.holder, now < state.end else { return nil }
+            return Lease(holder: holder, epoch: state.epoch, remaining: state.end - now)
+        }
+    }
 }
 
 /// A ``LeaseStore`` for a store that belongs to one process: whoever opened it is the coordinator until

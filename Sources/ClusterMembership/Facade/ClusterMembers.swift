@@ -25,6 +25,25 @@ public struct ClusterMembers: Sendable {
         try await all().first { $0.node == node }
     }
 
+    /// Whether some member may be coordinator and is preferred to a node: it is alive, takes work, may
+    /// write, and its property ``Member/coordinatorRank`` is a lower number. A member without the
+    /// property is no candidate.
+    ///
+    /// - Parameters:
+    ///   - rank: the node's own.
+    ///   - node: whose place is judged.
+    public func hasCandidate(preferredTo rank: Int, of node: NodeID) async -> Bool {
+        // Who cannot be read is not preferred: a store that fails is no reason to hand over.
+        let members = (try? await all()) ?? []
+        return members.contains { member in
+            guard member.node != node, member.state == .alive, member.role.mayWrite,
+                member.effectiveMode == .active,
+                let other = member.properties[Member.coordinatorRank].flatMap({ Int($0) })
+            else { return false }
+            return other < rank
+        }
+    }
+
     /// Mints the coordinator's writer. Make one for each capability, not one for each call: it counts
     /// silence from when it was made.
     public func writer(
@@ -39,7 +58,8 @@ public struct ClusterMembers: Sendable {
 /// How the coordinator keeps the members.
 public struct ClusterMembersConfiguration: Sendable {
     public var timeouts: MemberTimeouts
-    /// How often ``ClusterMembersWriter/run()`` looks for silent members. 5 s.
+    /// How often ``ClusterMembersWriter/run()`` looks for silent members. 250 ms: what it adds to the
+    /// time in which a loss is seen.
     public var sweepEvery: Duration
     /// A heartbeat that only says "still here" is stored at most so often. 5 s: a store write for every
     /// heartbeat of every worker would be for nothing.
@@ -50,7 +70,7 @@ public struct ClusterMembersConfiguration: Sendable {
 
     public init(
         timeouts: MemberTimeouts = .standard,
-        sweepEvery: Duration = .seconds(5),
+        sweepEvery: Duration = .milliseconds(250),
         storeEvery: Duration = .seconds(5),
         maximumMembers: Int = 10_000,
         logger: Logger = Logger(label: "reeve.members")
@@ -77,6 +97,12 @@ public actor ClusterMembersWriter: Service {
     private var isLoaded = false
     private var isBusy = false
     private var waiting: [CheckedContinuation<Void, Never>] = []
+    /// Who waits for the next word of a member.
+    private var listeners: [Int: (node: NodeID, sink: AsyncStream<Never>.Continuation)] = [:]
+    private var numbered = 0
+
+    /// The most calls that wait for a member's word at once; the next one is told it is silent. 64.
+    public static let maximumListeners = 64
 
     init(
         _ registry: any MemberRegistry,
@@ -97,11 +123,14 @@ public actor ClusterMembersWriter: Service {
 
     /// A node joins, or joins again as it is now. Its state and times are set here.
     ///
+    /// - Returns: what an administrator asked of it.
     /// - Throws: ``ClusterMembershipError`` with `invalidMember` or `storage`.
-    public func join(_ member: Member) async throws(ClusterMembershipError) {
+    @discardableResult
+    public func join(_ member: Member) async throws(ClusterMembershipError) -> MemberMode {
         try await change { core, now, monotonic throws(ClusterMembershipError) in
             try core.onJoin(member, at: now, monotonic: monotonic)
         }
+        return core.askedMode(of: member.node)
     }
 
     /// A member is alive.
@@ -110,20 +139,69 @@ public actor ClusterMembersWriter: Service {
     ///   - node: who.
     ///   - applied: the newest revision it has applied; `nil` leaves what is known.
     ///   - properties: its properties from now on; `nil` leaves them.
+    ///   - mode: what it says of its readiness for work; `nil` leaves what is known.
+    /// - Returns: what an administrator asked of it.
     /// - Throws: ``ClusterMembershipError`` with `notJoined`, `invalidMember` or `storage`.
+    @discardableResult
     public func heartbeat(
         _ node: NodeID,
         applied: Revision? = nil,
-        properties: [String: String]? = nil
-    ) async throws(ClusterMembershipError) {
+        properties: [String: String]? = nil,
+        mode: MemberMode? = nil
+    ) async throws(ClusterMembershipError) -> MemberMode {
+        // Before it queues: a store that is slow makes nobody silent.
+        heard(node)
         try await change { core, now, monotonic throws(ClusterMembershipError) in
             try core.onHeartbeat(
                 node,
                 applied: applied,
                 properties: properties,
+                mode: mode,
                 at: now,
                 monotonic: monotonic
             )
+        }
+        return core.askedMode(of: node)
+    }
+
+    /// A member has spoken, in whatever way; for what is no heartbeat. Harmless if it is no member.
+    public func heard(_ node: NodeID) {
+        core.onHeard(node, monotonic: clock.monotonic())
+        for (_, listener) in listeners where listener.node == node { listener.sink.finish() }
+    }
+
+    /// Waits until a member speaks.
+    ///
+    /// - Returns: whether it did so in time.
+    public func waitForWord(of node: NodeID, within limit: Duration) async -> Bool {
+        guard listeners.count < Self.maximumListeners else { return false }
+        let (word, sink) = AsyncStream.makeStream(of: Never.self)
+        numbered += 1
+        let number = numbered
+        listeners[number] = (node, sink)
+        defer { listeners[number] = nil }
+        let clock = clock
+        return await withTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                for await _ in word {}
+                return !Task.isCancelled
+            }
+            group.addTask {
+                try? await clock.sleep(for: limit)
+                return false
+            }
+            defer { group.cancelAll() }
+            return await group.next() ?? false
+        }
+    }
+
+    /// Asks a member to take work, to drain, or to be in maintenance. It is told with its next heartbeat,
+    /// everybody else by the registry, and it stays so until it is asked otherwise.
+    ///
+    /// - Throws: ``ClusterMembershipError`` with `notJoined` or `storage`.
+    public func ask(_ node: NodeID, for mode: MemberMode) async throws(ClusterMembershipError) {
+        try await change { core, _, monotonic throws(ClusterMembershipError) in
+            try core.onModeAsked(mode, of: node, monotonic: monotonic)
         }
     }
 
@@ -135,9 +213,11 @@ public actor ClusterMembersWriter: Service {
     }
 
     /// Judges every member's silence once.
-    public func sweep() async throws(ClusterMembershipError) {
+    public func sweep() async throws(ClusterMembershipError) { try await sweep(every: nil) }
+
+    private func sweep(every interval: Duration?) async throws(ClusterMembershipError) {
         try await change { core, _, monotonic throws(ClusterMembershipError) in
-            core.onSweep(monotonic: monotonic)
+            core.onSweep(monotonic: monotonic, every: interval)
         }
     }
 
@@ -151,7 +231,7 @@ public actor ClusterMembersWriter: Service {
     public func run() async throws {
         while !Task.isShuttingDownGracefully && !Task.isCancelled && !capability.isRevoked {
             do {
-                try await sweep()
+                try await sweep(every: configuration.sweepEvery)
             } catch {
                 if error.isLossOfRight { return }
                 configuration.logger.warning("sweep failed", metadata: ["error": "\(error)"])

@@ -13,17 +13,32 @@ public struct CoordinatorConfiguration: Sendable {
     /// for the loss callback before it gives the lease back without it. 30 s: longer than opening a
     /// store takes, short enough that a stuck node does not paralyse the cluster.
     public var callbackLimit: Duration
+    /// How far this node is from being the preferred coordinator; 0 is preferred. Each step waits one and
+    /// a half ``LeaseTiming/retry`` longer before it takes a lease that is free, so that a preferred node
+    /// that is there comes first.
+    public var rank: Int
+    /// Asked at each renewal: whether a preferred manager is there to which this one should hand over;
+    /// see ``ClusterMembers/hasCandidate(preferredTo:of:)``. `nil` keeps the lease until it is lost.
+    public var shouldHandOver: (@Sendable () async -> Bool)?
+    /// How long this node leaves the lease to others after it handed it over. 30 s, two leases.
+    public var holdOff: Duration
     public var logger: Logger
 
     public init(
         node: NodeID,
         timing: LeaseTiming = .standard,
         callbackLimit: Duration = .seconds(30),
+        rank: Int = 0,
+        shouldHandOver: (@Sendable () async -> Bool)? = nil,
+        holdOff: Duration = .seconds(30),
         logger: Logger = Logger(label: "reeve.coordinator")
     ) {
         self.node = node
         self.timing = timing
         self.callbackLimit = callbackLimit
+        self.rank = rank
+        self.shouldHandOver = shouldHandOver
+        self.holdOff = holdOff
         self.logger = logger
     }
 }
@@ -53,6 +68,9 @@ public final class Coordinator: Service {
         /// A gain callback was begun whose loss callback was not.
         var owesLoss = false
         var lastLoss: LeaseLoss?
+        var isEligible = true
+        /// Where events go while it runs.
+        var sink: AsyncStream<Event>.Continuation?
     }
 
     private enum Event: Sendable {
@@ -62,6 +80,9 @@ public final class Coordinator: Service {
         case released
         case gainHandled(succeeded: Bool)
         case lossHandled
+        case held(Lease?)
+        case eligible(Bool)
+        case handOver
         case shutdown
     }
 
@@ -112,6 +133,23 @@ public final class Coordinator: Service {
         }
     }
 
+    /// Whether this node may be the coordinator; at first it may. One that may not, because it drains or is
+    /// in maintenance, hands the lease over if it has it, and asks for it no more.
+    public func setEligible(_ isEligible: Bool) {
+        let sink = state.withLock { state in
+            state.isEligible = isEligible
+            return state.sink
+        }
+        sink?.yield(.eligible(isEligible))
+    }
+
+    /// Gives the lease up, if this node has it, as a graceful stop does: the loss callback first, then the
+    /// lease. The node goes on competing after ``CoordinatorConfiguration/holdOff``.
+    public func handOver() {
+        let sink = state.withLock { $0.sink }
+        sink?.yield(.handOver)
+    }
+
     /// Competes until graceful shutdown, which gives the lease back, or cancellation, which lets it run
     /// out. Returns when every callback has returned.
     ///
@@ -129,6 +167,7 @@ public final class Coordinator: Service {
         }
         let (events, sink) = AsyncStream.makeStream(of: Event.self)
         let (jobs, jobSink) = AsyncStream.makeStream(of: Job.self)
+        state.withLock { $0.sink = sink }
         await withDiscardingTaskGroup { group in
             group.addTask { await self.runCallbacks(jobs, sink) }
             await withGracefulShutdownHandler {
@@ -137,6 +176,7 @@ public final class Coordinator: Service {
                 sink.yield(.shutdown)
             }
             self.endHold(.cancelled)
+            self.state.withLock { $0.sink = nil }
             jobSink.finish()
             group.cancelAll()
         }
@@ -156,8 +196,12 @@ public final class Coordinator: Service {
         var core = CoordinatorCore(
             node: configuration.node,
             timing: configuration.timing,
-            callbackLimit: configuration.callbackLimit
+            callbackLimit: configuration.callbackLimit,
+            rank: configuration.rank
         )
+        if !state.withLock({ $0.isEligible }) {
+            _ = core.onEligibility(false, at: clock.monotonic())
+        }
         var timer = 0
         var directives = core.onStart(at: clock.monotonic())
         var iterator = events.makeAsyncIterator()
@@ -178,6 +222,9 @@ public final class Coordinator: Service {
                 case .gainHandled(let succeeded):
                     core.onGainHandled(succeeded: succeeded, at: now)
                 case .lossHandled: core.onLossHandled(at: now)
+                case .held(let lease): core.onHolder(lease, at: now)
+                case .eligible(let isEligible): core.onEligibility(isEligible, at: now)
+                case .handOver: core.onHandOver(holdOff: configuration.holdOff, at: now)
                 case .shutdown: core.onShutdown(at: now)
                 }
         }
@@ -196,7 +243,16 @@ public final class Coordinator: Service {
             call(&group, sink) { [store] in
                 try await store.acquire(holder: node, duration: duration)
             }
+        case .look:
+            group.addTask {
+                do {
+                    sink.yield(.held(try await self.store.holder()))
+                } catch {
+                    sink.yield(.failed(.unavailable))
+                }
+            }
         case .renew(let epoch):
+            considerHandingOver(&group, sink)
             call(&group, sink) { [store] in
                 try await store.renew(holder: node, epoch: epoch, duration: duration)
             }
@@ -267,6 +323,14 @@ public final class Coordinator: Service {
                 }
             }
         }
+    }
+
+    private func considerHandingOver(
+        _ group: inout DiscardingTaskGroup,
+        _ sink: AsyncStream<Event>.Continuation
+    ) {
+        guard let shouldHandOver = configuration.shouldHandOver else { return }
+        group.addTask { if await shouldHandOver() { sink.yield(.handOver) } }
     }
 
     private func schedule(

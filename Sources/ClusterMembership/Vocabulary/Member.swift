@@ -61,6 +61,9 @@ public struct Member: Hashable, Sendable {
         return moved == other
     }
 
+    /// The property by which a manager says its ``CoordinatorConfiguration/rank``.
+    public static let coordinatorRank = "reeve.coordinator-rank"
+
     /// The most ``properties``, so that a list of members stays small.
     public static let maximumProperties = 64
     /// The longest key or value of ``properties``, ``address`` and ``version``, in bytes of UTF-8.

@@ -34,6 +34,7 @@ public struct LeaseStoreConformance: Sendable {
         .init("giving back what is no longer held is harmless", releasesHarmlessly),
         .init("the store refuses writes of the epoch before", fencesWriters),
         .init("another holder is told who has it", tellsTheHolder),
+        .init("the holder is told without taking the lease", tellsWithoutTaking),
         .init("a lease given back is taken at once, with a higher epoch", passesOn),
         .init("a lease that ran out is taken by another", runsOut),
         .init("of many who ask at once, one gets it", letsOneWin),
@@ -147,6 +148,21 @@ public struct LeaseStoreConformance: Sendable {
         try scene.check.equal(answer.epoch, held.epoch, "the epoch")
         try scene.check.isTrue(answer.remaining <= duration, "what is left of the lease")
         _ = try await leases.renew(holder: first, epoch: held.epoch, duration: duration)
+    }
+
+    private static func tellsWithoutTaking(_ scene: StoreScene) async throws {
+        let leases = try competing(scene)
+        let held = try await leases.acquire(holder: first, duration: duration)
+        let found = try scene.check.some(try await leases.holder(), "the holder")
+        try scene.check.equal(found.holder, first, "the holder")
+        try scene.check.equal(found.epoch, held.epoch, "the epoch")
+        _ = try await leases.renew(holder: first, epoch: held.epoch, duration: duration)
+        try await leases.release(holder: first, epoch: held.epoch)
+        try scene.check.isNil(try await leases.holder(), "the holder of a free lease")
+        guard let advance = scene.store.advanceLeaseClock else { return }
+        _ = try await leases.acquire(holder: second, duration: duration)
+        try await advance(.seconds(31))
+        try scene.check.isNil(try await leases.holder(), "the holder of one that ran out")
     }
 
     private static func passesOn(_ scene: StoreScene) async throws {

@@ -330,6 +330,8 @@ public struct FailingLeaseStore: LeaseStore {
     public func release(holder: NodeID, epoch: Epoch) async throws {
         try await script.around(.release) { try await base.release(holder: holder, epoch: epoch) }
     }
+
+    public func holder() async throws -> Lease? { try await base.holder() }
 }
 
 /// A `ReplicaSource` whose calls fail as a ``FaultScript`` says.

@@ -119,6 +119,8 @@ extension AdminMessages.NodeView {
             address: member.address,
             version: member.version,
             state: member.state.rawValue,
+            mode: member.effectiveMode.rawValue,
+            askedMode: member.askedMode.rawValue,
             properties: member.properties,
             applied: member.applied?.description,
             lag: member.lag(behind: newest),

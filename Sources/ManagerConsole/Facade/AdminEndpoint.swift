@@ -63,6 +63,7 @@ public struct AdminEndpoint: HTTPHandler, RouteListing {
         if let messaging = services.cluster.messaging {
             try NodeCommandRoutes(messaging: messaging).add(to: &table)
         }
+        try NodeRoutes(cluster: services.cluster).add(to: &table)
         if let releases = services.releases {
             try ReleaseRoutes(publisher: releases.publisher, roots: releases.roots).add(to: &table)
             try PublishingRoutes(releases: releases).add(to: &table)

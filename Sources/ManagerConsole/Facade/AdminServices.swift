@@ -80,6 +80,13 @@ public struct AdminServices: Sendable {
         public var messaging: Messaging?
         /// The certificate the node shows, now; `nil` for a node without one.
         public var certificate: (@Sendable () -> ServedCertificate?)?
+        /// The coordinator's writer of members, now; `nil` while this manager is not the coordinator.
+        /// Without it the routes that change a node's mode are not there.
+        public var keeper: (@Sendable () -> ClusterMembersWriter?)?
+        /// Asks whether a node is there; without it the route is not there.
+        public var probe: MemberProbe?
+        /// The tenant whose administrators may drain and probe nodes: they serve every tenant.
+        public var operators = TenantID.standard
 
         public init(
             node: NodeID,

@@ -21,6 +21,10 @@ extension AdminMessages {
         package var address: String
         package var version: String
         package var state: String
+        /// Whether it takes work: what it says itself or what was asked, whichever is stricter.
+        package var mode: String?
+        /// What an administrator asked of it.
+        package var askedMode: String?
         package var properties: [String: String]
         /// The newest revision it has applied.
         package var applied: String?
@@ -36,6 +40,8 @@ extension AdminMessages {
             address: String,
             version: String,
             state: String,
+            mode: String? = nil,
+            askedMode: String? = nil,
             properties: [String: String],
             applied: String? = nil,
             lag: Int64? = nil,
@@ -48,6 +54,8 @@ extension AdminMessages {
             self.address = address
             self.version = version
             self.state = state
+            self.mode = mode
+            self.askedMode = askedMode
             self.properties = properties
             self.applied = applied
             self.lag = lag

@@ -20,6 +20,8 @@ public struct ManagerConsoleError: CodedError {
         public static let codeNotAllowed = Code(rawValue: "console.code-not-allowed")
         /// The tenant has no periodic task of that name.
         public static let unknownTask = Code(rawValue: "console.unknown-task")
+        /// The cluster has no node of that name.
+        public static let unknownNode = Code(rawValue: "console.unknown-node")
         /// A member of the body has a value that is out of its range.
         public static let invalidField = Code(rawValue: "console.invalid-field")
     }
@@ -40,7 +42,7 @@ public struct ManagerConsoleError: CodedError {
     public var category: ErrorCategory {
         switch code {
         case .outsidePublishRoots, .outsideBackupRoots, .operatorsOnly, .codeNotAllowed: .forbidden
-        case .unknownTask: .notFound
+        case .unknownTask, .unknownNode: .notFound
         default: .invalid
         }
     }

@@ -50,6 +50,11 @@ extension EmbeddedStore: LeaseStore {
 
     /// The next ``acquire(holder:duration:)`` begins a new epoch; nobody else can come between.
     public func release(holder: NodeID, epoch: Epoch) async throws {}
+
+    /// This process's node, once it has asked; nobody else can hold it.
+    public func holder() async throws -> Lease? {
+        lease.withLock { $0.isTaken } ? currentLease : nil
+    }
 }
 
 extension EmbeddedStore: RevisionLog {

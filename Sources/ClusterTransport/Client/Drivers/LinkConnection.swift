@@ -1,6 +1,7 @@
 #if Server
 internal import ArtifactStore
 internal import AsyncHTTPClient
+internal import ClusterMembership
 internal import ClusterRole
 internal import FoundationEssentials
 internal import Logging
@@ -71,8 +72,18 @@ final class LinkConnection: Sendable {
     private let rotating: RotatingHTTP?
     private let configuration: LinkClientConfiguration
     private let logger: Logger
-    private let current: Mutex<Int>
-    private let bases: [String]
+    private let managers: Mutex<Managers>
+    private let random: any RandomSource
+
+    /// Where managers are thought to be.
+    private struct Managers {
+        var bases: [String]
+        /// The one that answered last.
+        var current: Int
+    }
+
+    /// The most managers that are dialled. 64: a list that is found is not believed to any length.
+    private static let maximumManagers = 64
 
     init(
         client: HTTPClient,
@@ -93,7 +104,8 @@ final class LinkConnection: Sendable {
         }
         self.configuration = configuration
         self.logger = logger
-        bases = try configuration.addresses.map { address throws(ClusterLinkError) in
+        self.random = random
+        let bases = try configuration.addresses.map { address throws(ClusterLinkError) in
             let isSecure = address.hasPrefix("https://")
             guard isSecure || address.hasPrefix("http://") else {
                 throw ClusterLinkError(
@@ -107,16 +119,45 @@ final class LinkConnection: Sendable {
                     "With a certificate every address is https, not \"\(address)\"."
                 )
             }
-            return (address.hasSuffix("/") ? String(address.dropLast()) : address) + "/link/v1"
+            return Self.base(of: address)
         }
-        guard !bases.isEmpty else {
+        guard !bases.isEmpty || configuration.discovery != nil else {
             throw ClusterLinkError(
                 .invalidConfiguration,
                 "Name at least one manager's address for the link."
             )
         }
         // A fleet of workers with one list does not all dial its first entry.
-        current = Mutex(Int(random.number(below: UInt64(bases.count))))
+        managers = Mutex(
+            Managers(bases: bases, current: Int(random.number(below: UInt64(bases.count))))
+        )
+    }
+
+    private static func base(of address: String) -> String {
+        let url = address.contains("://") ? address : "http://" + address
+        return (url.hasSuffix("/") ? String(url.dropLast()) : url) + "/link/v1"
+    }
+
+    /// Where managers are dialled now; for tests.
+    var knownManagers: [String] { managers.withLock { $0.bases } }
+
+    /// Looks for managers beside those that were configured. What fails leaves what is known.
+    private func discover() async {
+        guard let discovery = configuration.discovery else { return }
+        do {
+            let found = try await discovery.addresses().map(Self.base)
+            var bases = configuration.addresses.map(Self.base)
+            for base in found where !bases.contains(base) { bases.append(base) }
+            bases = Array(bases.prefix(Self.maximumManagers))
+            guard !bases.isEmpty else { return }
+            let first = Int(random.number(below: UInt64(bases.count)))
+            managers.withLock { managers in
+                guard managers.bases != bases else { return }
+                managers = Managers(bases: bases, current: first)
+            }
+        } catch {
+            logger.debug("Managers could not be looked for", metadata: ["error": "\(error)"])
+        }
     }
 
     /// Sends a request and keeps the whole answer in memory.
@@ -146,19 +187,22 @@ final class LinkConnection: Sendable {
     var bundleTimeout: Duration { configuration.bundleTimeout }
 
     /// Begins the next call with another manager, if there is one.
-    func moveOn() { current.withLock { $0 = ($0 + 1) % bases.count } }
+    func moveOn() {
+        managers.withLock { $0.current = ($0.current + 1) % max(1, $0.bases.count) }
+    }
 
     private func attempt<Answer>(
         _ request: LinkRequest,
         _ read: (HTTPClientResponse, HeldHTTP) async throws -> Answer
     ) async throws -> Answer {
-        let first = current.withLock { $0 }
+        if managers.withLock({ $0.bases.isEmpty }) { await discover() }
+        let (bases, first) = managers.withLock { ($0.bases, $0.current) }
         var failure = ClusterLinkError(.unreachable, "No manager answered.")
         for offset in bases.indices {
             let index = (first + offset) % bases.count
             do {
                 let answer = try await exchange(request, with: bases[index], read)
-                current.withLock { $0 = index }
+                managers.withLock { if $0.bases == bases { $0.current = index } }
                 return answer
             } catch let error as ClusterLinkError {
                 guard error.isAnotherManagersTurn else { throw error }
@@ -172,6 +216,8 @@ final class LinkConnection: Sendable {
                 metadata: ["address": "\(bases[index])", "error": "\(failure)"]
             )
         }
+        // For the next call: the managers may be elsewhere by now.
+        await discover()
         throw failure
     }
 

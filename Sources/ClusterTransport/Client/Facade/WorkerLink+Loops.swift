@@ -6,6 +6,13 @@ internal import Metrics
 internal import OperationQueue
 internal import Synchronization
 
+extension ClusterLinkError {
+    /// The manager does not count this node among the members.
+    fileprivate var isNotJoined: Bool {
+        code.rawValue == ClusterMembershipError.Code.notJoined.rawValue
+    }
+}
+
 /// The loops. Each ends when its task is cancelled, and survives everything else.
 extension WorkerLink {
     /// Follows the manager's revisions: a snapshot first, or whenever the manager says so, then
@@ -102,17 +109,31 @@ extension WorkerLink {
     func sayAlive() async {
         while !Task.isCancelled {
             do {
-                try await time.sleep(
-                    for: random.jittered(configuration.heartbeatInterval, by: 0.1)
-                )
+                let asked = state.withLock { $0.heartbeatEvery }
+                let interval = min(asked ?? .seconds(60), configuration.heartbeatInterval)
+                try await time.sleep(for: random.jittered(interval, by: 0.1))
                 try await take(client.heartbeat(heartbeat(.alive)))
                 succeeded()
+            } catch let error as ClusterLinkError where error.isNotJoined {
+                await joinAgain()
             } catch is CancellationError {
                 return
             } catch {
                 if Task.isCancelled { return }
                 failed("heartbeat", error)
             }
+        }
+    }
+
+    /// The manager took this node for dead, or has forgotten it: it was cut off for long, or the manager
+    /// is another. It is a member again at once, with all it has; nothing else is begun anew.
+    private func joinAgain() async {
+        do {
+            try await hello()
+            logger.info("Joined again", metadata: ["node": "\(client.node)"])
+            succeeded()
+        } catch {
+            if !Task.isCancelled { failed("rejoin", error) }
         }
     }
 

@@ -30,6 +30,13 @@ public final class WorkerLink: Service {
     let random: any RandomSource
     let logger: Logger
     let state = Mutex(LinkStatus())
+    /// What this node says of itself; it may change while the link stands.
+    let own: Mutex<OwnWord>
+
+    struct OwnWord: Sendable {
+        var mode = MemberMode.active
+        var properties: [String: String]
+    }
 
     /// - Parameters:
     ///   - client: dials the managers.
@@ -53,10 +60,25 @@ public final class WorkerLink: Service {
         self.client = client
         self.replica = replica
         self.configuration = configuration
+        own = Mutex(OwnWord(properties: configuration.properties))
         self.hints = hints
         self.time = time
         self.random = random
         self.logger = logger
+    }
+
+    /// Says from the next heartbeat on whether this node takes work.
+    public func setMode(_ mode: MemberMode) { own.withLock { $0.mode = mode } }
+
+    /// Says from the next heartbeat on what the product adds: zone, capacity.
+    public func setProperties(_ properties: [String: String]) {
+        own.withLock { $0.properties = properties }
+    }
+
+    /// Whether this node takes work: what it says itself, or what an administrator asked, whichever is
+    /// stricter. What was asked holds also while no manager answers.
+    public var mode: MemberMode {
+        max(own.withLock { $0.mode }, state.withLock { $0.askedMode })
     }
 
     /// How the link stands.
@@ -130,6 +152,7 @@ public final class WorkerLink: Service {
     func hello() async throws {
         let position = replica.position
         let nonce = LinkNonce(from: random)
+        let word = own.withLock { $0 }
         let welcome = try await client.hello(
             LinkHello(
                 node: client.node,
@@ -140,10 +163,12 @@ public final class WorkerLink: Service {
                 applied: position.revision,
                 highestEpoch: position.epoch,
                 properties: properties,
+                mode: word.mode,
                 codecs: configuration.codecs,
                 capabilities: configuration.capabilities,
                 digest: configuration.digest?(),
-                nonce: nonce
+                nonce: nonce,
+                tenant: configuration.tenant
             )
         )
         // A manager of an earlier version names none.
@@ -158,23 +183,33 @@ public final class WorkerLink: Service {
 
     /// What the node says of itself now.
     private var properties: [String: String] {
-        configuration.properties.merging(configuration.liveProperties?() ?? [:]) { _, live in live }
+        own.withLock { $0.properties }
+            .merging(configuration.liveProperties?() ?? [:]) { _, live in live }
     }
 
     func heartbeat(_ memberState: MemberState) -> LinkHeartbeat {
         let position = replica.position
+        let word = own.withLock { $0 }
         return LinkHeartbeat(
             state: memberState,
             applied: position.revision,
             highestEpoch: position.epoch,
-            properties: properties
+            properties: properties,
+            mode: word.mode
         )
     }
 
     func take(_ welcome: LinkWelcome) async throws {
         try await replica.heard(from: welcome.epoch)
         let applied = replica.position.revision
-        state.withLock { $0.latest = welcome.revision }
+        state.withLock { state in
+            state.latest = welcome.revision
+            // A manager that does not say has asked nothing new.
+            if let mode = welcome.mode { state.askedMode = mode }
+            state.heartbeatEvery = welcome.heartbeatEvery.map {
+                .milliseconds(min(max(50, $0), 60_000))
+            }
+        }
         if let applied, applied.history == welcome.revision.history {
             Gauge(label: "reeve_link_lag_revisions")
                 .record(max(0, welcome.revision.number - applied.number))
@@ -227,6 +262,10 @@ public struct LinkStatus: Hashable, Sendable {
     public var lastSuccess: Duration?
     /// Why the last call failed; `nil` after a success.
     public var lastFailure: String?
+    /// Whether an administrator asked this node to drain or to be in maintenance.
+    public var askedMode = MemberMode.active
+    /// How often the manager asks to hear of this node; `nil` if it does not.
+    public var heartbeatEvery: Duration?
 
     public init() {}
 

@@ -19,6 +19,8 @@ public struct ClusterLinkError: CodedError {
         public static let badAnswer = Code(rawValue: "link.bad-answer")
         /// A manager of a lower epoch than this worker has seen; nothing of it was taken (503).
         public static let fenced = Code(rawValue: "link.fenced")
+        /// A name of DNS has no address now (503).
+        public static let unresolved = Code(rawValue: "link.unresolved")
         /// An address is no HTTP URL, or there is none (400; met at start only).
         public static let invalidConfiguration = Code(rawValue: "link.invalid-configuration")
     }

@@ -1,4 +1,5 @@
 #if Server
+public import ClusterMembership
 public import ClusterRole
 public import NodeCertificates
 
@@ -6,6 +7,9 @@ public import NodeCertificates
 public struct LinkClientConfiguration: Sendable {
     /// The managers' base URLs, such as `https://10.0.0.4:8443`. The link's paths are added.
     public var addresses: [String]
+    /// Finds more managers: asked before the first call if there are no ``addresses``, and whenever none
+    /// of those that are known answers.
+    public var discovery: (any MemberDiscovery)?
     /// The bearer token of this node; empty if its certificate says who it is. A secret; never logged.
     public var token: String
     /// The node's certificate, and whom it believes. With it every address is `https`, and who answers
@@ -28,13 +32,14 @@ public struct LinkClientConfiguration: Sendable {
     public var maximumAnswerBytes: Int
 
     /// - Parameters:
-    ///   - addresses: at least one.
+    ///   - addresses: at least one, unless there is a discovery.
     ///   - token: this node's; empty with a certificate.
     ///   - credentials: this node's certificate.
     ///   - requestTimeout: see ``requestTimeout``.
     ///   - releaseWait: see ``releaseWait``.
     ///   - bundleTimeout: see ``bundleTimeout``.
     ///   - maximumAnswerBytes: see ``maximumAnswerBytes``.
+    ///   - discovery: see ``discovery``.
     public init(
         addresses: [String],
         token: String = "",
@@ -42,8 +47,10 @@ public struct LinkClientConfiguration: Sendable {
         requestTimeout: Duration = .seconds(10),
         releaseWait: Duration = .zero,
         bundleTimeout: Duration = .seconds(600),
-        maximumAnswerBytes: Int = 64 << 20
+        maximumAnswerBytes: Int = 64 << 20,
+        discovery: (any MemberDiscovery)? = nil
     ) {
+        self.discovery = discovery
         self.addresses = addresses
         self.token = token
         self.credentials = credentials

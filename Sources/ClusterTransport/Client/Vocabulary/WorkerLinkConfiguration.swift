@@ -30,7 +30,9 @@ public struct WorkerLinkConfiguration: Sendable {
     /// What the node says of itself beside ``properties``, as it is at each heartbeat: whether it is in
     /// maintenance, say.
     public var liveProperties: (@Sendable () -> [String: String])?
-    /// The time between heartbeats.
+    /// The tenant this node serves; `nil` for any.
+    public var tenant: TenantID?
+    /// The time between heartbeats, unless the manager asks for another. 500 ms.
     public var heartbeatInterval: Duration
     /// The first wait after a failure, and the longest.
     public var initialBackoff: Duration
@@ -50,7 +52,7 @@ public struct WorkerLinkConfiguration: Sendable {
         pageRows: Int = 5_000,
         pagePause: Duration = .milliseconds(20),
         uploadEntries: Int = 512,
-        heartbeatInterval: Duration = .seconds(10),
+        heartbeatInterval: Duration = .milliseconds(500),
         initialBackoff: Duration = .milliseconds(200),
         maximumBackoff: Duration = .seconds(15),
         flushTimeout: Duration = .seconds(5)

@@ -38,11 +38,12 @@ extension LinkEndpoint {
                     + "the profile worker, and a certificate of the same role."
             )
         }
-        guard hello.format == LinkFormat.version else {
+        let differences = services.terms.differences(of: hello)
+        guard differences.isEmpty else {
             throw ClusterTransportError(
-                .malformed,
-                "This manager speaks version \(LinkFormat.version) of the link, the worker "
-                    + "\(hello.format). Upgrade the older one."
+                .incompatible,
+                "\(node) cannot join; it differs in " + differences.joined(separator: "; ")
+                    + ". Upgrade the older side, or correct its configuration."
             )
         }
         try check(hello.properties)
@@ -56,7 +57,7 @@ extension LinkEndpoint {
             )
         }
         let now = time.now()
-        try await members.join(
+        let asked = try await members.join(
             Member(
                 node: node,
                 role: hello.role,
@@ -65,13 +66,14 @@ extension LinkEndpoint {
                 version: String(hello.version.prefix(255)),
                 properties: hello.properties,
                 applied: hello.applied,
+                mode: hello.mode ?? .active,
                 joinedAt: now,
                 lastHeard: now
             )
         )
         // It may be waiting already for messages that address it only now.
         services.messaging?.messenger.signal.send()
-        return try await welcome(epoch, hello.nonce)
+        return try await welcome(epoch, hello.nonce, mode: asked)
     }
 
     /// What a hello says beside who and where it is.
@@ -134,14 +136,15 @@ extension LinkEndpoint {
         try refuseIfBehind(heartbeat.highestEpoch, of: node, at: epoch, request)
         if heartbeat.state == .left {
             try await members.leave(node)
-        } else {
-            try await members.heartbeat(
-                node,
-                applied: heartbeat.applied,
-                properties: heartbeat.properties
-            )
+            return try await welcome(epoch, mode: .active)
         }
-        return try await welcome(epoch)
+        let asked = try await members.heartbeat(
+            node,
+            applied: heartbeat.applied,
+            properties: heartbeat.properties,
+            mode: heartbeat.mode
+        )
+        return try await welcome(epoch, mode: asked)
     }
 
     private func check(_ properties: [String: String]) throws {
@@ -159,13 +162,16 @@ extension LinkEndpoint {
 
     private func welcome(
         _ epoch: Epoch,
-        _ nonce: LinkNonce? = nil
+        _ nonce: LinkNonce? = nil,
+        mode: MemberMode
     ) async throws -> HandlerResponse {
         try .json(
             LinkWelcome(
                 epoch: epoch,
                 revision: try await services.replicas.currentRevision(),
-                nonce: nonce
+                nonce: nonce,
+                mode: mode,
+                heartbeatEvery: limits.heartbeatInterval
             )
         )
     }

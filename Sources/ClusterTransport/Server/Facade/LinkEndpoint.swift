@@ -35,6 +35,8 @@ public struct LinkServices: Sendable {
     public var trust: ReleaseTrust?
     /// Messages between members and the replicated state; without it their routes are not there.
     public var messaging: LinkMessaging?
+    /// What a worker that joins must agree with.
+    public var terms = LinkTerms()
     /// The coordinator's authority, now; `nil` while this manager is not the coordinator.
     public var authority: @Sendable () -> LinkAuthority?
 
@@ -198,6 +200,7 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
         perform action: @escaping @Sendable (HandlerRequest, NodeID) async throws -> HandlerResponse
     ) throws {
         let endpoint = self
+        let services = services
         try table.on(
             method,
             pattern,
@@ -205,7 +208,10 @@ public struct LinkEndpoint: HTTPHandler, RouteListing {
             access: .permission(.link),
             maximumBodyBytes: maximumBodyBytes
         ) { request in
-            try await action(request, try endpoint.caller(of: request, callers))
+            let node = try endpoint.caller(of: request, callers)
+            // Whatever it asks, it is there.
+            await services.authority()?.members.heard(node)
+            return try await action(request, node)
         }
     }
 

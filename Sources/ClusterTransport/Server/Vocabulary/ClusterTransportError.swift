@@ -19,6 +19,9 @@ public struct ClusterTransportError: CodedError {
         public static let wrongNode = Code(rawValue: "link.wrong-node")
         /// The caller's role has no business on the link (403).
         public static let wrongRole = Code(rawValue: "link.wrong-role")
+        /// The worker and this manager differ in something they must share (409): versions of the link,
+        /// cluster, codecs, tenant. The message names each.
+        public static let incompatible = Code(rawValue: "link.incompatible")
         /// The worker has seen a newer coordinator than this manager (409): this manager stands on a
         /// restored or forgotten store, and an operator decides.
         public static let epochBehind = Code(rawValue: "link.epoch-behind")
@@ -31,6 +34,12 @@ public struct ClusterTransportError: CodedError {
         public static let tooLarge = Code(rawValue: "link.too-large")
         /// This manager is not the coordinator now (503).
         public static let notCoordinator = Code(rawValue: "link.not-coordinator")
+        /// No manager is the coordinator now (503).
+        public static let noCoordinator = Code(rawValue: "link.no-coordinator")
+        /// The coordinator did not answer a request that was handed on to it (503).
+        public static let coordinatorUnreachable = Code(
+            rawValue: "link.coordinator-unreachable"
+        )
     }
 
     public let code: Code
@@ -57,10 +66,10 @@ public struct ClusterTransportError: CodedError {
         switch code {
         case .noCertificate: .unauthenticated
         case .wrongNode, .wrongRole: .forbidden
-        case .epochBehind, .historyChanged, .replayed: .conflict
+        case .epochBehind, .historyChanged, .replayed, .incompatible: .conflict
         case .unknownCredential: .notFound
         case .tooLarge: .tooLarge
-        case .notCoordinator: .unavailable
+        case .notCoordinator, .noCoordinator, .coordinatorUnreachable: .unavailable
         default: .invalid
         }
     }

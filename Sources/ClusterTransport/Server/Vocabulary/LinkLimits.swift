@@ -17,6 +17,11 @@ public struct LinkLimits: Hashable, Sendable {
     /// The most groups of one enrolment.
     public var maximumGroups: Int
 
+    /// How often workers say that they are there. 500 ms: three of them fit into the time after which a
+    /// silent member is suspect. A cluster of very many workers takes more, and longer
+    /// `MemberTimeouts`.
+    public var heartbeatInterval = Duration.milliseconds(500)
+
     /// The largest object another manager may have kept here, in bytes. 16 GiB: a full bundle of the
     /// largest tree compresses well below that.
     public var maximumObjectBytes = 16 << 30

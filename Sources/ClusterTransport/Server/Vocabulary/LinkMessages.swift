@@ -32,6 +32,12 @@ public struct LinkHello: Hashable, Sendable, Codable {
     public var digest: String?
     /// Drawn anew for each hello; the answer names it. One that was said before is refused.
     public var nonce: LinkNonce?
+    /// Whether the node takes work; older workers do not say.
+    public var mode: MemberMode?
+    /// The oldest version of the link's formats the worker still speaks; ``format`` if it does not say.
+    public var oldestFormat: Int?
+    /// The tenant it serves, if it serves one only.
+    public var tenant: String?
 
     /// A hello.
     ///
@@ -44,10 +50,12 @@ public struct LinkHello: Hashable, Sendable, Codable {
     ///   - applied: the revision its replica stands on.
     ///   - highestEpoch: the highest it has ever seen.
     ///   - properties: what the product adds.
+    ///   - mode: whether it takes work.
     ///   - codecs: how bundles may be compressed for it.
     ///   - capabilities: what it can do.
     ///   - digest: of the releases it serves.
     ///   - nonce: drawn for this hello.
+    ///   - tenant: the one it serves, if it is one only.
     public init(
         node: NodeID,
         role: NodeRole = .worker,
@@ -57,10 +65,12 @@ public struct LinkHello: Hashable, Sendable, Codable {
         applied: Revision?,
         highestEpoch: Epoch,
         properties: [String: String] = [:],
+        mode: MemberMode? = nil,
         codecs: [String]? = nil,
         capabilities: [String]? = nil,
         digest: String? = nil,
-        nonce: LinkNonce? = nil
+        nonce: LinkNonce? = nil,
+        tenant: TenantID? = nil
     ) {
         self.node = node.rawValue
         self.role = role
@@ -68,6 +78,10 @@ public struct LinkHello: Hashable, Sendable, Codable {
         self.address = address
         self.version = version
         format = LinkFormat.version
+        oldestFormat = LinkFormat.readable.lowerBound
+        self.mode = mode
+        self.codecs = codecs
+        self.tenant = tenant?.rawValue
         self.applied = applied
         self.highestEpoch = highestEpoch
         self.properties = properties
@@ -79,6 +93,9 @@ public struct LinkHello: Hashable, Sendable, Codable {
 }
 
 /// The version of the link's messages. It grows when an older side could not understand a newer one.
+///
+/// What is only added needs no new version: every reader ignores members it does not know, and takes
+/// those that are missing for what they were before they existed.
 public enum LinkFormat: Sendable {
     public static let version = 1
 
@@ -89,6 +106,9 @@ public enum LinkFormat: Sendable {
     /// The header field of the request after it: the nonce of the page that was not taken, and why, as
     /// a code.
     public static let refuseField = "Reeve-Refuse"
+    /// The versions this build reads and writes. Of two builds the ranges have to overlap: each build
+    /// keeps the version before its own.
+    public static let readable = 1...version
 }
 
 /// What the manager answers to ``LinkHello`` and ``LinkHeartbeat``.
@@ -99,11 +119,25 @@ public struct LinkWelcome: Hashable, Sendable, Codable {
     public var revision: Revision
     /// The nonce of the hello it answers; absent in answers to heartbeats.
     public var nonce: LinkNonce?
+    /// Whether an administrator asked the node to drain or to be in maintenance; older managers do not
+    /// say.
+    public var mode: MemberMode?
+    /// How often the manager wants to hear of the node, in milliseconds: it judges silence by that. `nil`
+    /// of older managers.
+    public var heartbeatEvery: Int64?
 
-    public init(epoch: Epoch, revision: Revision, nonce: LinkNonce? = nil) {
+    public init(
+        epoch: Epoch,
+        revision: Revision,
+        nonce: LinkNonce? = nil,
+        mode: MemberMode? = nil,
+        heartbeatEvery: Duration? = nil
+    ) {
         self.epoch = epoch
         self.revision = revision
         self.nonce = nonce
+        self.mode = mode
+        self.heartbeatEvery = heartbeatEvery?.milliseconds
     }
 }
 
@@ -113,13 +147,17 @@ public struct LinkHeartbeat: Hashable, Sendable, Codable {
     public var applied: Revision?
     public var highestEpoch: Epoch
     public var properties: [String: String]
+    /// Whether the node takes work; older workers do not say.
+    public var mode: MemberMode?
 
     public init(
         state: MemberState,
         applied: Revision?,
         highestEpoch: Epoch,
-        properties: [String: String] = [:]
+        properties: [String: String] = [:],
+        mode: MemberMode? = nil
     ) {
+        self.mode = mode
         self.state = state
         self.applied = applied
         self.highestEpoch = highestEpoch
