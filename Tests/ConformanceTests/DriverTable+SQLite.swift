@@ -192,6 +192,8 @@ private final class EmbeddedFile: Sendable {
         subject.quotas = store
         subject.releases = store
         subject.rollouts = store
+        subject.messages = store
+        subject.sharedState = store
         subject.reopen = { [self] in
             try await store.close()
             return try await open()

@@ -28,6 +28,7 @@ final class Scene: Sendable {
     let operations: InMemoryOperationStorage
     let members: InMemoryMemberRegistry
     let releases: InMemoryReleaseStorage
+    let messenger: ClusterMessenger
     let webhooks: InMemoryWebhookStorage
     let webhookTransport = RecordingWebhookTransport()
     let administration: DeviceAdministration
@@ -84,6 +85,19 @@ final class Scene: Sendable {
         watching.mode = .manual
         watching.time = time
         watching.logger = quiet
+        messenger = ClusterMessenger(
+            own: Member(
+                node: "manager-1",
+                role: .manager,
+                domain: .standard(for: .manager),
+                joinedAt: time.now(),
+                lastHeard: time.now()
+            ),
+            log: InMemoryMessageLog(ledger: ledger),
+            members: ClusterMembers(registry: members),
+            capability: capability,
+            settings: ClusterMessenger.Settings(clock: time, random: random, logger: quiet)
+        )
         let watched = PublishTask(
             "\(directory.path)/publish/site",
             to: "web/site",
@@ -146,7 +160,8 @@ final class Scene: Sendable {
                 capability: capability,
                 members: ClusterMembers(registry: members),
                 revisions: InMemoryRevisionLog(ledger: ledger),
-                wakes: InMemoryWakeStorage(wakes: wakes, devices: devices, ledger: ledger)
+                wakes: InMemoryWakeStorage(wakes: wakes, devices: devices, ledger: ledger),
+                messaging: .init(commands: NodeCommands(messenger), messenger: messenger)
             ),
             releases: .init(
                 publisher: publisher,
@@ -283,10 +298,12 @@ final class Scene: Sendable {
         )
         XCTAssertEqual(policy.status, 200, policy.text)
         let (rollout, root) = try await populateRollouts()
+        let command = try await NodeCommands(messenger).send(.drain, to: .everybody)
         return [
             "device": "tablet-17", "group": "shop-3", "activity": activity,
             "channel": "web%2Fsite", "task": "hourly", "policy": "passcode", "letter": "1",
-            "rollout": rollout, "root": root,
+            "rollout": rollout, "root": root, "node": "manager-1",
+            "command": command.id.description,
             "webhook": try XCTUnwrap(hook.json?["webhook"]?["webhook"]?.stringValue, hook.text),
         ]
     }
