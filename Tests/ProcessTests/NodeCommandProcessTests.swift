@@ -1,4 +1,5 @@
 #if Server && SQLite && Push
+import AsyncHTTPClient
 import ClusterRole
 import Foundation
 import HTTPHandling
