@@ -1,5 +1,4 @@
 #if Server && SQLite && Push
-import AsyncHTTPClient
 import ClusterRole
 import Foundation
 import HTTPHandling
@@ -78,11 +77,7 @@ final class NodeCommandProcessTests: XCTestCase {
                 try await property("reeve.standing", of: "worker-1", cluster) == "maintenance"
                     ? true : nil
             }
-            let client = JSONClient(
-                base: cluster.workerAddresses[0],
-                token: nil,
-                client: .shared
-            )
+            let client = cluster.worker(0)
             do {
                 _ = try await client.get("/readyz")
                 XCTFail("a node in maintenance is ready")
