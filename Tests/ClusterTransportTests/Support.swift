@@ -41,6 +41,11 @@ final class ManagerScene: Sendable {
     /// The members, as rollouts see them.
     let nodes: FixedReleaseNodes
     let endpoint: LinkEndpoint
+    let messenger: ClusterMessenger
+    let state: SharedStateWriter
+    /// What workers may ask.
+    let handlers = MessageHandlers()
+    let messages: InMemoryMessageLog
     /// While it is off this manager is not the coordinator.
     let coordinator = CoordinatorFlag()
     private let random = SeededRandomSource(seed: 5)
@@ -81,6 +86,24 @@ final class ManagerScene: Sendable {
             TokenDigest(of: "admin"),
             for: Identity(name: "admin", permissions: Permission.everything)
         )
+        messages = InMemoryMessageLog(ledger: ledger)
+        let shared = SharedState(storage: InMemorySharedStateStorage(ledger: ledger))
+        state = shared.writer(for: capability)
+        messenger = ClusterMessenger(
+            own: Member(
+                node: "manager-1",
+                role: .manager,
+                domain: .standard(for: .manager),
+                joinedAt: time.now(),
+                lastHeard: time.now()
+            ),
+            log: messages,
+            members: ClusterMembers(registry: members),
+            capability: capability,
+            handlers: handlers,
+            signal: shared.signal,
+            settings: ClusterMessenger.Settings(clock: time, random: random)
+        )
         let registry = members
         nodes = FixedReleaseNodes {
             try await registry.members().map {
@@ -119,6 +142,7 @@ final class ManagerScene: Sendable {
         if offering {
             services.offers = ReleaseOffers(releases: releases, rollouts: releases, nodes: nodes)
         }
+        services.messaging = LinkMessaging(messenger: messenger, state: shared)
         endpoint = try LinkEndpoint(
             services: services,
             authenticator: tokens,

@@ -89,6 +89,14 @@ final class ConformanceTests: XCTestCase {
         try await onEveryStore { try await AccessConformance($0).run() }
     }
 
+    func test_messages_onEveryStore_keepTheContract() async throws {
+        try await onEveryStore { try await MessageLogConformance($0).run() }
+    }
+
+    func test_sharedState_onEveryStore_keepsTheContract() async throws {
+        try await onEveryStore { try await SharedStateConformance($0).run() }
+    }
+
     func test_workers_ofEveryKind_keepTheContract() async throws {
         for worker in DriverTable.workers {
             do {

@@ -196,6 +196,8 @@ private final class EmbeddedFile: Sendable {
         subject.audit = store
         subject.identities = store
         subject.owners = store
+        subject.messages = store
+        subject.sharedState = store
         subject.reopen = { [self] in
             try await store.close()
             return try await open()

@@ -28,7 +28,7 @@ final class DocumentTests: XCTestCase {
                 "\($0.method) \($0.path) \($0.id) permission:\($0.permission ?? "-")"
             }.sorted()
         )
-        XCTAssertEqual(table.routes.count, 76)
+        XCTAssertEqual(table.routes.count, 82)
     }
 
     func test_document_examplesFitTheirSchemas() throws {
@@ -93,6 +93,12 @@ final class DocumentTests: XCTestCase {
             ("DELETE", "policies/nothing", nil, "operations.unknown-policy"),
             ("GET", "policies/nothing/devices", nil, "operations.unknown-policy"),
             ("GET", "rollouts/\(unknown)", nil, "artifacts.unknown-rollout"),
+            ("GET", "commands/\(unknown)", nil, "cluster.unknown-message"),
+            ("POST", "nodes/nobody/commands", ["command": "drain"], "cluster.unknown-member"),
+            (
+                "POST", "commands", ["command": "drain", "target": ["nodes": ["nobody"]]],
+                "cluster.unknown-member"
+            ),
             ("POST", "rollouts/\(unknown)/pause", [:], "artifacts.unknown-rollout"),
             ("GET", "channels/nothing/await-applied", nil, "artifacts.not-found"),
             ("PUT", "devices/nobody/owner", ["owner": "ann"], "devices.unknown-device"),

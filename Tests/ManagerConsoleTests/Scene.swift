@@ -28,6 +28,7 @@ final class Scene: Sendable {
     let operations: InMemoryOperationStorage
     let members: InMemoryMemberRegistry
     let releases: InMemoryReleaseStorage
+    let messenger: ClusterMessenger
     let webhooks: InMemoryWebhookStorage
     let webhookTransport = RecordingWebhookTransport()
     let audit: InMemoryAuditLog
@@ -97,6 +98,19 @@ final class Scene: Sendable {
         watching.mode = .manual
         watching.time = time
         watching.logger = quiet
+        messenger = ClusterMessenger(
+            own: Member(
+                node: "manager-1",
+                role: .manager,
+                domain: .standard(for: .manager),
+                joinedAt: time.now(),
+                lastHeard: time.now()
+            ),
+            log: InMemoryMessageLog(ledger: ledger),
+            members: ClusterMembers(registry: members),
+            capability: capability,
+            settings: ClusterMessenger.Settings(clock: time, random: random, logger: quiet)
+        )
         let watched = PublishTask(
             "\(directory.path)/publish/site",
             to: "web/site",
@@ -159,7 +173,8 @@ final class Scene: Sendable {
                 capability: capability,
                 members: ClusterMembers(registry: members),
                 revisions: InMemoryRevisionLog(ledger: ledger),
-                wakes: InMemoryWakeStorage(wakes: wakes, devices: devices, ledger: ledger)
+                wakes: InMemoryWakeStorage(wakes: wakes, devices: devices, ledger: ledger),
+                messaging: .init(commands: NodeCommands(messenger), messenger: messenger)
             ),
             releases: .init(
                 publisher: publisher,
@@ -332,10 +347,12 @@ final class Scene: Sendable {
         )
         XCTAssertEqual(made.status, 201, made.text)
         let (rollout, root) = try await populateRollouts()
+        let command = try await NodeCommands(messenger).send(.drain, to: .everybody)
         return [
             "device": "tablet-17", "group": "shop-3", "activity": activity,
             "channel": "web%2Fsite", "task": "hourly", "policy": "passcode", "letter": "1",
-            "rollout": rollout, "root": root, "identity": "night-shift",
+            "rollout": rollout, "root": root, "identity": "night-shift", "node": "manager-1",
+            "command": command.id.description,
             "webhook": try XCTUnwrap(hook.json?["webhook"]?["webhook"]?.stringValue, hook.text),
         ]
     }

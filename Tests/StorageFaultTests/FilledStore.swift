@@ -119,6 +119,7 @@ enum FilledStore {
             epoch: epoch
         )
         try await fillRollouts(house, of: release)
+        try await fillMessages(house)
         try await fillFacts(house, devices)
         try await fillTerms(house, devices)
         try await fillKeeping(house, devices)
@@ -387,7 +388,15 @@ enum FilledStore {
         hasher.combine(try await store.standing(of: "web/site", tenant: tenant))
         hasher.combine(try await store.transitions(of: rolloutID, tenant: tenant))
         hasher.combine(try await store.health(of: "web/site", tenant: tenant))
+        hasher.combine(try await store.messages(after: 0, limit: 100))
+        for id in 1...2 {
+            hasher.combine(
+                try await store.acknowledgements(of: MessageID(bits: UInt128(id)))
+            )
+        }
+        hasher.combine(try await store.state(after: nil))
         let start = Revision(history: store.history, number: 0)
+        hasher.combine(try await store.state(after: start))
         hasher.combine(try await store.changes(after: start, limit: 1_000))
         let page = try await store.page(after: nil, cursor: nil, limit: 1_000, for: "worker-1")
         hasher.combine(page.rows)
