@@ -67,7 +67,7 @@ final class CoordinatorPreferenceTests: XCTestCase {
             core.onLossHandled(at: .seconds(2)),
             [.release(epoch), .scheduleNext(after: .seconds(2))]
         )
-        XCTAssertEqual(core.onReleased(at: .seconds(2)), [.scheduleRetry(after: .seconds(2))])
+        XCTAssertEqual(core.onReleased(at: .seconds(2)), [], "it waits until it may again")
         XCTAssertEqual(core.onTick(at: .seconds(60)), [], "it asks no more")
         XCTAssertEqual(core.onEligibility(true, at: .seconds(61)), [.acquire])
     }

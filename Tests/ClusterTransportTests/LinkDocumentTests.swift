@@ -154,28 +154,39 @@ final class LinkDocumentTests: XCTestCase {
         let node = NodeID(rawValue: "worker-1")
         func hello(_ applied: Revision?, _ properties: [String: String]) -> LinkHello {
             let isFull = applied != nil
-            return LinkHello(
+            var hello = LinkHello(
                 node: node,
                 applied: applied,
                 highestEpoch: epoch,
                 properties: properties,
+                mode: isFull ? .draining : nil,
                 codecs: isFull ? ["plain"] : nil,
                 capabilities: isFull ? ["gpu"] : nil,
                 digest: isFull ? "0a" : nil,
-                nonce: isFull ? LinkNonce(bits: 1) : nil
+                nonce: isFull ? LinkNonce(bits: 1) : nil,
+                tenant: isFull ? .standard : nil
             )
+            if isFull { hello.oldestFormat = LinkFormat.version }
+            return hello
         }
         func heartbeat(_ applied: Revision?, _ properties: [String: String]) -> LinkHeartbeat {
             LinkHeartbeat(
                 state: .alive,
                 applied: applied,
                 highestEpoch: epoch,
-                properties: properties
+                properties: properties,
+                mode: properties.isEmpty ? nil : .active
             )
         }
         let welcome = try value(LinkWelcome(epoch: epoch, revision: revision))
         let answered = try value(
-            LinkWelcome(epoch: epoch, revision: revision, nonce: LinkNonce(bits: 1))
+            LinkWelcome(
+                epoch: epoch,
+                revision: revision,
+                nonce: LinkNonce(bits: 1),
+                mode: .active,
+                heartbeatEvery: .milliseconds(500)
+            )
         )
         let mark = try value(LinkMark(mark: 4, revision: revision, epoch: epoch))
         let query = try value(LinkCredentialQuery(CredentialDigest(of: "credential")))

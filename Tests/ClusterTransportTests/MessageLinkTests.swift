@@ -7,6 +7,7 @@ import Foundation
 import HummingbirdHosting
 import ServiceLifecycle
 import Synchronization
+import HTTPTypes
 import XCTest
 
 @testable import ClusterLink

@@ -126,6 +126,7 @@ final class TenantCrossingTests: XCTestCase {
             try await store.quotas?.setQuota(TenantQuota(devices: 9), of: victim, epoch: epoch)
             try await populateLater(after: receipt.revision)
             try await populateRollouts()
+            try await populateAccess()
         }
 
         /// Everything of the victim that a requirement shows.
@@ -140,7 +141,7 @@ final class TenantCrossingTests: XCTestCase {
                 "\(try await store.tasks?.tasks(tenant: victim) ?? [])",
                 "\(String(describing: try await store.quotas?.storedQuota(of: victim)))",
                 "\(try await store.retention?.history().filter { $0.tenant == victim } ?? [])",
-            ] + laterPicture() + rolloutPicture()
+            ] + laterPicture() + rolloutPicture() + accessPicture()
         }
     }
 
@@ -149,6 +150,7 @@ final class TenantCrossingTests: XCTestCase {
     /// Each attempt says what leaked, or nothing. What a refusal says is held against the victim's names.
     private static let attempts = firstAttempts.merging(laterAttempts) { first, _ in first }
         .merging(rolloutAttempts) { first, _ in first }
+        .merging(accessAttempts) { first, _ in first }
 
     private static let firstAttempts: [String: Attempt] = [
         "DeviceReader.device": { scene in
@@ -304,7 +306,7 @@ final class TenantCrossingTests: XCTestCase {
 
     /// Protocols whose requirements are tried elsewhere: channels through the routes of the admin API.
     private static let triedElsewhere: Set<String> = [
-        "ReleaseSource", "ReleaseStorage", "ReleaseReader", "ReleaseWriter",
+        "ReleaseSource", "ReleaseStorage", "ReleaseReader", "ReleaseWriter", "ObjectPeer",
     ]
 
     func test_everyRequirement_askedForAnotherTenant_showsAndChangesNothing() async throws {

@@ -19,12 +19,13 @@ final class IdentityRoutesTests: XCTestCase {
             "listWebhooks", "getWebhook", "listDeadLetters", "listPolicies", "getPolicy",
             "listDevicesOfPolicy", "getLargeResult", "explainExecution", "getPublishing",
             "listRoots", "listRollouts", "getRollout", "awaitApplied", "listBlocks",
+            "getCommand", "getMessages",
         ],
         .operate: [
             "removeDevice", "setPollingFrequency", "changeMembers", "enqueueOperation",
             "cancelActivity", "cancelDeviceOperations", "defineGroup", "undefineGroup",
             "setGroupPollingFrequency", "approveActivity", "rejectActivity", "pauseActivity",
-            "resumeActivity", "releaseActivity", "commandExecution",
+            "resumeActivity", "releaseActivity", "commandExecution", "probeNode",
         ],
         .publish: [
             "publishRelease", "rollBackChannel", "previewRelease", "commitPublishing",
@@ -33,7 +34,7 @@ final class IdentityRoutesTests: XCTestCase {
         ],
         .administer: [
             "putTask", "removeTask", "putPolicy", "removePolicy", "takeBackup", "purgeHistory",
-            "setQuota", "addWebhook",
+            "setQuota", "addWebhook", "commandNode", "commandNodes", "putNodeMode",
             "removeWebhook", "redeliverDeadLetter", "installRoot", "setOwner", "listAudit",
             "verifyAudit", "listIdentities", "createIdentity", "revokeIdentity",
         ],

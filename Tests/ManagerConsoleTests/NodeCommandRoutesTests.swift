@@ -1,6 +1,7 @@
 #if Server
 import ClusterMembership
 import ClusterRole
+import ClusterTestKit
 import HTTPHandling
 import HTTPTestSupport
 import HTTPTypes

@@ -316,6 +316,14 @@ final class Scene: Sendable {
 
     /// One of everything, so that every route finds what its path names.
     func populate() async throws -> [String: String] {
+        let worker = Member(
+            node: "worker-9",
+            role: .worker,
+            domain: .standard(for: .worker),
+            joinedAt: time.now(),
+            lastHeard: time.now()
+        )
+        _ = try await members.put(worker, epoch: capability.epoch)
         let receipt = try await enrol("tablet-17", groups: ["shop-3"])
         try await report(receipt, .information(.location, body: Array(#"{"lat":52.5}"#.utf8)))
         let activity = try await enqueue("tablet-17")
@@ -351,7 +359,7 @@ final class Scene: Sendable {
         return [
             "device": "tablet-17", "group": "shop-3", "activity": activity,
             "channel": "web%2Fsite", "task": "hourly", "policy": "passcode", "letter": "1",
-            "rollout": rollout, "root": root, "identity": "night-shift", "node": "manager-1",
+            "rollout": rollout, "root": root, "identity": "night-shift", "node": "worker-9",
             "command": command.id.description,
             "webhook": try XCTUnwrap(hook.json?["webhook"]?["webhook"]?.stringValue, hook.text),
         ]

@@ -47,7 +47,9 @@ final class TenantCrossingTests: XCTestCase {
         "abortRollout": .unknown, "revertRollout": .unknown, "awaitApplied": .unknown,
         "listBlocks": .unknown, "liftBlock": .unknown, "setOwner": .unknown, "listAudit": .empty,
         "verifyAudit": .forbidden, "listIdentities": .empty, "createIdentity": .empty,
-        "revokeIdentity": .unknown,
+        "revokeIdentity": .unknown, "commandNodes": .forbidden, "commandNode": .forbidden,
+        "getCommand": .forbidden, "getMessages": .forbidden, "putNodeMode": .forbidden,
+        "probeNode": .forbidden,
     ]
 
     /// Bodies that name what the victim has, for routes whose example does not.

@@ -12,8 +12,8 @@ public struct WorkerLinkConfiguration: Sendable {
     public var version: String
     /// What the product adds.
     public var properties: [String: String]
-    /// How bundles may be compressed for this node, by name.
-    public var codecs: [String] = []
+    /// How bundles may be compressed for this node, by name; `nil` does not say.
+    public var codecs: [String]?
     /// What this node can do, by the names releases ask for.
     public var capabilities: [String] = []
     /// Tells the releases this node serves, when it says hello; see `LinkHello.digest`.

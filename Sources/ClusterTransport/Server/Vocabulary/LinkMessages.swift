@@ -78,9 +78,10 @@ public struct LinkHello: Hashable, Sendable, Codable {
         self.address = address
         self.version = version
         format = LinkFormat.version
-        oldestFormat = LinkFormat.readable.lowerBound
+        oldestFormat =
+            LinkFormat.readable.lowerBound < LinkFormat.version
+            ? LinkFormat.readable.lowerBound : nil
         self.mode = mode
-        self.codecs = codecs
         self.tenant = tenant?.rawValue
         self.applied = applied
         self.highestEpoch = highestEpoch
