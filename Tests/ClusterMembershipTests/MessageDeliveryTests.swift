@@ -179,10 +179,7 @@ final class MessageDeliveryTests: XCTestCase {
         }
     }
 
-    func
-        test_reliableMessages_overANetworkThatLosesAndRepeats_andThroughCrashes_areHandledAtLeastOnce()
-        throws
-    {
+    func test_reliableMessages_throughLossRepetitionAndCrashes_areHandledAtLeastOnce() throws {
         var crashes = 0
         for seed in UInt64(1)...60 {
             var world = World(seed: seed)

@@ -77,7 +77,7 @@ final class ClusterRoutesTests: XCTestCase {
     }
 
     func test_aNode_isProbedInEveryWayThereIs() async throws {
-        let scene = try Scene()
+        let scene = try Scene(waitsForProbes: true)
         try await join(scene, "worker-1", behind: 0)
         let time = scene.time
         let caller = scene.admin

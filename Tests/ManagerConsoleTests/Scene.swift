@@ -58,7 +58,9 @@ final class Scene: Sendable {
         "powerless-token": Identity(name: "pia", permissions: [.link]),
     ]
 
-    init() throws {
+    /// - Parameter waitsForProbes: whether a probe waits until the clock is moved; if not, a silent link is
+    ///   found out at once, so that tables of routes may try it.
+    init(waitsForProbes: Bool = false) throws {
         let epoch = ledger.raiseEpoch()
         let wakes = InMemoryWakeTable()
         capability = WriteCapability(epoch: epoch)
@@ -214,13 +216,14 @@ final class Scene: Sendable {
             time: time
         )
         let known = ClusterMembers(registry: members)
-        let keeper = known.writer(for: capability, clock: time)
+        let patience: any TimeSource = waitsForProbes ? time : HastyTimeSource(time)
+        let keeper = known.writer(for: capability, clock: patience)
         services.cluster.keeper = { keeper }
         services.cluster.probe = MemberProbe(
             members: known,
             writer: { keeper },
             direct: FixedProber(),
-            clock: time
+            clock: patience
         )
         self.services = services
         tokens = InMemoryTokens(Self.roles)
@@ -421,6 +424,17 @@ final class TemporaryDirectory: Sendable {
         )
         return "\(path)/\(name)"
     }
+}
+
+/// A clock on which nobody waits.
+struct HastyTimeSource: TimeSource {
+    private let time: ManualTimeSource
+
+    init(_ time: ManualTimeSource) { self.time = time }
+
+    func now() -> Timestamp { time.now() }
+    func monotonic() -> Duration { time.monotonic() }
+    func sleep(for duration: Duration) async throws { try Task.checkCancellation() }
 }
 
 /// Reaches every node but one.
