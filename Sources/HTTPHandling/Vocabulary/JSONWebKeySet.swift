@@ -10,7 +10,7 @@ public struct JSONWebKey: Hashable, Sendable {
     public let id: String
     /// The one algorithm it is used with: told by its `alg`, or by its type and curve.
     public let algorithm: String
-    /// The members of the document, for a ``SignatureCheck`` of one's own.
+    /// The members of the document, for a ``JSONWebTokens/SignatureCheck`` of one's own.
     public let members: JSONValue
 
     /// The point or key bytes; empty for keys this package does not verify with itself.
