@@ -159,6 +159,7 @@ final class CertificateNodeTests: XCTestCase {
             XCTAssertGreaterThan(status["certificate"]?["daysLeft"]?.numberValue ?? 0, 89)
             XCTAssertEqual(refusals.refusals, [])
             try await self.refusedOnAdmin(root, port, refusals)
+            try await self.strangersAreInTheAuditLog(root, port, admin)
         }
         XCTAssertEqual(
             worker.status.certificate?.subject,
@@ -172,27 +173,7 @@ final class CertificateNodeTests: XCTestCase {
         _ port: Int,
         _ refusals: RecordingRefusals
     ) async throws {
-        let source = try CredentialSource(
-            files: CertificateFiles(
-                certificate: "\(root)/ca/worker-1.pem",
-                key: "\(root)/ca/worker-1.key",
-                authority: "\(root)/ca/authority.pem"
-            ),
-            logger: quiet
-        )
-        var tls = TLSConfiguration.makeClientConfiguration()
-        tls.trustRoots = .file("\(root)/ca/authority.pem")
-        tls.certificateVerification = .noHostnameVerification
-        tls.certificateChain = try source.credentials.chain.map {
-            .certificate(try NIOSSLCertificate(bytes: $0, format: .der))
-        }
-        tls.privateKey = .privateKey(
-            try NIOSSLPrivateKey(bytes: Array(source.credentials.keyPEM.utf8), format: .pem)
-        )
-        let thief = HTTPClient(
-            eventLoopGroupProvider: .singleton,
-            configuration: HTTPClient.Configuration(tlsConfiguration: tls)
-        )
+        let thief = try client(root, showing: "\(root)/ca/worker-1")
         var request = HTTPClientRequest(url: "https://127.0.0.1:\(port)/admin/v1/operations")
         request.method = .POST
         request.headers.add(name: "Authorization", value: "Bearer 0123456789abcdef")
@@ -201,6 +182,55 @@ final class CertificateNodeTests: XCTestCase {
         XCTAssertEqual(answer.status.code, 403)
         XCTAssertEqual(refusals.refusals.last?.code, "http.forbidden")
         XCTAssertEqual(refusals.refusals.last?.peer?.subject.node, "worker-1")
+    }
+
+    /// Nobody's certificate, and one of another authority: refused, and recorded with what was tried.
+    private func strangersAreInTheAuditLog(
+        _ root: String,
+        _ port: Int,
+        _ admin: JSONClient
+    ) async throws {
+        try await command(root, ["authority", "\(root)/other", "--domain", "fleet.example"])
+        try await command(root, ["issue", "\(root)/other", "--role", "worker", "--node", "w"])
+        let replica = HTTPClientRequest(url: "https://127.0.0.1:\(port)/link/v1/replica")
+        let nobody = try client(root, showing: nil)
+        let answer = try await nobody.execute(replica, timeout: .seconds(20))
+        try await nobody.shutdown()
+        XCTAssertEqual(answer.status.code, 401)
+        let foreign = try client(root, showing: "\(root)/other/w")
+        do {
+            let answer = try await foreign.execute(replica, timeout: .seconds(20))
+            XCTFail("another authority's worker was answered \(answer.status)")
+        } catch {}
+        try await foreign.shutdown()
+        let limit = ContinuousClock.now + .seconds(60)
+        var codes: Set<String> = []
+        var tried: Set<String> = []
+        while ContinuousClock.now < limit, tried.isEmpty || !tried.contains("handshake") {
+            let page = try await admin.get("/admin/v1/audit")
+            let entries = page["entries"]?.elements ?? []
+            codes = Set(entries.compactMap { $0["code"]?.stringValue })
+            tried = Set(entries.compactMap { $0["operation"]?.stringValue })
+        }
+        XCTAssertTrue(tried.contains("handshake"), "\(tried)")
+        XCTAssertTrue(codes.isSuperset(of: ["http.forbidden", "link.no-certificate"]), "\(codes)")
+    }
+
+    /// A client that shows a certificate, or none.
+    private func client(_ root: String, showing file: String?) throws -> HTTPClient {
+        var tls = TLSConfiguration.makeClientConfiguration()
+        tls.trustRoots = .file("\(root)/ca/authority.pem")
+        tls.certificateVerification = .noHostnameVerification
+        if let file {
+            tls.certificateChain = try NIOSSLCertificate.fromPEMFile("\(file).pem").map {
+                .certificate($0)
+            }
+            tls.privateKey = .privateKey(try NIOSSLPrivateKey(file: "\(file).key", format: .pem))
+        }
+        return HTTPClient(
+            eventLoopGroupProvider: .singleton,
+            configuration: HTTPClient.Configuration(tlsConfiguration: tls)
+        )
     }
 
     private func freePort() throws -> Int {
