@@ -330,8 +330,8 @@ public final class ManagerNode: Service {
     }
 
     /// The node without its HTTP servers, for an application that mounts ``adminAPI``, ``link`` and, on a
-    /// combined node, ``deviceAPI`` in its own. It wakes devices, closes what expired, runs periodic tasks and watches members until graceful
-    /// shutdown, then closes the node. It runs once, instead of ``run()``.
+    /// combined node, ``deviceAPI`` in its own. It wakes devices, closes what expired, runs periodic tasks
+    /// and watches members until graceful shutdown, then closes the node. It runs once, instead of ``run()``.
     ///
     /// ```swift
     /// app.addServices(manager.background)
