@@ -77,9 +77,9 @@ extension ManagerNode {
             ReadinessCheck("coordinator") { [capability] in
                 capability.isRevoked ? "this node may no longer write" : nil
             },
-            ReadinessCheck("standing") { [messaging] in
-                let standing = messaging.standing.standing
-                return standing == .serving ? nil : "the node is in \(standing.rawValue)"
+            ReadinessCheck("mode") { [messaging] in
+                let mode = messaging.standing.mode
+                return mode == .active ? nil : "the node is \(mode.rawValue)"
             },
         ]).add(to: &table)
         return table

@@ -196,7 +196,7 @@ public final class WorkerNode: Service {
                 channels: Set(configuration.channels.keys)
             )
         )
-        linking.liveProperties = { messaging.standing.properties }
+        linking.commandedMode = { messaging.standing.mode }
         linking.describe(configuration.abilities, serving: artifacts)
         workerLink = WorkerLink(
             client: client,
@@ -343,10 +343,6 @@ public final class WorkerNode: Service {
         try HealthRoutes(checks: [
             ReadinessCheck("replica") { [replica] in
                 replica.revision == nil ? "no snapshot of a manager has been received yet" : nil
-            },
-            ReadinessCheck("standing") { [messaging] in
-                let standing = messaging.standing.standing
-                return standing == .serving ? nil : "the node is in \(standing.rawValue)"
             },
             ReadinessCheck("mode") { [workerLink] in
                 let mode = workerLink.mode

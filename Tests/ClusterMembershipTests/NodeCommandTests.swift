@@ -76,7 +76,7 @@ final class NodeCommandTests: XCTestCase {
             ending = await first.control.ended()
             let (_, status) = try await commands.status(of: receipt.id)
             XCTAssertEqual(status.silent, [], "acknowledged before the end")
-            XCTAssertEqual(first.control.standing, .draining)
+            XCTAssertEqual(first.control.mode, .draining)
         }
         XCTAssertEqual(ending, NodeEnding(isGraceful: true, restarts: true))
         XCTAssertEqual(ending?.status, 75)
@@ -88,7 +88,7 @@ final class NodeCommandTests: XCTestCase {
                 try await commands.status(of: later.id).1.silent.isEmpty
             }
         }
-        XCTAssertEqual(second.control.standing, .maintenance)
+        XCTAssertEqual(second.control.mode, .maintenance)
         XCTAssertNil(second.control.ending, "the restart of the first life is not obeyed again")
     }
 
@@ -137,22 +137,20 @@ final class NodeCommandTests: XCTestCase {
         let record = InMemoryNodeRecord()
         let control = StandingControl(record: record)
         try await control.drain()
-        XCTAssertEqual(control.standing, .draining)
-        XCTAssertEqual(control.properties, ["reeve.standing": "draining"])
+        XCTAssertEqual(control.mode, .draining)
         let drained = StandingControl(record: record)
         try await drained.restore()
-        XCTAssertEqual(drained.standing, .serving)
-        XCTAssertEqual(drained.properties, [:])
+        XCTAssertEqual(drained.mode, .active)
         try await drained.setMaintenance(true)
         try await drained.drain()
-        XCTAssertEqual(drained.standing, .maintenance)
+        XCTAssertEqual(drained.mode, .maintenance)
         let resting = StandingControl(record: record)
         try await resting.restore()
-        XCTAssertEqual(resting.standing, .maintenance)
+        XCTAssertEqual(resting.mode, .maintenance)
         try await resting.setMaintenance(false)
         let back = StandingControl(record: record)
         try await back.restore()
-        XCTAssertEqual(back.standing, .serving)
+        XCTAssertEqual(back.mode, .active)
     }
 
     func test_endingAtOnce_overtakesAGracefulOne() async throws {

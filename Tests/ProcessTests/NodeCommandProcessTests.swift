@@ -41,12 +41,10 @@ final class NodeCommandProcessTests: XCTestCase {
         return (ending, try? JSONValue(parsing: Array(text.utf8)), text)
     }
 
-    /// What a member says of itself.
-    private func property(_ name: String, of node: String, _ cluster: DemoCluster) async throws
-        -> String?
-    {
+    /// Whether a member says that it takes work.
+    private func mode(of node: String, _ cluster: DemoCluster) async throws -> String? {
         let nodes = try await cluster.admin.get("/admin/v1/nodes")["nodes"]?.elements ?? []
-        return nodes.first { $0["node"]?.stringValue == node }?["properties"]?[name]?.stringValue
+        return nodes.first { $0["node"]?.stringValue == node }?["mode"]?.stringValue
     }
 
     func test_gracefulRestart_ofAWorker_endsItWithStatus75_isAcknowledged_andIsNotObeyedAgain()
@@ -74,8 +72,7 @@ final class NodeCommandProcessTests: XCTestCase {
             XCTAssertEqual(resting.json?["nodes"]?[0]?["state"], "handled", resting.text)
             XCTAssertNil(again.ending, "it restarted a second time")
             _ = try await cluster.poll("the maintenance to be seen by all", within: .seconds(60)) {
-                try await property("reeve.standing", of: "worker-1", cluster) == "maintenance"
-                    ? true : nil
+                try await mode(of: "worker-1", cluster) == "maintenance" ? true : nil
             }
             let client = cluster.worker(0)
             do {

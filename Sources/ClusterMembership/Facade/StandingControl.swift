@@ -7,7 +7,7 @@ internal import Synchronization
 /// or at once, with `NodeEnding.status`. Maintenance is kept in a ``NodeRecord`` and survives a restart.
 public final class StandingControl: NodeControl {
     private struct State {
-        var standing = NodeStanding.serving
+        var mode = MemberMode.active
         var ending: NodeEnding?
     }
 
@@ -32,35 +32,30 @@ public final class StandingControl: NodeControl {
         self.clock = clock
     }
 
-    /// Whether the node takes requests.
-    public var standing: NodeStanding { state.withLock { $0.standing } }
+    /// Whether the node takes work, as it was commanded: its word to the cluster. A restart ends draining;
+    /// only an operator ends maintenance.
+    public var mode: MemberMode { state.withLock { $0.mode } }
 
     /// How the node is to end; `nil` while it goes on.
     public var ending: NodeEnding? { state.withLock { $0.ending } }
 
-    /// What the node says about it to the cluster, as a member's properties.
-    public var properties: [String: String] {
-        let standing = standing
-        return standing == .serving ? [:] : [NodeStanding.property: standing.rawValue]
-    }
-
     /// Reads what was before the restart.
     public func restore() async throws {
         let bytes = try await record.load() ?? []
-        let standing = NodeStanding(rawValue: String(decoding: bytes, as: UTF8.self))
-        state.withLock { $0.standing = standing ?? .serving }
+        let mode = MemberMode(rawValue: String(decoding: bytes, as: UTF8.self))
+        state.withLock { $0.mode = mode ?? .active }
     }
 
     public func setMaintenance(_ isOn: Bool) async throws {
-        let standing = isOn ? NodeStanding.maintenance : .serving
-        try await record.save(Array(standing.rawValue.utf8))
-        state.withLock { $0.standing = standing }
+        let mode = isOn ? MemberMode.maintenance : .active
+        try await record.save(Array(mode.rawValue.utf8))
+        state.withLock { $0.mode = mode }
         signal.send()
     }
 
     public func drain() async throws {
         state.withLock { state in
-            if state.standing == .serving { state.standing = .draining }
+            state.mode = max(state.mode, .draining)
         }
         signal.send()
     }

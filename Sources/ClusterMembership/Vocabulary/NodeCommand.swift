@@ -29,15 +29,3 @@ public enum NodeCommand: String, Hashable, Sendable, CaseIterable {
         }
     }
 }
-
-/// Whether a node takes requests.
-public enum NodeStanding: String, Hashable, Sendable, CaseIterable {
-    case serving
-    /// Not ready for new requests; a restart ends it.
-    case draining
-    /// Not ready for requests; only an operator ends it.
-    case maintenance
-
-    /// The member's property that says so to the cluster; absent while it serves.
-    public static let property = "reeve.standing"
-}

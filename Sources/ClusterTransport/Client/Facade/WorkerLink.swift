@@ -78,7 +78,7 @@ public final class WorkerLink: Service {
     /// Whether this node takes work: what it says itself, or what an administrator asked, whichever is
     /// stricter. What was asked holds also while no manager answers.
     public var mode: MemberMode {
-        max(own.withLock { $0.mode }, state.withLock { $0.askedMode })
+        max(word.mode, state.withLock { $0.askedMode })
     }
 
     /// How the link stands.
@@ -152,7 +152,7 @@ public final class WorkerLink: Service {
     func hello() async throws {
         let position = replica.position
         let nonce = LinkNonce(from: random)
-        let word = own.withLock { $0 }
+        let word = self.word
         let welcome = try await client.hello(
             LinkHello(
                 node: client.node,
@@ -162,7 +162,7 @@ public final class WorkerLink: Service {
                 version: configuration.version,
                 applied: position.revision,
                 highestEpoch: position.epoch,
-                properties: properties,
+                properties: word.properties,
                 mode: word.mode,
                 codecs: configuration.codecs,
                 capabilities: configuration.capabilities,
@@ -182,19 +182,20 @@ public final class WorkerLink: Service {
     }
 
     /// What the node says of itself now.
-    private var properties: [String: String] {
-        own.withLock { $0.properties }
-            .merging(configuration.liveProperties?() ?? [:]) { _, live in live }
+    private var word: OwnWord {
+        var word = own.withLock { $0 }
+        word.mode = max(word.mode, configuration.commandedMode?() ?? .active)
+        return word
     }
 
     func heartbeat(_ memberState: MemberState) -> LinkHeartbeat {
         let position = replica.position
-        let word = own.withLock { $0 }
+        let word = self.word
         return LinkHeartbeat(
             state: memberState,
             applied: position.revision,
             highestEpoch: position.epoch,
-            properties: properties,
+            properties: word.properties,
             mode: word.mode
         )
     }

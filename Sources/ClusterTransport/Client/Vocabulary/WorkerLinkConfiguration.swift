@@ -1,4 +1,5 @@
 #if Server
+public import ClusterMembership
 public import ClusterRole
 
 /// How a worker follows its managers.
@@ -27,9 +28,9 @@ public struct WorkerLinkConfiguration: Sendable {
     public var pagePause: Duration
     /// The most entries handed on at once.
     public var uploadEntries: Int
-    /// What the node says of itself beside ``properties``, as it is at each heartbeat: whether it is in
-    /// maintenance, say.
-    public var liveProperties: (@Sendable () -> [String: String])?
+    /// Whether the node takes work, as commands of operators left it, asked at each word to the manager;
+    /// the stricter of this and ``WorkerLink/setMode(_:)`` counts.
+    public var commandedMode: (@Sendable () -> MemberMode)?
     /// The tenant this node serves; `nil` for any.
     public var tenant: TenantID?
     /// The time between heartbeats, unless the manager asks for another. 500 ms.
