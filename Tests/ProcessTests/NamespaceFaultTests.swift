@@ -78,12 +78,14 @@ final class NamespaceFaultTests: XCTestCase {
             try await Task.sleep(for: .milliseconds(500))
             if let revision = await cluster.revision(1) { seen.append(revision) }
         }
-        let newest = await cluster.revision(0)
+        let answered = await cluster.revision(0)
+        let newest = try XCTUnwrap(answered)
         XCTAssertEqual(seen.count, 2, "the worker itself is there")
         XCTAssertNotEqual(seen.last, newest, "\(cuts) cut nothing")
         for (from, to) in cuts { try cluster.network.heal(from: from, to: to) }
         try await cluster.eventually("the worker to follow") {
-            await cluster.revision(1) == newest
+            // It may be further on: a member that was lost and is back is a change too.
+            await cluster.revision(1)?.covers(newest) == true
         }
     }
 
