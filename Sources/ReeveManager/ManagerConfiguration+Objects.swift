@@ -4,29 +4,28 @@ internal import ClusterLink
 internal import ClusterRole
 internal import Configuration
 internal import HTTPHandling
+internal import NodeCertificates
+
+/// Another manager that keeps objects, as it is dialled.
+struct DialledManager: Sendable {
+    var node: NodeID
+    var address: String
+    /// Presented where there are no certificates.
+    var token: String
+}
 
 /// How a manager keeps its objects, together with others.
 extension ManagerConfiguration {
     mutating func readObjects(_ config: ConfigReader) throws {
         let peerTokens = try Self.nodes(config, "objects.peer-tokens", isSecret: true)
         for (peer, address) in try Self.nodes(config, "objects.peers") {
-            guard let token = peerTokens.first(where: { $0.node == peer })?.value else {
+            let token = peerTokens.first { $0.node == peer }?.value
+            guard token != nil || certificates != nil else {
                 throw ManagerConfigurationError(
                     "objects.peer-tokens has no token for \(peer), which objects.peers names."
                 )
             }
-            objectPeers.append(
-                LinkObjectPeer(
-                    name: peer.rawValue,
-                    try LinkClient(
-                        node: node,
-                        configuration: LinkClientConfiguration(
-                            addresses: [address],
-                            token: token
-                        )
-                    )
-                )
-            )
+            dialledPeers.append(DialledManager(node: peer, address: address, token: token ?? ""))
         }
         for (manager, token) in try Self.nodes(config, "objects.tokens", isSecret: true) {
             identities[token] = Identity(
@@ -57,11 +56,30 @@ extension ManagerConfiguration {
         scrubInterval = Self.interval(config, "objects.scrub.interval", default: 86_400)
     }
 
+    /// The other managers that keep objects: the product's own, and those that are dialled. With a
+    /// certificate that says who this node is, and no token is sent.
+    func peers(with credentials: CredentialSource?) throws -> [any ObjectPeer] {
+        try objectPeers
+            + dialledPeers.map { peer in
+                LinkObjectPeer(
+                    name: peer.node.rawValue,
+                    try LinkClient(
+                        node: node,
+                        configuration: LinkClientConfiguration(
+                            addresses: [peer.address],
+                            token: credentials == nil ? peer.token : "",
+                            credentials: credentials
+                        )
+                    )
+                )
+            }
+    }
+
     func validateObjects() throws {
         guard (0...15).contains(updatesFrom) else {
             throw ManagerConfigurationError("publish.updates-from is 0 to 15, not \(updatesFrom).")
         }
-        let most = objectPeers.count + 1
+        let most = peerCount + 1
         guard (1...most).contains(copies) else {
             throw ManagerConfigurationError(
                 "objects.copies is 1 to \(most), the number of managers, not \(copies)."
@@ -80,7 +98,9 @@ extension ManagerConfiguration {
     }
 
     /// On how many managers an object is durable when a publish returns.
-    var copies: Int { objectCopies ?? min(2, objectPeers.count + 1) }
+    var copies: Int { objectCopies ?? min(2, peerCount + 1) }
+
+    private var peerCount: Int { objectPeers.count + dialledPeers.count }
 
     /// Entries written `node=value`.
     private static func nodes(

@@ -76,6 +76,8 @@ public struct ManagerConfiguration: Sendable {
     public var updatesFrom = 1
     /// The other managers: they keep copies of objects, and what is missing here is pulled from them.
     public var objectPeers: [any ObjectPeer] = []
+    /// Those of `objects.peers`, dialled once the node's certificate is open.
+    var dialledPeers: [DialledManager] = []
     /// On how many managers an object is durable when a publish returns; `nil` for 2, or 1 without peers.
     public var objectCopies: Int?
     /// Which objects a collection of garbage leaves, and which releases are pinned.
@@ -157,7 +159,7 @@ public struct ManagerConfiguration: Sendable {
     /// | `publish.pointer-lifetime` | seconds, default 3600: how long workers can be kept from news unnoticed |
     /// | `publish.updates-from` | from how many older trees a difference is made at once, default 1, at most 15 |
     /// | `objects.peers` | one `node=address` for each other manager that keeps copies of objects |
-    /// | `objects.peer-tokens` | one `node=token` for each of them: what this manager presents there |
+    /// | `objects.peer-tokens` | one `node=token` for each of them: what this manager presents there; not with certificates |
     /// | `objects.tokens` | one `node=token` for each manager that keeps copies here |
     /// | `objects.copies` | on how many managers an object is durable when a publish returns; default 2, without peers 1 |
     /// | `objects.kept-releases` | how many of a channel's newest releases keep their bytes, default 10 |

@@ -170,6 +170,7 @@ public final class ManagerNode: Service {
             files: files,
             store: store,
             members: members,
+            credentials: credentials,
             capability: capability
         )
         self.releases = releases

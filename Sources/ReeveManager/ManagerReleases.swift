@@ -4,6 +4,7 @@ internal import ClusterMembership
 internal import ClusterRole
 internal import Foundation
 internal import HTTPHandling
+internal import NodeCertificates
 internal import SQLiteStore
 
 /// What a manager publishes with, rolls out with and serves bundles from.
@@ -24,6 +25,7 @@ struct ManagerReleases: Sendable {
         files: NodeDirectory,
         store: EmbeddedStore,
         members: ClusterMembers,
+        credentials: CredentialSource?,
         capability: WriteCapability
     ) throws {
         let (time, random) = (configuration.time, configuration.random)
@@ -40,11 +42,12 @@ struct ManagerReleases: Sendable {
                 time: time
             )
         )
+        let peers = try configuration.peers(with: credentials)
         objects = try TenantObjects(
             directory: files.path("objects"),
             first: configuration.tenant,
             random: random,
-            peers: configuration.objectPeers,
+            peers: peers,
             copies: configuration.copies,
             logger: configuration.logger
         )
@@ -66,7 +69,7 @@ struct ManagerReleases: Sendable {
         maker = BundleMaker(storage: store, objects: objects, configuration: publishing)
         care = ObjectCare(
             objects,
-            peers: configuration.objectPeers,
+            peers: peers,
             storage: store,
             rollouts: store,
             maker: maker,

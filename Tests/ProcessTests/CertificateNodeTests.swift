@@ -1,4 +1,5 @@
 #if Server && SQLite && Push
+import ArtifactStore
 import AsyncHTTPClient
 import ClusterLink
 import ClusterRole
@@ -235,6 +236,50 @@ final class CertificateNodeTests: XCTestCase {
 
     private func freePort() throws -> Int {
         try XCTUnwrap(DemoCluster.freePorts(1).first)
+    }
+
+    func test_managers_withCertificates_keepEachOthersObjects_withoutTokens() async throws {
+        let root = try directory()
+        defer { try? FileManager.default.removeItem(atPath: root) }
+        try await command(root, ["authority", "\(root)/ca", "--domain", "fleet.example"])
+        let ports = try DemoCluster.freePorts(2)
+        var managers: [ManagerNode] = []
+        for (own, other) in [(0, 1), (1, 0)] {
+            let name = "manager-\(own + 1)"
+            try await command(root, ["issue", "\(root)/ca", "--role", "manager", "--node", name])
+            let peer = "manager-\(other + 1)=https://127.0.0.1:\(ports[other])"
+            var configuration = try ManagerConfiguration(
+                reading: keys(
+                    root,
+                    name,
+                    [
+                        ["listen", "port"]: .init(integerLiteral: ports[own]),
+                        ["objects", "peers"]: .init(.stringArray([peer]), isSecret: false),
+                    ]
+                )
+            )
+            configuration.logger = quiet
+            managers.append(try await ManagerNode.open(configuration))
+        }
+        let tree = "\(root)/tree"
+        try FileManager.default.createDirectory(atPath: tree, withIntermediateDirectories: true)
+        try Data("one".utf8).write(to: URL(fileURLWithPath: "\(tree)/index.html"))
+        try await whileRunning(managers) {
+            // Published as soon as the other listens: until then it is refused, naming it.
+            let limit = ContinuousClock.now + .seconds(60)
+            var published: Publication?
+            while published == nil, ContinuousClock.now < limit {
+                published = try? await managers[0].publisher.publish(tree, to: "site")
+            }
+            let bundle = try XCTUnwrap(published?.bundles.first)
+            let name = "\(bundle.object)"
+            let copy = try Data(
+                contentsOf: URL(
+                    fileURLWithPath: "\(root)/manager-2/objects/\(name.prefix(2))/\(name)"
+                )
+            )
+            XCTAssertEqual(ContentDigest(of: Array(copy)), bundle.object)
+        }
     }
 
     func test_node_withAnotherNodesCertificate_isNotOpened() async throws {
