@@ -87,6 +87,46 @@ final class SyncTests: XCTestCase {
         XCTAssertEqual(harness.current("data"), longer)
     }
 
+    /// Frames are unpacked ahead of the writing: whole ones, groups with a base, and runs that are copied in
+    /// between.
+    func test_framesUnpackedAhead_areWrittenInTheirOrder_andADamagedOneKeepsNothing() async throws {
+        func content(_ seed: UInt64, _ lines: Int) -> String {
+            var state = seed
+            return (0..<lines).map { _ in
+                state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+                return String(state, radix: 36) + "\n"
+            }.joined()
+        }
+        var files: [String: String] = [:]
+        for number in 0..<12 { files["large-\(number)"] = content(UInt64(number), 250_000) }
+        for number in 0..<400 { files["small/\(number)"] = content(UInt64(1_000 + number), 200) }
+        let harness = try Harness()
+        let publication = try await harness.publish(files)
+        XCTAssertGreaterThan(publication.totalBytes, 40 << 20, "five frames at least")
+        let sync = harness.sync()
+        let full = Int(publication.bundles[0].byteCount)
+        for damaged in [full / 3, full / 2, full - full / 8] {
+            harness.source.damage(full: .flip(at: damaged))
+            let refused = try? await sync.syncOnce()
+            XCTAssertFalse(refused?.isApplied ?? false)
+            XCTAssertNil(sync.active)
+        }
+        harness.source.damage()
+        try await sync.syncOnce()
+        for (name, text) in files { XCTAssertTrue(harness.current(name) == text, name) }
+
+        for number in stride(from: 0, to: 12, by: 2) {
+            let text = files["large-\(number)"] ?? ""
+            files["large-\(number)"] = "head" + text.dropLast(9) + content(77, 3_000)
+        }
+        for number in stride(from: 0, to: 400, by: 3) { files["small/\(number)"]? += "more" }
+        _ = try await harness.publish(files)
+        let update = try await sync.syncOnce()
+        XCTAssertEqual(update.transfer, .incremental)
+        XCTAssertLessThan(update.bytesReceived, 4 << 20)
+        for (name, text) in files { XCTAssertTrue(harness.current(name) == text, name) }
+    }
+
     func test_sync_ofAnEmptyChannel_isEmpty() async throws {
         let harness = try Harness()
         let report = try await harness.sync().syncOnce()

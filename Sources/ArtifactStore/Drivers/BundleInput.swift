@@ -25,39 +25,26 @@ final class BundleInput {
         self.open = open
     }
 
-    /// Fills `target` with exactly `count` bytes.
+    /// The next `count` bytes.
     ///
     /// - Throws: ``ArtifactStoreError`` with code `unavailable` when the bundle ends too early,
     ///   even after it was opened again.
-    func read(
-        _ count: Int,
-        into target: WorkBuffer,
-        isolation: isolated (any Actor)? = #isolation
-    ) async throws {
-        target.count = 0
-        target.reserve(count)
-        while target.count < count {
-            if position == chunk.count {
-                try await refill(isolation: isolation)
-            }
-            let part = min(count - target.count, chunk.count - position)
-            chunk.withUnsafeBytes {
-                target.append(
-                    UnsafeRawBufferPointer(rebasing: $0[position..<position + part])
-                )
-            }
-            position += part
-            consumed += Int64(part)
-        }
-    }
-
     func bytes(
         _ count: Int,
         isolation: isolated (any Actor)? = #isolation
     ) async throws -> [UInt8] {
-        let buffer = WorkBuffer(capacity: count)
-        try await read(count, into: buffer, isolation: isolation)
-        return Array(buffer.used)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(count)
+        while bytes.count < count {
+            if position == chunk.count {
+                try await refill(isolation: isolation)
+            }
+            let part = min(count - bytes.count, chunk.count - position)
+            bytes += chunk[position..<position + part]
+            position += part
+            consumed += Int64(part)
+        }
+        return bytes
     }
 
     /// Whether everything was read.

@@ -8,18 +8,28 @@ final class BundleReceiver {
     private lazy var oldFiles = Self.filesByDigest(old)
 
     private let decompressor = FrameDecompressor()
-    private let payload = WorkBuffer(capacity: 1 << 20)
-    private let raw = WorkBuffer(capacity: 1 << 20)
-    private let base = WorkBuffer(capacity: 1 << 20)
+    private let unpacker: FrameUnpacker?
+    /// What is unpacked meanwhile, and how much memory that takes.
+    private var ahead: (bytes: Task<[UInt8], any Error>, byteCount: Int)?
 
     /// - Parameters:
     ///   - release: what is expected; its signature was verified.
     ///   - old: the tree to build on; `nil` expects a full bundle.
-    init(_ release: Release, limits: TreeLimits, old: TreeReader?, input: BundleInput) {
+    ///   - input: the bundle.
+    ///   - isParallel: whether a frame is unpacked while the one before is written. Everything happens
+    ///     where the caller runs otherwise.
+    init(
+        _ release: Release,
+        limits: TreeLimits,
+        old: TreeReader?,
+        input: BundleInput,
+        isParallel: Bool = true
+    ) {
         self.release = release
         self.limits = limits
         self.old = old
         self.input = input
+        unpacker = isParallel ? FrameUnpacker() : nil
     }
 
     private static func filesByDigest(_ old: TreeReader?) -> [ContentDigest: Int] {
@@ -42,23 +52,7 @@ final class BundleReceiver {
         let bundled = try await readManifest(header, isolation: isolation)
         let stage = TreeStage(bundled, in: directory, old: old)
         try stage.begin()
-        var streamBytes = header.manifestBytes
-        let total = streamBytes + stage.contentBytes
-        while true {
-            let frame = try await readFrame(isolation: isolation)
-            if case .end(let declared) = frame {
-                guard declared == total, streamBytes == total else {
-                    throw ArtifactStoreError.malformed("The bundle ends too early.")
-                }
-                break
-            }
-            guard frame.rawBytes <= total - streamBytes else { throw tooMuch() }
-            let group = stage.groupBase(next: frame.rawBytes)
-            try await make(frame, group: group, isolation: isolation) {
-                streamBytes += Int64($0.count)
-                try stage.write($0)
-            }
-        }
+        try await readContent(into: stage, after: header.manifestBytes, isolation: isolation)
         guard try await input.isAtEnd(isolation: isolation) else {
             throw ArtifactStoreError.malformed("The bundle goes on after its end.")
         }
@@ -72,6 +66,55 @@ final class BundleReceiver {
         let manifest: TreeManifest
         /// What the file system says of its files, by entry.
         let marks: [FileMark?]
+    }
+
+    private func readContent(
+        into stage: TreeStage,
+        after manifestBytes: Int64,
+        isolation: isolated (any Actor)?
+    ) async throws {
+        let total = manifestBytes + stage.contentBytes
+        var announced = manifestBytes
+        while true {
+            let frame = try await readFrame(isolation: isolation)
+            if case .end(let declared) = frame {
+                try await writeAhead(to: stage, isolation: isolation)
+                guard declared == total, announced == total else {
+                    throw ArtifactStoreError.malformed("The bundle ends too early.")
+                }
+                return
+            }
+            guard frame.rawBytes <= total - announced else { throw tooMuch() }
+            announced += frame.rawBytes
+            let group = stage.groupBase(next: frame.rawBytes)
+            if case .copy(let digest, let offset, let length) = frame {
+                try await writeAhead(to: stage, isolation: isolation)
+                try copy(digest, from: offset, count: length, to: stage)
+                continue
+            }
+            let packed = try await readPayload(of: frame, group: group, isolation: isolation)
+            guard let unpacker else {
+                try stage.write(decompressor.unpack(packed))
+                continue
+            }
+            let room = BundleFormat.maximumBytesAhead - packed.byteCount
+            if let ahead, ahead.byteCount > room {
+                try await writeAhead(to: stage, isolation: isolation)
+            }
+            let before = ahead
+            ahead = (Task { try await unpacker.unpack(packed) }, packed.byteCount)
+            if let before { try stage.write(await before.bytes.value) }
+        }
+    }
+
+    /// Writes what was unpacked meanwhile.
+    private func writeAhead(
+        to stage: TreeStage,
+        isolation: isolated (any Actor)?
+    ) async throws {
+        guard let unpacked = ahead?.bytes else { return }
+        ahead = nil
+        try stage.write(await unpacked.value)
     }
 
     private func readHeader(isolation: isolated (any Actor)?) async throws -> BundleHeader {
@@ -102,15 +145,18 @@ final class BundleReceiver {
         isolation: isolated (any Actor)?
     ) async throws -> BundledManifest {
         let length = Int(header.manifestBytes)
-        let collected = WorkBuffer(capacity: min(length, BundleFormat.maximumFrameBytes))
+        var collected: [UInt8] = []
         while collected.count < length {
             let frame = try await readFrame(isolation: isolation)
             guard frame.rawBytes <= Int64(length - collected.count) else { throw tooMuch() }
-            try await make(frame, group: nil, isolation: isolation) {
-                collected.append($0)
+            if case .copy(let digest, let offset, let count) = frame {
+                collected += try base(digest, offset: offset, count: Int(count))
+            } else {
+                let packed = try await readPayload(of: frame, group: nil, isolation: isolation)
+                collected += try decompressor.unpack(packed)
             }
         }
-        let bundled = try decode(Array(collected.used))
+        let bundled = try decode(collected)
         guard bundled.totalBytes == release.totalBytes, bundled.fileCount == release.fileCount
         else {
             throw ArtifactStoreError.malformed("The manifest's sizes are not the release's.")
@@ -140,53 +186,55 @@ final class BundleReceiver {
         )
     }
 
-    /// Makes the bytes a frame stands for and hands them on, in pieces of at most 8 MiB.
+    /// Reads what a data frame or a group is unpacked from.
     ///
     /// - Parameter group: the files of the old tree that are the base of a group; `nil` where none
     ///   can be.
-    private func make(
-        _ frame: BundleFrame,
+    private func readPayload(
+        of frame: BundleFrame,
         group: [Int]?,
-        isolation: isolated (any Actor)?,
-        _ use: (UnsafeRawBufferPointer) throws -> Void
-    ) async throws {
+        isolation: isolated (any Actor)?
+    ) async throws -> PackedFrame {
         switch frame {
         case .data(let codec, let rawBytes, let payloadBytes, let frameBase):
-            try await input.read(payloadBytes, into: payload, isolation: isolation)
+            let payload = try await input.bytes(payloadBytes, isolation: isolation)
+            var packed = PackedFrame(codec: codec, rawBytes: rawBytes, payload: payload)
             if let frameBase {
-                try readBase(frameBase.digest, offset: frameBase.offset, count: frameBase.length)
+                packed.base = try base(
+                    frameBase.digest,
+                    offset: frameBase.offset,
+                    count: frameBase.length
+                )
             }
-            try decompressor.decompress(
-                payload.used,
-                codec: codec,
-                base: frameBase == nil ? nil : base.used,
-                rawBytes: rawBytes,
-                into: raw
-            )
-            try use(raw.used)
+            return packed
         case .group(let codec, let rawBytes, let payloadBytes):
             guard let group, let old else {
                 throw ArtifactStoreError.malformed("A group stands where none can be.")
             }
-            try await input.read(payloadBytes, into: payload, isolation: isolation)
-            try readBase(of: group, in: old)
-            try decompressor.decompress(
-                payload.used,
+            let payload = try await input.bytes(payloadBytes, isolation: isolation)
+            return PackedFrame(
                 codec: codec,
-                base: base.count == 0 ? nil : base.used,
                 rawBytes: rawBytes,
-                into: raw
+                payload: payload,
+                base: try base(of: group, in: old)
             )
-            try use(raw.used)
-        case .copy(let digest, var offset, var length):
-            while length > 0 {
-                let count = Int(min(length, 1 << 20))
-                try readBase(digest, offset: offset, count: count)
-                try use(base.used)
-                offset += Int64(count)
-                length -= Int64(count)
-            }
-        case .end: throw ArtifactStoreError.malformed("The bundle ends too early.")
+        case .copy, .end: throw ArtifactStoreError.malformed("The bundle ends too early.")
+        }
+    }
+
+    /// Writes a part of the old tree as it is, in pieces of at most 1 MiB.
+    private func copy(
+        _ digest: ContentDigest,
+        from offset: Int64,
+        count: Int64,
+        to stage: TreeStage
+    ) throws(ArtifactStoreError) {
+        var (offset, rest) = (offset, count)
+        while rest > 0 {
+            let count = Int(min(rest, 1 << 20))
+            try stage.write(base(digest, offset: offset, count: count))
+            offset += Int64(count)
+            rest -= Int64(count)
         }
     }
 
@@ -194,9 +242,11 @@ final class BundleReceiver {
         .malformed("The bundle holds more than its manifest says.")
     }
 
-    /// Reads whole files of the old tree, one after the other, into `base`.
-    private func readBase(of group: [Int], in old: TreeReader) throws(ArtifactStoreError) {
-        base.count = 0
+    /// Whole files of the old tree, one after the other.
+    private func base(
+        of group: [Int],
+        in old: TreeReader
+    ) throws(ArtifactStoreError) -> [UInt8] {
         var total = 0
         for index in group {
             let size = old.manifest.fileSize(at: index) ?? 0
@@ -205,16 +255,36 @@ final class BundleReceiver {
             }
             total += Int(size)
         }
-        base.reserve(total)
-        for index in group {
-            let size = Int(old.manifest.fileSize(at: index) ?? 0)
-            let space = UnsafeMutableRawBufferPointer(
-                rebasing: base.memory[base.count..<base.count + size]
-            )
-            let filled = try old.open(index).read(into: space, at: 0)
-            guard filled == size else { throw shorter() }
-            base.count += size
+        return try bytes(total) { space throws(ArtifactStoreError) in
+            var filled = 0
+            for index in group {
+                let size = Int(old.manifest.fileSize(at: index) ?? 0)
+                let part = UnsafeMutableRawBufferPointer(
+                    rebasing: space[filled..<filled + size]
+                )
+                guard try old.open(index).read(into: part, at: 0) == size else { throw shorter() }
+                filled += size
+            }
         }
+    }
+
+    /// Exactly `count` bytes, which `fill` puts there.
+    private func bytes(
+        _ count: Int,
+        _ fill: (UnsafeMutableRawBufferPointer) throws(ArtifactStoreError) -> Void
+    ) throws(ArtifactStoreError) -> [UInt8] {
+        var failure: ArtifactStoreError?
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            let space = UnsafeMutableRawBufferPointer(buffer)
+            do throws(ArtifactStoreError) {
+                try fill(UnsafeMutableRawBufferPointer(rebasing: space[..<count]))
+                filled = count
+            } catch {
+                failure = error
+            }
+        }
+        if let failure { throw failure }
+        return bytes
     }
 
     private func shorter() -> ArtifactStoreError {
@@ -224,14 +294,12 @@ final class BundleReceiver {
         )
     }
 
-    /// Reads a part of the old tree, or of its manifest, into `base`.
-    private func readBase(
+    /// A part of the old tree, or of its manifest.
+    private func base(
         _ digest: ContentDigest,
         offset: Int64,
         count: Int
-    ) throws(ArtifactStoreError) {
-        base.count = 0
-        base.reserve(count)
+    ) throws(ArtifactStoreError) -> [UInt8] {
         guard let old else {
             throw .malformed("A frame of a full bundle refers to an older tree.")
         }
@@ -240,12 +308,7 @@ final class BundleReceiver {
             guard offset <= Int64(bytes.count), count <= bytes.count - Int(offset) else {
                 throw .malformed("A frame refers beyond the older manifest.")
             }
-            bytes.withUnsafeBytes {
-                base.append(
-                    UnsafeRawBufferPointer(rebasing: $0[Int(offset)..<Int(offset) + count])
-                )
-            }
-            return
+            return Array(bytes[Int(offset)..<Int(offset) + count])
         }
         guard let index = oldFiles[digest] else {
             throw .malformed("A frame refers to a file the older tree does not have.")
@@ -254,11 +317,10 @@ final class BundleReceiver {
         guard offset <= size, Int64(count) <= size - offset else {
             throw .malformed("A frame refers beyond the end of an older file.")
         }
-        let filled = try old.open(index).read(
-            into: UnsafeMutableRawBufferPointer(rebasing: base.memory[..<count]),
-            at: offset
-        )
-        guard filled == count else { throw shorter() }
-        base.count = filled
+        return try bytes(count) { space throws(ArtifactStoreError) in
+            guard try old.open(index).read(into: space, at: offset) == count else {
+                throw shorter()
+            }
+        }
     }
 }

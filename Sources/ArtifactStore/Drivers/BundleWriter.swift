@@ -1,6 +1,7 @@
 internal import CReeveSystem
 
-/// Writes one bundle, frame by frame: at most one frame, one base and one payload are in memory.
+/// Writes one bundle, frame by frame: at most one frame, one base and one payload are in memory, at most
+/// 32 MiB and what the codec takes.
 final class BundleWriter {
     private let new: TreeReader
     private let old: TreeReader?
@@ -8,11 +9,9 @@ final class BundleWriter {
     private let compressor: FrameCompressor
     private let output: (UnsafeRawBufferPointer) throws -> Void
 
-    /// What is to become the next frame without a base.
+    /// What is to become the next frame: many files, or a piece of one that has a base of its own.
     private let pending = WorkBuffer(capacity: BundleFormat.maximumFrameBytes)
-    /// What the old tree has at the paths of the files in it.
-    private let groupBase = WorkBuffer(capacity: 1 << 20)
-    private let raw = WorkBuffer(capacity: 1 << 20)
+    /// What the old tree has at the paths of the files in it, or that base.
     private let base = WorkBuffer(capacity: 1 << 20)
     private let payload = WorkBuffer(capacity: 1 << 20)
     private var streamBytes: Int64 = 0
@@ -54,36 +53,36 @@ final class BundleWriter {
 
     private func carry(_ index: Int, _ bases: BaseFinder?) throws {
         let entry = new.manifest.entries[index]
-        guard let bases, let old, let base = bases.base(for: entry) else {
+        guard let bases, let old, let older = bases.base(for: entry) else {
             // What has no base may be cut anywhere, but not within a group.
-            if groupBase.count > 0, isFull(after: entry, base: 0) { try flushPending() }
+            if base.count > 0, isFull(after: entry, base: 0) { try flushPending() }
             return try packFile(index)
         }
-        let size = Int(clamping: old.manifest.fileSize(at: base) ?? 0)
+        let size = Int(clamping: old.manifest.fileSize(at: older) ?? 0)
         let isSmall = max(size, Int(clamping: entry.fileSize ?? 0)) <= BundleFormat.groupBytes
         // Without a codec that takes a base, only the copy runs of single files save anything.
-        guard isSmall, compressor.codec != .plain, bases.sameFile(as: entry) == base else {
+        guard isSmall, compressor.codec != .plain, bases.sameFile(as: entry) == older else {
             try flushPending()
-            return try writeFile(index, onto: base)
+            return try writeFile(index, onto: older)
         }
         if isFull(after: entry, base: size) { try flushPending() }
-        let start = groupBase.count
-        groupBase.reserve(start + size)
-        let filled = try old.open(base).read(
+        let start = base.count
+        base.reserve(start + size)
+        let filled = try old.open(older).read(
             into: UnsafeMutableRawBufferPointer(
-                rebasing: groupBase.memory[start..<start + size]
+                rebasing: base.memory[start..<start + size]
             ),
             at: 0
         )
         guard filled == size else { throw ArtifactStoreError.malformed("An older file is cut.") }
-        groupBase.count += size
+        base.count += size
         try packFile(index)
     }
 
     /// Whether one more file is too much for the group.
     private func isFull(after entry: TreeEntry, base size: Int) -> Bool {
         Int64(pending.count) + (entry.fileSize ?? 0) > Int64(BundleFormat.groupBytes)
-            || groupBase.count + size > BundleFormat.maximumBaseBytes
+            || base.count + size > BundleFormat.maximumBaseBytes
     }
 
     // MARK: - The manifest
@@ -144,17 +143,18 @@ final class BundleWriter {
 
     private func flushPending() throws {
         guard pending.count > 0 else { return }
-        if groupBase.count == 0 {
+        if base.count == 0 {
             try writeData(pending.used, base: nil, frameBase: nil)
         } else {
             try writeGroup()
         }
         pending.count = 0
-        groupBase.count = 0
+        base.count = 0
     }
 
     // MARK: - Files with a base: frames of their own
 
+    /// The frame before was flushed: this uses its memory.
     private func writeFile(_ index: Int, onto baseIndex: Int) throws {
         guard let old, let digest = old.manifest.entries[baseIndex].fileDigest else { return }
         let file = try new.open(index)
@@ -165,14 +165,12 @@ final class BundleWriter {
         var offset: Int64 = 0
         while offset < size {
             let wanted = Int(min(size - offset, Int64(BundleFormat.maximumFrameBytes)))
-            raw.count = 0
-            raw.reserve(wanted)
-            raw.count = try file.read(
-                into: UnsafeMutableRawBufferPointer(rebasing: raw.memory[..<wanted]),
+            pending.count = try file.read(
+                into: UnsafeMutableRawBufferPointer(rebasing: pending.memory[..<wanted]),
                 at: offset
             )
-            hasher.update(raw.used)
-            guard raw.count == wanted else { break }
+            hasher.update(pending.used)
+            guard pending.count == wanted else { break }
             let window = Self.window(at: offset, of: baseSize)
             base.count = 0
             base.reserve(window.count)
@@ -183,10 +181,12 @@ final class BundleWriter {
             try writeChunk(at: offset, digest, baseSize: baseSize - size, window.lowerBound)
             offset += Int64(wanted)
         }
+        pending.count = 0
+        base.count = 0
         try requireUnchanged(index, read: offset, hasher)
     }
 
-    /// Writes `raw`: a run equal to the base at the same offset, one equal at the same distance
+    /// Writes `pending`: a run equal to the base at the same offset, one equal at the same distance
     /// from the end, and what is between them.
     private func writeChunk(
         at offset: Int64,
@@ -194,25 +194,25 @@ final class BundleWriter {
         baseSize shift: Int64,
         _ windowStart: Int64
     ) throws {
-        var middle = 0..<raw.count
+        var middle = 0..<pending.count
         let ahead = Int(offset - windowStart)
-        let comparable = min(raw.count, base.count - ahead)
+        let comparable = min(pending.count, base.count - ahead)
         if comparable >= BundleFormat.copyRunMinimum {
             let run = reeve_common_prefix(
-                raw.memory.baseAddress,
+                pending.memory.baseAddress,
                 base.memory.baseAddress! + ahead,
                 comparable
             )
             if run >= BundleFormat.copyRunMinimum {
                 try writeCopy(digest, offset: offset, count: run)
-                middle = run..<raw.count
+                middle = run..<pending.count
             }
         }
-        let endInBase = ahead + raw.count + Int(clamping: shift)
+        let endInBase = ahead + pending.count + Int(clamping: shift)
         var tail = 0
         if middle.count >= BundleFormat.copyRunMinimum, endInBase >= 0, endInBase <= base.count {
             let run = reeve_common_suffix(
-                raw.memory.baseAddress! + raw.count,
+                pending.memory.baseAddress! + pending.count,
                 base.memory.baseAddress! + endInBase,
                 min(middle.count, endInBase)
             )
@@ -221,7 +221,7 @@ final class BundleWriter {
         middle = middle.lowerBound..<middle.upperBound - tail
         if !middle.isEmpty {
             try writeData(
-                UnsafeRawBufferPointer(rebasing: raw.memory[middle]),
+                UnsafeRawBufferPointer(rebasing: pending.memory[middle]),
                 base: base.count == 0 ? nil : base.used,
                 frameBase: base.count == 0
                     ? nil
@@ -269,7 +269,7 @@ final class BundleWriter {
     private func writeGroup() throws {
         let codec = compressor.compress(
             pending.used,
-            base: groupBase.used,
+            base: base.used,
             level: levels.onBase,
             into: payload
         )

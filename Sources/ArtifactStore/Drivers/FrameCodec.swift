@@ -84,25 +84,19 @@ final class FrameDecompressor {
 
     deinit { reeve_zstd_decompressor_free(context) }
 
-    /// Fills `target` with exactly `rawBytes` bytes.
+    /// Unpacks a frame.
     ///
+    /// - Returns: exactly the bytes it declares.
     /// - Throws: ``ArtifactStoreError`` with code `malformed` or `codecUnavailable`.
-    func decompress(
-        _ payload: UnsafeRawBufferPointer,
-        codec: BundleCodec,
-        base: UnsafeRawBufferPointer?,
-        rawBytes: Int,
-        into target: WorkBuffer
-    ) throws(ArtifactStoreError) {
-        target.count = 0
-        switch codec {
+    func unpack(_ frame: PackedFrame) throws(ArtifactStoreError) -> [UInt8] {
+        switch frame.codec {
         case .plain:
-            guard payload.count == rawBytes else {
+            guard frame.payload.count == frame.rawBytes else {
                 throw .malformed("A plain frame does not have its declared length.")
             }
-            target.append(payload)
+            return frame.payload
         case .zstandard:
-            guard codec.isAvailable else {
+            guard frame.codec.isAvailable else {
                 throw ArtifactStoreError(
                     .codecUnavailable,
                     "The bundle is compressed with zstandard and libzstd.so.1 is missing here. Install it "
@@ -110,21 +104,23 @@ final class FrameDecompressor {
                 )
             }
             if context == nil { context = reeve_zstd_decompressor() }
-            target.reserve(rawBytes)
-            let size = reeve_zstd_decompress(
-                context,
-                target.memory.baseAddress,
-                rawBytes,
-                payload.baseAddress,
-                payload.count,
-                base?.baseAddress,
-                base?.count ?? 0,
-                Self.windowLogLimit
-            )
-            guard size == rawBytes else {
+            let bytes = [UInt8](unsafeUninitializedCapacity: frame.rawBytes) { target, count in
+                let size = reeve_zstd_decompress(
+                    context,
+                    target.baseAddress,
+                    frame.rawBytes,
+                    frame.payload,
+                    frame.payload.count,
+                    frame.base,
+                    frame.base.count,
+                    Self.windowLogLimit
+                )
+                count = size == frame.rawBytes ? frame.rawBytes : 0
+            }
+            guard bytes.count == frame.rawBytes else {
                 throw .malformed("A frame does not decompress to its declared length.")
             }
-            target.count = rawBytes
+            return bytes
         }
     }
 }

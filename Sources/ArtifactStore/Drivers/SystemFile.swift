@@ -224,10 +224,14 @@ final class WorkBuffer {
 
     deinit { memory.deallocate() }
 
-    /// Grows to at least `capacity` bytes; what is in use is kept.
+    /// Grows to at least `capacity` bytes, and at least twice what it has: pages nobody writes to cost
+    /// nothing. What is in use is kept.
     func reserve(_ capacity: Int) {
         guard capacity > memory.count else { return }
-        let larger = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 16)
+        let larger = UnsafeMutableRawBufferPointer.allocate(
+            byteCount: max(capacity, memory.count * 2),
+            alignment: 16
+        )
         larger.copyMemory(from: UnsafeRawBufferPointer(rebasing: memory[..<count]))
         memory.deallocate()
         memory = larger

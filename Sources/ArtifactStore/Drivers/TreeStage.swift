@@ -177,7 +177,14 @@ final class TreeStage {
     }
 
     /// Takes the next bytes of the stream.
-    func write(_ bytes: UnsafeRawBufferPointer) throws(ArtifactStoreError) {
+    func write(_ bytes: [UInt8]) throws(ArtifactStoreError) {
+        let result = bytes.withUnsafeBytes { bytes -> Result<Void, ArtifactStoreError> in
+            Result { () throws(ArtifactStoreError) in try write(bytes) }
+        }
+        try result.get()
+    }
+
+    private func write(_ bytes: UnsafeRawBufferPointer) throws(ArtifactStoreError) {
         var rest = bytes
         while !rest.isEmpty {
             if current == nil { try openNext() }

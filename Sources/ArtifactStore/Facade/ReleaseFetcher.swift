@@ -134,7 +134,8 @@ final class ReleaseFetcher {
                 release,
                 limits: configuration.limits,
                 old: old,
-                input: input
+                input: input,
+                isParallel: configuration.executor == nil
             )
             let received = try await receiver.receive(into: stage.directory, isolation: isolation)
             try directory.keep(stage, as: received.manifest, marks: received.marks)
