@@ -1,4 +1,5 @@
 #if SQLite
+internal import Foundation
 internal import Synchronization
 
 /// Many callers, one writer: everything that waits at once goes into one transaction, and a caller
@@ -8,6 +9,10 @@ internal import Synchronization
 /// that may be repeated are run without savepoints, for which SQLite copies every page before it is
 /// changed: should one throw after it has changed something, the transaction is taken back and all of
 /// its calls are run again, each in a savepoint, as calls that may not be repeated are from the start.
+///
+/// A caller who is alone commits on its own thread, where it waits for the disk as it would elsewhere: to
+/// wake another thread and be woken by it costs as much as the statements. Who comes meanwhile waits
+/// for the next transaction, which is begun on the writer's queue.
 ///
 /// Calls run in the order in which they were made. An I/O error in the writer poisons the file: what is
 /// on disk is unknown after a failed fsync, so every later call throws `poisoned` until the file is
@@ -34,6 +39,8 @@ package final class GroupCommitter: Sendable {
     private struct State: Sendable {
         var waiting: [Call] = []
         var isDraining = false
+        /// How many calls the newest transaction had.
+        var newestBatch = 0
         var condition = Condition.open
         var commits = 0
     }
@@ -42,6 +49,9 @@ package final class GroupCommitter: Sendable {
     private let writer: ConfinedConnection
     private let options: DatabaseFileOptions
     private let log: WriteAheadLog
+    /// Where there is one processor, a caller that does not give its thread away keeps all others from
+    /// joining its transaction.
+    private let maySpareThread = ProcessInfo.processInfo.activeProcessorCount > 1
 
     init(writer: ConfinedConnection, log: WriteAheadLog, options: DatabaseFileOptions) {
         self.writer = writer
@@ -58,7 +68,7 @@ package final class GroupCommitter: Sendable {
     ///   - isRepeatable: whether `body` may be run a second time, after everything it did on the
     ///     connection was taken back, because another call of its transaction failed. Only the last run
     ///     counts.
-    ///   - body: runs on the writer's queue; it must not block.
+    ///   - body: runs on the writer's queue, or on the thread of a caller who is alone; it must not block.
     /// - Throws: what `body` throws, after taking back what it did; ``SQLiteStorageError`` with
     ///   `overloaded`, `poisoned`, `closed`, `full` or `io`. In each case nothing of the call was
     ///   stored, except that after `io` and `poisoned` it is unknown.
@@ -89,24 +99,68 @@ package final class GroupCommitter: Sendable {
     }
 
     private func submit(_ call: Call) {
-        let (refusal, mustStart): ((any Error)?, Bool) = state.withLock { state in
-            if let refusal = self.refusal(in: state) { return (refusal, false) }
+        let (refusal, start): ((any Error)?, Start) = state.withLock { state in
+            if let refusal = self.refusal(in: state) { return (refusal, .underWay) }
             guard state.waiting.count < options.maximumWaitingCalls else {
                 return (
                     SQLiteStorageError(
                         .overloaded,
                         "\(state.waiting.count) calls wait for the writer. Slow down, and repeat.",
                         retryAfter: .seconds(1)
-                    ), false
+                    ), .underWay
                 )
             }
             state.waiting.append(call)
-            let mustStart = !state.isDraining
+            if state.isDraining { return (nil, .underWay) }
             state.isDraining = true
-            return (nil, mustStart)
+            return (nil, maySpareThread && state.newestBatch == 1 ? .here : .onQueue)
         }
         if let refusal { return call.refuse(refusal) }
-        if mustStart { writer.perform { self.drain($0) } }
+        switch start {
+        case .underWay: return
+        case .here:
+            let isOver: Void? = writer.performIfFree { connection in
+                if let batch = takeBatch() { commit(batch, on: connection) }
+            }
+            // Moving the log into the database takes long: that is the queue's.
+            if isOver == nil || isLogLong || !isDone() { writer.perform { self.drain($0) } }
+        case .onQueue: writer.perform { self.drain($0) }
+        }
+    }
+
+    private var isLogLong: Bool { log.pageCount >= options.checkpointPages }
+
+    /// Where the next transaction is begun.
+    private enum Start {
+        /// Nowhere: it will be, when the one under way is over.
+        case underWay
+        /// On the caller's thread.
+        case here
+        case onQueue
+    }
+
+    /// Whether nobody waits; then the next caller begins.
+    private func isDone() -> Bool {
+        state.withLock { state in
+            if state.waiting.isEmpty { state.isDraining = false }
+            return state.waiting.isEmpty
+        }
+    }
+
+    /// What goes into the next transaction; `nil` if nobody waits.
+    private func takeBatch() -> [Call]? {
+        state.withLock { state in
+            guard !state.waiting.isEmpty else { return nil }
+            var batch = state.waiting
+            if batch.count <= options.maximumCallsInCommit {
+                state.waiting = []
+            } else {
+                state.waiting.removeFirst(options.maximumCallsInCommit)
+                batch.removeSubrange(options.maximumCallsInCommit...)
+            }
+            state.newestBatch = batch.count
+            return batch
+        }
     }
 
     private func refusal(in state: State) -> (any Error)? {
@@ -147,17 +201,15 @@ package final class GroupCommitter: Sendable {
         for call in abandoned { call.refuse(error) }
     }
 
-    // MARK: On the writer's queue
+    // MARK: With the writer's connection
 
     private func drain(_ connection: SQLConnection?) {
         while true {
-            let batch = state.withLock { state in
-                let batch = Array(state.waiting.prefix(options.maximumCallsInCommit))
-                state.waiting.removeFirst(batch.count)
-                if batch.isEmpty { state.isDraining = false }
-                return batch
+            if let connection { keepLogShort(connection) }
+            guard let batch = takeBatch() else {
+                if isDone() { return }
+                continue
             }
-            if batch.isEmpty { return }
             guard let connection else {
                 for call in batch { call.refuse(SQLiteStorageError.isClosed) }
                 continue
@@ -203,8 +255,12 @@ package final class GroupCommitter: Sendable {
         }
         state.withLock { $0.commits += 1 }
         for outcome in outcomes { outcome.resume(nil) }
+    }
+
+    private func keepLogShort(_ connection: SQLConnection) {
+        guard isLogLong else { return }
         do {
-            try log.checkpointIfLong(on: connection, threshold: options.checkpointPages)
+            try log.checkpoint(on: connection)
         } catch {
             // On a full disk the log stays as it is, with all that is in it; the next commit tries to
             // move it again.

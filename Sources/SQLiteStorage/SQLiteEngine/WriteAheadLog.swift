@@ -24,11 +24,13 @@ final class WriteAheadLog: Sendable {
         )
     }
 
-    /// Moves the log into the database once it is `threshold` pages long. Readers are not waited for.
+    /// How long it was after the newest commit.
+    var pageCount: Int { pages.load(ordering: .relaxed) }
+
+    /// Moves the log into the database. Readers are not waited for.
     ///
     /// The file keeps its size: overwriting a log is 1.8 times as fast as appending to one.
-    func checkpointIfLong(on connection: SQLConnection, threshold: Int) throws {
-        guard pages.load(ordering: .relaxed) >= threshold else { return }
+    func checkpoint(on connection: SQLConnection) throws {
         let result = sqlite3_wal_checkpoint_v2(
             connection.handle,
             nil,
