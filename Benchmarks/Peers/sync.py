@@ -72,9 +72,9 @@ def run(reeve, data, work, corpus):
     steps["publish rollback"] = manager.ask("rollback 1")
     sync("rollback", "v1")
     held = manager.ask("hold")
-    for place, name in (("/", "32 at once, from disk"), ("/memory", "32 at once, from memory")) * 2:
+    for place, name in (("/", "50 at once, from disk"), ("/memory", "50 at once, from memory")) * 2:
         served = manager.ask("usage")["total"]
-        load = worker.ask(f"load {held['object']} {place} 32")
+        load = worker.ask(f"load {held['object']} {place} 50")
         load["served"] = manager.ask("usage")["total"] - served
         steps[name] = load
     worker.end()
@@ -105,7 +105,7 @@ def main(reeve, data, work, rounds, corpora):
                 if median("update"):
                     note += f" and {number(median('update'), 0)}"
                 row = [note, "", number(median("cpu"))]
-            elif name.startswith("32"):
+            elif name.startswith("50"):
                 row = [number(int(median("received"))), number(median("cpu")),
                        number(median("served"))]
             else:

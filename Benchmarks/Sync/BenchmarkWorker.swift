@@ -39,7 +39,7 @@ final class BenchmarkWorker {
                     "changed": report.filesChanged, "applied": report.isApplied,
                     "outcome": "\(report.outcome)",
                 ])
-            case "load": try await load(words[1], at: words[2], width: min(32, Int(words[3]) ?? 32))
+            case "load": try await load(words[1], at: words[2], width: min(50, Int(words[3]) ?? 50))
             default: throw Misuse("unknown command \(words[0])")
             }
         }
@@ -61,7 +61,8 @@ final class BenchmarkWorker {
 
     /// Downloads one object over `width` connections at once and drops the bytes.
     private func load(_ object: String, at path: String, width: Int) async throws {
-        let source = try client(manager + (path == "/" ? "" : path))
+        // A client has 32 connections at most.
+        let sources = try (0..<2).map { _ in try client(manager + (path == "/" ? "" : path)) }
         let digest = try ContentDigest(parsing: object)
         let bundle = BundleDescription(
             from: nil,
@@ -71,10 +72,10 @@ final class BenchmarkWorker {
         )
         let step = Step()
         let total = try await withThrowingTaskGroup(of: Int.self) { group in
-            for _ in 0..<width {
+            for number in 0..<width {
                 group.addTask {
                     var count = 0
-                    for try await chunk in try await source.bundle(bundle, from: 0) {
+                    for try await chunk in try await sources[number % 2].bundle(bundle, from: 0) {
                         count += chunk.count
                     }
                     return count
