@@ -53,6 +53,7 @@ extension ManagerConfiguration {
             )
         }
         collectionInterval = Self.interval(config, "objects.collect.interval", default: 3_600)
+        replicationInterval = Self.interval(config, "objects.replicate.interval", default: 3_600)
         scrubInterval = Self.interval(config, "objects.scrub.interval", default: 86_400)
     }
 
@@ -88,12 +89,12 @@ extension ManagerConfiguration {
         guard objectCare.policy.keptReleases >= 1 else {
             throw ManagerConfigurationError("objects.kept-releases is at least 1.")
         }
-        for interval in [collectionInterval, scrubInterval].compactMap({ $0 }) {
-            guard interval >= .seconds(1) else {
-                throw ManagerConfigurationError(
-                    "objects.collect.interval and objects.scrub.interval are at least 1 second, or 0."
-                )
-            }
+        let intervals = [collectionInterval, replicationInterval, scrubInterval]
+        guard intervals.allSatisfy({ $0 ?? .seconds(1) >= .seconds(1) }) else {
+            throw ManagerConfigurationError(
+                "objects.collect.interval, objects.replicate.interval and objects.scrub.interval are at "
+                    + "least 1 second, or 0."
+            )
         }
     }
 

@@ -84,6 +84,8 @@ public struct ManagerConfiguration: Sendable {
     public var objectCare = ObjectCare.Settings()
     /// How often garbage is collected; `nil` for never. An hour.
     public var collectionInterval: Duration? = .seconds(3_600)
+    /// How often the other managers are asked whether they still have the copies; `nil` for never. An hour.
+    public var replicationInterval: Duration? = .seconds(3_600)
     /// How often every object is read and compared with its digest; `nil` for never. A day.
     public var scrubInterval: Duration? = .seconds(86_400)
     /// Asked before a tree is published.
@@ -165,6 +167,7 @@ public struct ManagerConfiguration: Sendable {
     /// | `objects.kept-releases` | how many of a channel's newest releases keep their bytes, default 10 |
     /// | `objects.pinned` | releases that keep their bytes, each `channel@number` |
     /// | `objects.collect.interval` | seconds between two collections of garbage, default 3600; 0 for never |
+    /// | `objects.replicate.interval` | seconds between two questions whether other managers still have their copies, default 3600; 0 for never |
     /// | `objects.scrub.interval` | seconds between two readings of all objects, default 86400; 0 for never |
     /// | `backup.roots` | directories below which the admin API may write backups |
     /// | `retention.days` | how long closed activities are kept, default 90; 0 for ever |

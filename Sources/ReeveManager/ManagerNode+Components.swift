@@ -51,6 +51,7 @@ extension ManagerNode {
         }
         let caring = [
             (ObjectCareTask.Work.collection, configuration.collectionInterval),
+            (.replication, configuration.copies > 1 ? configuration.replicationInterval : nil),
             (.scrub, configuration.scrubInterval),
         ].compactMap { work, interval in
             interval.map { interval in

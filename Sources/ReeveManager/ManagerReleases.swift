@@ -70,6 +70,7 @@ struct ManagerReleases: Sendable {
         care = ObjectCare(
             objects,
             peers: peers,
+            copies: configuration.copies,
             storage: store,
             rollouts: store,
             maker: maker,

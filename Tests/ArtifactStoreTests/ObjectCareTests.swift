@@ -266,6 +266,10 @@ private struct AbsentPeer: ObjectPeer {
         throw Absent()
     }
     func needed(of tenant: TenantID) async throws -> Set<ContentDigest> { throw Absent() }
+    func missing(
+        of objects: Set<ContentDigest>,
+        tenant: TenantID
+    ) async throws -> Set<ContentDigest> { throw Absent() }
 }
 
 private final class CountingPeer: ObjectPeer {
@@ -283,6 +287,10 @@ private final class CountingPeer: ObjectPeer {
 
     func keep(_ object: StoredObject, tenant: TenantID, _ chunks: ByteChunks) async throws {}
     func needed(of tenant: TenantID) async throws -> Set<ContentDigest> { [] }
+    func missing(
+        of objects: Set<ContentDigest>,
+        tenant: TenantID
+    ) async throws -> Set<ContentDigest> { [] }
 }
 
 /// Has everything, and gives something else.

@@ -54,7 +54,7 @@ final class LinkEndpointTests: XCTestCase {
     func test_routes_withoutTheirRight_areRefused() async throws {
         let manager = try ManagerScene()
         let fill = ["tenant": "default", "device": "d", "channel": "c", "object": "o"]
-        XCTAssertEqual(manager.endpoint.routes.count, 17)
+        XCTAssertEqual(manager.endpoint.routes.count, 18)
         for route in manager.endpoint.routes {
             let path = fill.reduce(route.path) { $0.replacing("{\($1.key)}", with: $1.value) }
             for (token, status) in [(nil, 401), ("nobody", 401), ("admin", 403)] as [(String?, Int)]

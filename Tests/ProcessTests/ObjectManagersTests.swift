@@ -95,6 +95,41 @@ final class ObjectManagersTests: XCTestCase {
         }
     }
 
+    func test_copies_thatAnotherManagerLost_areMadeAgain() async throws {
+        let pair = try Pair()
+        defer { pair.remove() }
+        let first = try await pair.manager(1)
+        try await running(2, try await pair.manager(2), of: pair) {
+            let (one, acme) = (
+                try await first.publisher.publish(pair.source("one"), to: "site").bundles[0],
+                try await first.publisher.publish(pair.source("a"), to: "site", tenant: "acme")
+                    .bundles[0]
+            )
+            let whole = try await first.objects.replicate()
+            XCTAssertEqual(whole.examined, 2)
+            XCTAssertEqual(whole.copied + whole.lacking, [])
+            let lost = [
+                pair.file(one.object, 2), pair.file(acme.object, 2, "tenants/acme/"),
+            ]
+            for file in lost { try FileManager.default.removeItem(at: file) }
+            let mended = try await first.objects.replicate()
+            XCTAssertEqual(Set(mended.copied), [one.object, acme.object])
+            XCTAssertEqual(mended.lacking, [])
+            for (file, object) in zip(lost, [one.object, acme.object]) {
+                XCTAssertEqual(ContentDigest(of: Array(try Data(contentsOf: file))), object)
+            }
+            // What this manager has lost itself is the scrub's to mend, and no copy's to make.
+            try FileManager.default.removeItem(at: pair.file(one.object, 1))
+            let own = try await first.objects.replicate()
+            XCTAssertEqual(own.examined, 1)
+            XCTAssertEqual(own.copied + own.lacking, [])
+        }
+        let alone = try await first.objects.replicate()
+        XCTAssertEqual(alone.copied, [])
+        XCTAssertEqual(alone.lacking.count, 1, "the other manager is away")
+        try await first.close()
+    }
+
     func test_collection_leavesWhatIsNewPinnedOrNeededByTheOtherManager_andStopsWithoutIt()
         async throws
     {
@@ -165,6 +200,10 @@ final class ObjectManagersTests: XCTestCase {
                 do {
                     _ = try await peer.needed(of: .standard)
                     XCTFail("It was told.")
+                } catch let error as ClusterLinkError { XCTAssertEqual(error.status, status) }
+                do {
+                    _ = try await peer.missing(of: [ContentDigest(of: [1])], tenant: .standard)
+                    XCTFail("It was told what is here.")
                 } catch let error as ClusterLinkError { XCTAssertEqual(error.status, status) }
             }
             let kept = try await second.objects.own(of: .standard)

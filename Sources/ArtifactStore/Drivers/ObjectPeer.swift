@@ -18,6 +18,12 @@ public protocol ObjectPeer: Sendable {
     /// The objects that the peer's own records need: copies of them that are kept here are no garbage,
     /// although nothing here names them.
     func needed(of tenant: TenantID) async throws -> Set<ContentDigest>
+
+    /// Which of these objects the peer itself does not have. It does not read those it has.
+    func missing(
+        of objects: Set<ContentDigest>,
+        tenant: TenantID
+    ) async throws -> Set<ContentDigest>
 }
 
 /// Another storage of the same process as a peer: for tests, and for a second disk. It has the objects
@@ -49,9 +55,25 @@ public struct StoragePeer: ObjectPeer {
     }
 
     public func needed(of tenant: TenantID) async throws -> Set<ContentDigest> { [] }
+
+    public func missing(
+        of objects: Set<ContentDigest>,
+        tenant: TenantID
+    ) async throws -> Set<ContentDigest> {
+        try await storage.missing(of: objects)
+    }
 }
 
 extension ObjectStorage {
+    /// Which of these it does not have.
+    func missing(of objects: Set<ContentDigest>) async throws -> Set<ContentDigest> {
+        var missing: Set<ContentDigest> = []
+        for digest in objects where try await byteCount(of: digest) == nil {
+            missing.insert(digest)
+        }
+        return missing
+    }
+
     /// Stores bytes that should have a digest; if they have another, they are not kept.
     ///
     /// - Throws: ``ArtifactStoreError`` with code `digestMismatch`.

@@ -11,8 +11,9 @@ public struct ObjectCare: Sendable {
     /// The most objects of one tenant that are told to another manager. 1,000,000: 32 MB.
     public static let maximumNeeded = 1_000_000
 
-    private let objects: TenantObjects
-    private let peers: [any ObjectPeer]
+    let objects: TenantObjects
+    let peers: [any ObjectPeer]
+    let copies: Int
     private let storage: any ReleaseStorage
     private let rollouts: (any RolloutStorage)?
     private let maker: BundleMaker?
@@ -33,6 +34,7 @@ public struct ObjectCare: Sendable {
     /// - Parameters:
     ///   - objects: what is cared for.
     ///   - peers: the other managers.
+    ///   - copies: on how many managers an object is kept; 1 is this one alone.
     ///   - storage: the releases.
     ///   - rollouts: of the same store; open ones need what they roll out and what they would go back to.
     ///   - maker: its bundles are in use.
@@ -41,6 +43,7 @@ public struct ObjectCare: Sendable {
     public init(
         _ objects: TenantObjects,
         peers: [any ObjectPeer] = [],
+        copies: Int = 1,
         storage: any ReleaseStorage,
         rollouts: (any RolloutStorage)? = nil,
         maker: BundleMaker? = nil,
@@ -49,6 +52,7 @@ public struct ObjectCare: Sendable {
     ) {
         self.objects = objects
         self.peers = peers
+        self.copies = copies
         self.storage = storage
         self.rollouts = rollouts
         self.maker = maker
@@ -56,27 +60,7 @@ public struct ObjectCare: Sendable {
         self.configuration = configuration
     }
 
-    // MARK: - For other managers
-
-    /// What this manager itself has of a tenant: what another manager may read.
-    public func own(of tenant: TenantID) throws -> any ObjectStorage {
-        try objects.own(of: tenant)
-    }
-
-    /// Keeps a copy for another manager. When it returns, the copy is durable, and as young as if it had
-    /// just come.
-    ///
-    /// - Throws: ``ArtifactStoreError`` with code `digestMismatch` if the bytes are not the object; then
-    ///   nothing is kept.
-    public func keep(
-        _ chunks: ByteChunks,
-        as digest: ContentDigest,
-        tenant: TenantID
-    ) async throws {
-        let own = try objects.own(of: tenant)
-        if let inventory = own as? any ObjectInventory, try await inventory.renew(digest) { return }
-        _ = try await own.put(chunks, expecting: digest)
-    }
+    // MARK: - What is needed
 
     /// The objects of a tenant that this manager's records need.
     ///
@@ -151,7 +135,7 @@ public struct ObjectCare: Sendable {
         return sum
     }
 
-    private func forEachTenant(
+    func forEachTenant(
         _ body: (TenantID, any ObjectInventory) async throws -> Void
     ) async throws {
         var failure: (any Error)?
@@ -202,12 +186,13 @@ public struct ObjectCare: Sendable {
     }
 }
 
-/// Collects or scrubs a manager's objects now and then.
+/// Collects, scrubs or copies a manager's objects now and then.
 public struct ObjectCareTask: Service {
     /// What is done.
     public enum Work: String, Hashable, Sendable {
         case collection
         case scrub
+        case replication
     }
 
     private let care: ObjectCare
@@ -264,6 +249,16 @@ public struct ObjectCareTask: Service {
                 metadata: [
                     "objects": "\(report.examined)", "bytes": "\(report.examinedBytes)",
                     "damaged": "\(report.damaged.count)",
+                ]
+            )
+        case .replication:
+            let report = try await care.replicate()
+            guard !report.copied.isEmpty || !report.lacking.isEmpty else { return }
+            logger.notice(
+                "Copies that other managers had lost were made again.",
+                metadata: [
+                    "objects": "\(report.examined)", "copied": "\(report.copied.count)",
+                    "lacking": "\(report.lacking.count)",
                 ]
             )
         }

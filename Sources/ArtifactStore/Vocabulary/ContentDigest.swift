@@ -16,6 +16,20 @@ public struct ContentDigest: Hashable, Sendable, Comparable, CustomStringConvert
         lower = IdentifierBits(low)
     }
 
+    /// Digests that stand one after the other, as managers tell each other of objects.
+    ///
+    /// - Throws: ``ArtifactStoreError`` with code `malformed` if the bytes end in the middle of one.
+    package static func all(in bytes: [UInt8]) throws(ArtifactStoreError) -> [ContentDigest] {
+        guard bytes.count.isMultiple(of: byteCount) else {
+            throw .malformed("A list of objects ends in the middle of one.")
+        }
+        var digests: [ContentDigest] = []
+        for start in stride(from: 0, to: bytes.count, by: byteCount) {
+            digests.append(try ContentDigest(bytes: bytes[start..<start + byteCount]))
+        }
+        return digests
+    }
+
     /// - Throws: ``ArtifactStoreError`` with code `invalidName` unless there are exactly 32 bytes.
     public init(bytes: some Collection<UInt8>) throws(ArtifactStoreError) {
         guard bytes.count == Self.byteCount else {

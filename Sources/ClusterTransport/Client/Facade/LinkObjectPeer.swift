@@ -47,18 +47,30 @@ public struct LinkObjectPeer: ObjectPeer {
 
     public func needed(of tenant: TenantID) async throws -> Set<ContentDigest> {
         let answer = try await client.connection.send(.get("/bundles\(Self.query(tenant))"))
-        let size = ContentDigest.byteCount
-        guard answer.body.count.isMultiple(of: size) else {
+        return try Self.digests(in: answer)
+    }
+
+    /// A manager of an earlier version cannot be asked: that throws.
+    public func missing(
+        of objects: Set<ContentDigest>,
+        tenant: TenantID
+    ) async throws -> Set<ContentDigest> {
+        let answer = try await client.connection.send(
+            .post("/bundles\(Self.query(tenant))", bytes: objects.sorted().flatMap(\.bytes))
+        )
+        return try Self.digests(in: answer)
+    }
+
+    private static func digests(in answer: LinkAnswer) throws -> Set<ContentDigest> {
+        do {
+            return Set(try ContentDigest.all(in: answer.body))
+        } catch {
             throw ClusterLinkError(
                 .badAnswer,
-                "A manager's list of objects ends in the middle of one. Compare versions."
+                "A manager's list of objects ends in the middle of one. Compare versions.",
+                cause: error
             )
         }
-        return Set(
-            try stride(from: 0, to: answer.body.count, by: size).map {
-                try ContentDigest(bytes: answer.body[$0..<($0 + size)])
-            }
-        )
     }
 
     private static func query(_ tenant: TenantID) -> String {

@@ -25,6 +25,9 @@ extension LinkEndpoint {
         try onAsManager(.get, "/bundles", operationID: "linkNeededBundles") { request in
             try await endpoint.needed(request)
         }
+        try onAsManager(.post, "/bundles", operationID: "linkMissingBundles") { request in
+            try await endpoint.missing(request)
+        }
         try on(.post, "/acknowledgements", operationID: "linkAcknowledge") { request, node in
             try await endpoint.acknowledge(try await Self.word(in: request), from: node)
         }
@@ -176,6 +179,26 @@ extension LinkEndpoint {
         let needed = try await services.care?.needed(of: tenant) ?? []
         return .bytes(
             needed.sorted().flatMap(\.bytes),
+            contentType: MediaType.bytes,
+            headerFields: [.cacheControl: "no-store"]
+        )
+    }
+
+    /// Which of the objects in the body this manager itself does not have: what another one asks, to see
+    /// whether its copies are still there.
+    private func missing(_ request: HandlerRequest) async throws -> HandlerResponse {
+        try requireManager(request)
+        let tenant = try TenantID(validating: request.query.values("tenant").first ?? "")
+        let body = try await request.body.collect(
+            upTo: ObjectCare.maximumAsked * ContentDigest.byteCount
+        )
+        let asked = try ContentDigest.all(in: body)
+        guard let care = services.care else {
+            throw ArtifactStoreError(.notFound, "This manager keeps no copies.")
+        }
+        let missing = try await care.missing(of: Set(asked), tenant: tenant)
+        return .bytes(
+            missing.sorted().flatMap(\.bytes),
             contentType: MediaType.bytes,
             headerFields: [.cacheControl: "no-store"]
         )
