@@ -1,5 +1,6 @@
 #if SQLite
 import ClusterRole
+import Foundation
 import XCTest
 
 @testable import SQLiteEngine
@@ -91,6 +92,42 @@ final class DatabaseFileTests: XCTestCase {
         XCTAssertLessThan(database.commits, 500)
         let stored = try await database.read { try Self.count($0) }
         XCTAssertEqual(stored, 1_000)
+        try await database.close()
+    }
+
+    func test_aCallerWhoIsAlone_commitsOnItsOwnThread_andThoseWhoComeMeanwhileShareTheNext()
+        async throws
+    {
+        try XCTSkipIf(
+            ProcessInfo.processInfo.activeProcessorCount < 2,
+            "With one processor every commit is the queue's."
+        )
+        let file = try TemporaryFile()
+        let database = try open(file)
+        // The first transaction is the queue's, which may still be about to find that nobody waits.
+        var isOwn = false
+        for id in 0..<1_000 where !isOwn {
+            let caller = "\(pthread_self())"
+            isOwn = try await database.write { connection in
+                try Self.insert(id, into: connection)
+                return "\(pthread_self())" == caller
+            }
+        }
+        XCTAssertTrue(isOwn)
+        let before = database.commits
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for id in 0..<500 {
+                group.addTask {
+                    try await database.write { try Self.insert(10_000 + id, into: $0) }
+                }
+            }
+            try await group.waitForAll()
+        }
+        XCTAssertLessThan(database.commits - before, 250)
+        let count = try await database.read { connection in
+            try connection.row("SELECT count(*) FROM note WHERE id >= 10000") { $0.int(0) }
+        }
+        XCTAssertEqual(count, 500)
         try await database.close()
     }
 
