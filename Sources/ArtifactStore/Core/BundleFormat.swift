@@ -42,9 +42,9 @@ enum BundleFormat {
     static let groupBytes = 4 << 20
     /// The longest payload: a codec may at worst add a little.
     static let maximumPayloadBytes = maximumFrameBytes + (64 << 10)
-    /// How much memory a receiver spends on the frame it writes and the one it unpacks meanwhile. 24 MiB:
-    /// two whole frames that compress well; longer ones are taken one after the other.
-    static let maximumBytesAhead = 24 << 20
+    /// How much memory a receiver spends on the frame it writes and the one it unpacks meanwhile. 16 MiB:
+    /// two groups of files; frames of 8 MiB are taken one after the other.
+    static let maximumBytesAhead = 16 << 20
     /// The shortest run worth a copy frame. 64 KiB: below, the codec spends no more on it.
     static let copyRunMinimum = 64 << 10
 }
