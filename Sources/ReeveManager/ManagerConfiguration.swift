@@ -23,6 +23,14 @@ public struct ManagerConfiguration: Sendable {
     public var tenant = TenantID.standard
     /// Where the admin API and the link listen. Workers dial it; it belongs into a private network.
     public var address = ServerAddress.loopback(port: 8_180)
+    /// Where others reach ``address``, if that is not where the node listens: behind an address translation,
+    /// or listening on every interface. `nil` for ``address``, and for nothing if that names every interface.
+    public var advertisedAddress: String?
+    /// What rollouts and messages call this node by, such as `zone` = `eu`.
+    public var labels: [String: String] = [:]
+    /// What a combined node can do, and the version of the node's software: releases that ask for more are
+    /// not deployed by it.
+    public var abilities = NodeAbilities()
     /// Who may call the admin API and the link, by bearer token. Workers hold `Permission.link` and are
     /// named like their node.
     public var identities: [String: Identity] = [:]
@@ -111,6 +119,8 @@ public struct ManagerConfiguration: Sendable {
     /// What a combined node deploys itself, each channel with its deployer; a profile without the
     /// worker's half leaves it alone.
     public var channels: [ChannelName: any Deployer] = [:]
+    /// How often the deployers of ``channels`` are asked whether the active releases work.
+    public var healthInterval = Duration.seconds(10)
     /// Where a combined node serves devices, and nothing but devices: this address may face the world while
     /// ``address`` stays in a private network. `nil` to serve them at ``address``, beside the rest. A
     /// profile without the worker's half serves no devices.
@@ -140,6 +150,9 @@ public struct ManagerConfiguration: Sendable {
     /// | `node.id`, `node.directory` | required |
     /// | `tenant` | default `default` |
     /// | `listen.host`, `listen.port` | default `127.0.0.1`, `8180` |
+    /// | `advertise.address` | where others reach that, such as `10.0.0.2:8180`, if it is another address |
+    /// | `labels` | what rollouts and messages call this node by, each `name=value` |
+    /// | `software.version` | of this node's software, such as `2.10.3` |
     /// | `admin.token` | the bearer token of an administrator with every permission |
     /// | `link.tokens` | one `node=token` for each worker; not with certificates |
     /// | `manager.access` | `private` (default), or `public`: end users may call as well |
@@ -183,6 +196,8 @@ public struct ManagerConfiguration: Sendable {
     /// |--|--|
     /// | `gateway.host`, `gateway.port` | where devices reach it; without a port, where it listens for the rest |
     /// | `channels` | channels of plain files to keep at `channels/<name>/current` |
+    /// | `capabilities` | names of what this node can do |
+    /// | `health.interval` | seconds between two looks at active releases, default 10 |
     /// | `exchange.perMinute` | how often a device may come, default 600; 0 for no limit |
     /// | `exchange.waiting` | devices that may wait for work at once, default 1024 |
     /// | `results.largestBytes` | of one streamed result, default 16777216 |
@@ -257,6 +272,7 @@ public struct ManagerConfiguration: Sendable {
         archiveDirectory = config.string(forKey: "retention.archive")
         informationFrequency = config.double(forKey: "tasks.information.frequency")
             .map { .seconds($0) }
+        try readMembership(config)
         try readServing(config)
     }
 
@@ -268,6 +284,7 @@ public struct ManagerConfiguration: Sendable {
         guard (0...65_535).contains(address.port) else {
             throw ManagerConfigurationError("listen.port is 0 to 65535, not \(address.port).")
         }
+        try validateMembership()
         try validateServing()
         try validateAccess()
         guard pollingFrequency >= .milliseconds(100) else {

@@ -1,7 +1,6 @@
 #if Server && SQLite
 public import ClusterMembership
 public import ClusterRole
-internal import HummingbirdHosting
 internal import SQLiteStore
 
 /// A manager's end of messages, of the replicated state and of commands.
@@ -31,21 +30,13 @@ public struct ManagerMessaging: Sendable {
 
     init(
         _ configuration: ManagerConfiguration,
+        own: Member,
         files: NodeDirectory,
         store: EmbeddedStore,
         members: ClusterMembers,
         capability: WriteCapability
     ) async throws {
         let (time, random) = (configuration.time, configuration.random)
-        let role = configuration.profile.role
-        let own = Member(
-            node: configuration.node,
-            role: role,
-            domain: .standard(for: role),
-            address: configuration.address.description,
-            joinedAt: time.now(),
-            lastHeard: time.now()
-        )
         handlers = MessageHandlers()
         state = SharedState(storage: store)
         messenger = ClusterMessenger(

@@ -64,6 +64,7 @@ extension ManagerNode {
         return [
             NodeComponent("contacts", roles: [.manager]) { [contacts] in contacts },
             NodeComponent("members", roles: [.manager]) { [heartbeats] in heartbeats },
+            belonging,
             NodeComponent("wake-dispatch", roles: [.manager]) { [dispatcher] in dispatcher },
             NodeComponent("wake-hints", roles: [.manager]) { [store, dispatcher] in
                 WakeHints(hints: store.hints(), dispatcher: dispatcher)
@@ -85,7 +86,8 @@ extension ManagerNode {
             NodeComponent("rollouts", roles: [.manager]) { [releases] in
                 ReleaseRolloutTask(releases.rollouts)
             },
-        ] + publishing + caring + [telling, watchingCertificates].compactMap { $0 }
+        ] + healthMonitors + publishing + caring
+            + [telling, watchingCertificates].compactMap { $0 }
             + messaging.components + [
                 NodeComponent("refusals", roles: [.manager]) { [turnedAway] in turnedAway }
             ]

@@ -77,8 +77,8 @@ extension ManagerNode {
             ReadinessCheck("coordinator") { [capability] in
                 capability.isRevoked ? "this node may no longer write" : nil
             },
-            ReadinessCheck("mode") { [messaging] in
-                let mode = messaging.standing.mode
+            ReadinessCheck("mode") { [messaging, membership] in
+                let mode = max(messaging.standing.mode, membership.askedMode)
                 return mode == .active ? nil : "the node is \(mode.rawValue)"
             },
         ]).add(to: &table)

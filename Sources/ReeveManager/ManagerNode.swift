@@ -1,6 +1,6 @@
 #if Server && SQLite
 internal import ArtifactStore
-internal import ClusterMembership
+public import ClusterMembership
 public import ClusterRole
 internal import ClusterTransport
 public import DeviceGateway
@@ -51,6 +51,8 @@ public final class ManagerNode: Service {
     public let tasks: PeriodicTaskRunner
     /// Hands out policies and keeps devices to them.
     public let policies: PolicyMonitor
+    /// Reads the members of the cluster, this node among them.
+    public let members: ClusterMembers
     /// Messages to members, the replicated state, commands to nodes.
     public let messaging: ManagerMessaging
     /// The admin API; mount it at `/admin/v1`.
@@ -75,6 +77,7 @@ public final class ManagerNode: Service {
     let store: EmbeddedStore
     let capability: WriteCapability
     let heartbeats: ClusterMembersWriter
+    let membership: LocalMember
     let dispatcher: WakeDispatcher
     let webhookDispatcher: WebhookDispatcher?
     let contacts: ContactBatcher
@@ -165,6 +168,7 @@ public final class ManagerNode: Service {
             random: random
         )
         let members = ClusterMembers(registry: store)
+        self.members = members
         let releases = try ManagerReleases(
             configuration,
             files: files,
@@ -208,13 +212,20 @@ public final class ManagerNode: Service {
             settings: keeping
         )
 
+        let own = try configuration.ownMember()
         messaging = try await ManagerMessaging(
             configuration,
+            own: own,
             files: files,
             store: store,
             members: members,
             capability: capability
         )
+        membership = LocalMember(own, writer: heartbeats, clock: time, logger: configuration.logger)
+        {
+            [store, standing = messaging.standing] in
+            LocalMember.Word(applied: try await store.currentRevision(), mode: standing.mode)
+        }
         let access = ManagerAccessParts(configuration, store, capability)
         let tokens = access.authenticator
         auditor = access.auditor
@@ -319,75 +330,6 @@ public final class ManagerNode: Service {
             requiresCertificates: credentials != nil,
             time: time,
             recorder: access.auditor
-        )
-    }
-
-    /// The node's right to write. Revoked when ``run()`` ends.
-    public var epoch: Epoch { capability.epoch }
-
-    /// Runs the whole node until graceful shutdown, then closes it. It runs once.
-    public func run() async throws {
-        try await run(try servers())
-    }
-
-    /// The node without its HTTP servers, for an application that mounts ``adminAPI``, ``link`` and, on a
-    /// combined node, ``deviceAPI`` in its own. It wakes devices, closes what expired, runs periodic tasks
-    /// and watches members until graceful shutdown, then closes the node. It runs once, instead of ``run()``.
-    ///
-    /// ```swift
-    /// app.addServices(manager.background)
-    /// ```
-    public var background: some Service { Background(node: self) }
-
-    private struct Background: Service {
-        let node: ManagerNode
-
-        func run() async throws { try await node.run([]) }
-    }
-
-    private func run(_ more: [NodeComponent]) async throws {
-        do {
-            let node = try ReeveNode(
-                id: configuration.node,
-                profile: configuration.profile,
-                components: configuration.components + components + more,
-                logger: configuration.logger
-            )
-            try await scheduleInformation()
-            try await node.run()
-        } catch {
-            try? await close()
-            throw error
-        }
-        try await close()
-    }
-
-    /// Writes a verified copy of the running store, beside its readers and writers.
-    ///
-    /// - Parameters:
-    ///   - path: of the copy, in a directory that only the manager's user can read.
-    ///   - replaces: whether a file there may be replaced.
-    /// - Throws: `SQLiteStorageError`: `exists`, `full`, `io`, `corruptRow`, `corruptFile`.
-    public func backup(to path: String, replaces: Bool = false) async throws -> StoredBackup {
-        try await store.storedBackup(to: path, replaces: replaces, at: configuration.time.now())
-    }
-
-    /// Ends the right to write and gives the file back. Harmless when repeated.
-    public func close() async throws {
-        capability.revoke()
-        try await store.close()
-    }
-
-    private func scheduleInformation() async throws {
-        guard let frequency = configuration.informationFrequency else { return }
-        try await tasks.schedule(
-            PeriodicTask(
-                id: PeriodicTaskID(rawValue: "device-information"),
-                frequency: frequency,
-                satisfiedBy: .properties,
-                begins: configuration.time.now()
-            ),
-            tenant: configuration.tenant
         )
     }
 }

@@ -70,20 +70,15 @@ extension ManagerNode {
             _ = try await runner.tick(at: clock.now(), in: partition)
         }
         // The file is this process's: there is nobody to share with.
-        let own = Member(
-            node: configuration.node,
-            role: configuration.profile.role,
-            domain: .standard(for: configuration.profile.role),
-            properties: ClusterTask.announcement(of: [job.task]),
-            joinedAt: clock.now(),
-            lastHeard: clock.now()
-        )
+        var own = try configuration.ownMember()
+        own.properties.merge(ClusterTask.announcement(of: [job.task])) { $1 }
+        let announced = own
         return try ClusterTaskRunner(
             node: configuration.node,
             storage: store,
             jobs: [job],
             settings: settings
-        ) { [own] }
+        ) { [announced] }
     }
 }
 #endif

@@ -190,11 +190,10 @@ public struct WorkerConfiguration: Sendable {
         largeResultBytes = config.int(forKey: "results.largestBytes", default: 16 << 20)
     }
 
-    /// What the node tells others to dial.
+    /// What the node tells others to dial; empty if nobody can.
     var advertised: String {
-        if let advertisedAddress { return advertisedAddress }
-        let everywhere: Set<String> = ["0.0.0.0", "::", "[::]", ""]
-        return everywhere.contains(address.host) ? "" : address.description
+        let own = MemberAddress(listeningAt: address.host, port: address.port)
+        return advertisedAddress ?? own?.description ?? ""
     }
 
     func validate() throws {
@@ -206,6 +205,11 @@ public struct WorkerConfiguration: Sendable {
         }
         guard healthInterval >= .milliseconds(100) else {
             throw WorkerConfigurationError("health.interval is at least 0.1 seconds.")
+        }
+        if let advertisedAddress {
+            do { _ = try MemberAddress(validating: advertisedAddress) } catch {
+                throw WorkerConfigurationError("advertise.address: \(error.message)")
+            }
         }
         guard (0...65_535).contains(address.port) else {
             throw WorkerConfigurationError("listen.port is 0 to 65535, not \(address.port).")

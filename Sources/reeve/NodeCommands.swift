@@ -33,6 +33,7 @@ struct NodeSelector: ParsableArguments {
     var lifetime: Double?
     @Option(help: "Seconds to wait until all have obeyed; without it the command returns at once.")
     var wait: Double?
+    @Option(help: "A key that makes repeating this command harmless.") var idempotencyKey: String?
 
     func target() throws -> JSONValue {
         var found: [(String, JSONValue)] = []
@@ -64,7 +65,11 @@ struct NodeSelector: ParsableArguments {
             let client = try options.client()
             var body: [String: JSONValue] = ["command": .string(command), "target": target]
             if let lifetime { body["lifetime"] = .number(lifetime) }
-            var answer = try await client.post("/admin/v1/commands", .object(body))
+            var answer = try await client.post(
+                "/admin/v1/commands",
+                .object(body),
+                idempotencyKey: idempotencyKey
+            )
             let id = answer["id"]?.stringValue ?? ""
             let end = ContinuousClock.now + .seconds(wait ?? 0)
             while ContinuousClock.now < end, Self.waiting(in: answer) > 0 {

@@ -113,9 +113,16 @@ final class MessengerTests: XCTestCase {
         let scene = MessageScene()
         try await scene.join("w-1")
         let id = MessageID(bits: 7)
+        var receipts: [MessageReceipt] = []
         for _ in 0..<3 {
-            try await scene.messenger.send(draft("flush", to: .everybody, id: id))
+            receipts.append(
+                try await scene.messenger.send(draft("flush", to: .everybody, id: id))
+            )
+            // Whoever comes later was not meant.
+            try await scene.join("w-2")
         }
+        XCTAssertEqual(receipts.map(\.wasRepeated), [false, true, true])
+        XCTAssertEqual(Set(receipts.map(\.recipients)).count, 1)
         let offered = try await scene.kinds(for: "w-1")
         XCTAssertEqual(offered, ["flush"])
         do {

@@ -4,6 +4,7 @@ import ClusterRole
 import ClusterTestKit
 import ClusterTransport
 import Foundation
+import HTTPHandling
 import HTTPTypes
 import HummingbirdHosting
 import OperationQueue
@@ -60,6 +61,35 @@ final class LinkMembershipTests: XCTestCase {
                 try await manager.keeper.ask("worker-1", for: .active)
                 try await eventually("it works again") { worker.link.mode == .active }
             }
+        }
+    }
+
+    func test_workerByTheManagersOwnName_isRefused() async throws {
+        let manager = try ManagerScene()
+        manager.tokens.insert(
+            TokenDigest(of: "manager-1"),
+            for: Identity(name: "manager-1", permissions: [.link])
+        )
+        try await withServer(manager) { address in
+            let client = try LinkClient(
+                node: "manager-1",
+                configuration: LinkClientConfiguration(
+                    addresses: ["http://\(address)"],
+                    token: "manager-1"
+                ),
+                random: SeededRandomSource(seed: 2),
+                logger: quiet
+            )
+            do {
+                _ = try await client.hello(
+                    LinkHello(node: "manager-1", applied: nil, highestEpoch: .none)
+                )
+                XCTFail("two nodes of one name")
+            } catch let error as ClusterLinkError {
+                XCTAssertEqual(error.code.rawValue, "link.wrong-node")
+            }
+            let members = try await manager.members.members()
+            XCTAssertEqual(members, [])
         }
     }
 

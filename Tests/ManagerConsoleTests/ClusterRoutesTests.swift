@@ -49,6 +49,19 @@ final class ClusterRoutesTests: XCTestCase {
         XCTAssertEqual(status.json?["wakes"]?["sent"], 0)
     }
 
+    /// Its row is written every few seconds; what it reads is the store itself.
+    func test_theManagerItself_isNeverBehind() async throws {
+        let scene = try Scene()
+        _ = try await scene.populate()
+        try await join(scene, "manager-1", behind: 3)
+        for (path, node) in [("nodes", "manager-1"), ("status", "manager-1")] {
+            let answer = try await scene.admin.send(.get, "/admin/v1/\(path)")
+            XCTAssertEqual(answer.violations, [])
+            XCTAssertEqual(answer.json?["nodes"]?[0]?["node"], .string(node))
+            XCTAssertEqual(answer.json?["nodes"]?[0]?["lag"], 0)
+        }
+    }
+
     func test_aNode_isAskedToDrain_andEverybodySeesIt() async throws {
         let scene = try Scene()
         try await join(scene, "worker-1", behind: 0)

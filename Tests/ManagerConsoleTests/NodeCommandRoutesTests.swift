@@ -73,6 +73,68 @@ final class NodeCommandRoutesTests: XCTestCase {
         XCTAssertEqual(counts.json?["kept"], 6)
     }
 
+    func test_commandUnderOneKey_isGivenOnce_andAnotherUnderItIsAConflict() async throws {
+        let scene = try Scene()
+        try await join(scene, "w-1", zone: "a")
+        let body: JSONValue = ["command": "graceful-shutdown", "target": ["nodes": ["w-1"]]]
+        func give(
+            _ body: JSONValue,
+            _ path: String = "commands",
+            key: String = "night-1"
+        ) async throws -> HandlerCaller.Answer {
+            try await scene.admin.call(
+                .post,
+                "/admin/v1/\(path)",
+                body,
+                fields: [.init("Idempotency-Key")!: key]
+            )
+        }
+        let first = try await give(body)
+        XCTAssertEqual(first.status, 202, first.text)
+        XCTAssertEqual(first.json?["repeated"], false)
+        let id = try XCTUnwrap(first.json?["id"]?.stringValue)
+        try await scene.messenger.take([
+            MessageAcknowledgement(
+                message: try MessageID(parsing: id),
+                node: "w-1",
+                outcome: .handled,
+                at: scene.time.now()
+            )
+        ])
+        // It has done so: the node is gone when the caller, who heard no answer, repeats the call.
+        _ = try await scene.members.remove("w-1", epoch: scene.capability.epoch)
+        for (path, body) in [
+            ("commands", body), ("nodes/w-1/commands", ["command": "graceful-shutdown"]),
+        ] {
+            let again = try await give(body, path)
+            XCTAssertEqual(again.status, 202, again.text)
+            XCTAssertEqual(again.violations, [])
+            XCTAssertEqual(again.json?["id"]?.stringValue, id)
+            XCTAssertEqual(again.json?["repeated"], true)
+            XCTAssertEqual(nodes(again), ["w-1 handled"])
+        }
+        XCTAssertEqual(scene.messenger.counts.kept, 1)
+
+        let others: [JSONValue] = [
+            ["command": "graceful-shutdown", "target": ["everybody": true]],
+            ["command": "shutdown", "target": ["nodes": ["w-1"]]],
+        ]
+        for other in others {
+            let answer = try await give(other)
+            XCTAssertEqual(answer.status, 409, answer.text)
+            XCTAssertEqual(answer.code, "cluster.message-conflict")
+            XCTAssertEqual(answer.violations, [])
+        }
+        let bad = try await give(body, key: "two words")
+        XCTAssertEqual(bad.status, 400)
+        let everybody = try XCTUnwrap(others.first)
+        let second = try await give(everybody, key: "night-2")
+        XCTAssertNotEqual(second.json?["id"]?.stringValue, id)
+        let keyless = try await scene.admin.call(.post, "/admin/v1/commands", everybody)
+        XCTAssertNotEqual(keyless.json?["id"]?.stringValue, second.json?["id"]?.stringValue)
+        XCTAssertEqual(scene.messenger.counts.kept, 3)
+    }
+
     func test_command_withABadNameTargetOrLifetime_isRefused() async throws {
         let scene = try Scene()
         let bodies: [JSONValue] = [

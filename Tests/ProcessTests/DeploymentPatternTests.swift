@@ -54,6 +54,8 @@ final class DeploymentPatternTests: XCTestCase {
             "Everything converged and nothing was lost.",
             pattern == .combined
                 ? "leads devices to the workers and manager-1" : "leads devices to the workers\n",
+            // The combined node counts itself.
+            pattern == .combined ? "3 of 3 nodes applied it" : "2 of 2 nodes applied it",
             access == .public
                 ? "leads operators to manager-1"
                 : "no load balancer leads to the manager's own interfaces",
@@ -131,6 +133,32 @@ final class DeploymentPatternTests: XCTestCase {
         try await withNode(["profile": "combined"], port: port) { inside in
             await self.require(405, from: inside, "/device/v1/exchange")
             await self.require(200, from: inside, "/admin/v1/status")
+        }
+    }
+
+    /// A manager is asked to drain like any member, and tells load balancers so.
+    func test_managerAskedToDrain_isNotReady_untilItIsAskedOtherwise() async throws {
+        let ports = try DemoCluster.freePorts(2)
+        let keys = ["profile": "combined", "gateway.port": "\(ports[1])"]
+        try await withNode(keys, port: ports[0]) { inside in
+            let list = try await inside.get("/admin/v1/nodes")["nodes"]?.elements ?? []
+            XCTAssertEqual(list.map { $0["node"]?.stringValue }, ["node-1"])
+            XCTAssertEqual(list.first?["role"], "combined")
+            XCTAssertEqual(list.first?["state"], "alive")
+            XCTAssertEqual(list.first?["lag"], 0)
+            for (mode, isReady) in [("draining", false), ("active", true)] {
+                try await inside.put("/admin/v1/nodes/node-1/mode", ["mode": .string(mode)])
+                for client in [inside, self.client(ports[1])] {
+                    try await eventually("\(client.base) says that it is \(mode)") {
+                        do {
+                            _ = try await client.get("/readyz")
+                            return isReady
+                        } catch let refusal as JSONClient.Refusal {
+                            return !isReady && refusal.status == 503
+                        }
+                    }
+                }
+            }
         }
     }
 

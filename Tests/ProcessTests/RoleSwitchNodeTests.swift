@@ -7,6 +7,7 @@ import HummingbirdHosting
 import Logging
 import OperationQueue
 import ReeveManager
+import ReeveWorker
 import ServiceLifecycle
 import XCTest
 
@@ -14,15 +15,14 @@ import XCTest
 final class RoleSwitchNodeTests: XCTestCase {
     private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
-    /// What stands for the worker's half: a server that answers devices all the time.
-    private func serving(on port: Int) throws -> ReeveServer {
-        var table = RouteTable()
-        try table.get("/alive", operationID: "alive", access: .open) { _ in .text("alive") }
-        return try ReeveServer(
-            configuration: ReeveServerConfiguration(address: .loopback(port: port)),
-            mounts: [HandlerMount("/", table)],
-            logger: Self.quiet
-        )
+    /// The worker's half: a worker like any other, which dials the manager's half over the link.
+    private func worker(_ directory: String, port: Int, manager: Int) async throws -> WorkerNode {
+        var configuration = WorkerConfiguration(node: "worker-1", directory: directory)
+        configuration.address = .loopback(port: port)
+        configuration.managers = ["http://127.0.0.1:\(manager)"]
+        configuration.token = workerToken
+        configuration.logger = Self.quiet
+        return try await WorkerNode.open(configuration)
     }
 
     private func eventually(
@@ -72,42 +72,64 @@ final class RoleSwitchNodeTests: XCTestCase {
         try await running.value
     }
 
+    /// A node of two halves: devices are served by the worker's all the time, also while there is no manager.
     func test_node_promotedDemotedPromoted_writesOnlyWhileItIsManager_andServesThroughout()
         async throws
     {
         let directory = directory()
         defer { try? FileManager.default.removeItem(atPath: directory) }
         let (admin, device) = (try freeLoopbackPort(), try freeLoopbackPort())
-        let configuration = configuration(directory, port: admin)
-        let serving = try serving(on: device)
+        var configuration = configuration(directory + "/manager", port: admin)
+        configuration.identities[workerToken] = Identity(name: "worker-1", permissions: [.link])
+        let managing = configuration
+        let serving = try await worker(directory + "/worker", port: device, manager: admin)
         let node = RoleSwitch(serving: serving, logger: Self.quiet) {
-            try await ManagerNode.open(configuration)
+            try await ManagerNode.open(managing)
         }
         try await whileRunning(node) {
-            _ = try await serving.boundAddress
+            try await eventually("the worker listens") {
+                try await send("GET", device, "/healthz", token: nil)?.status == 200
+            }
             let none = try await send("GET", admin, "/admin/v1/status")
             XCTAssertNil(none, "a worker has no admin API")
 
             let first = try await node.promote()
-            try await eventually("the admin API answers") {
-                try await send("GET", admin, "/admin/v1/status")?.status == 200
+            XCTAssertEqual(node.role, .combined)
+            try await eventually("the worker has the manager's state") {
+                try await send("GET", device, "/readyz", token: nil)?.status == 200
             }
             let put = try await send("PUT", admin, "/admin/v1/tasks/hourly", ["frequency": 3_600])
             XCTAssertEqual(put?.status, 200)
             let status = try await send("GET", admin, "/admin/v1/status")
             XCTAssertEqual(status?.json?["epoch"]?.integerValue, first.rawValue)
+            try await eventually("both halves are members") {
+                let list = try await send("GET", admin, "/admin/v1/nodes")?.json?["nodes"]
+                return list?[0]?["node"] == "node-1" && list?[0]?["state"] == "alive"
+                    && list?[1]?["node"] == "worker-1" && list?[1]?["state"] == "alive"
+            }
+            let work = try await giveWork(admin: admin, device: device)
 
             try await node.demote()
             XCTAssertEqual(node.role, .worker)
             let demoted = try await send("PUT", admin, "/admin/v1/tasks/a", ["frequency": 60])
             XCTAssertNil(demoted, "nobody listens any more")
-            let alive = try await send("GET", device, "/alive", token: nil)
-            XCTAssertEqual(alive?.status, 200)
+            let ready = try await send("GET", device, "/readyz", token: nil)
+            XCTAssertEqual(ready?.status, 200)
+            let done = try await send(
+                "POST",
+                device,
+                "/device/v1/exchange",
+                ["results": [work.result]],
+                token: work.credential
+            )
+            XCTAssertEqual(done?.status, 200, "a worker serves devices without a manager")
+            XCTAssertEqual(done?.json?["open"]?.integerValue, 0)
 
             let second = try await node.promote()
             XCTAssertGreaterThan(second, first)
-            try await eventually("the admin API answers again") {
-                try await send("GET", admin, "/admin/v1/status")?.status == 200
+            try await eventually("what the device did meanwhile has arrived") {
+                let list = try await send("GET", admin, "/admin/v1/activities")?.json
+                return list?["activities"]?[0]?["counts"]?["completed"]?.integerValue == 1
             }
             let kept = try await send("GET", admin, "/admin/v1/tasks/hourly")
             XCTAssertEqual(kept?.status, 200, "what was written is there")
@@ -115,6 +137,46 @@ final class RoleSwitchNodeTests: XCTestCase {
             XCTAssertEqual(whole?.json?["isWhole"], true, "the audit log goes on across roles")
         }
         XCTAssertEqual(node.role, .worker)
+    }
+
+    /// Enrols a device at the worker, and has it given an operation there.
+    private func giveWork(
+        admin: Int,
+        device: Int
+    ) async throws -> (credential: String, result: JSONValue) {
+        let enrolled = try await send(
+            "POST",
+            device,
+            "/device/v1/enrolments",
+            ["device": "till-1", "secret": "a secret", "groups": ["tills"]],
+            token: nil
+        )
+        let credential = try XCTUnwrap(enrolled?.json?["credential"]?.stringValue)
+        let asked = try await send(
+            "POST",
+            admin,
+            "/admin/v1/operations",
+            ["target": ["group": "tills"], "code": "lock", "wake": "none"]
+        )
+        XCTAssertEqual(asked?.status, 202)
+        var offered: JSONValue?
+        try await eventually("the worker gives it to the device") {
+            let answer = try await send(
+                "POST",
+                device,
+                "/device/v1/exchange",
+                [:],
+                token: credential
+            )
+            offered = answer?.json?["operations"]?[0]
+            return offered != nil
+        }
+        let operation = try XCTUnwrap(offered)
+        let result: JSONValue = [
+            "execution": operation["execution"] ?? .null, "attempt": operation["attempt"] ?? .null,
+            "status": "completed",
+        ]
+        return (credential, result)
     }
 
     func test_request_underWayWhileTheNodeIsDemoted_isAnsweredOrGetsATypedError() async throws {
@@ -317,6 +379,7 @@ final class RoleSwitchNodeTests: XCTestCase {
 }
 
 private let administrator = "token-of-the-administrator"
+private let workerToken = "token-of-worker-number-1"
 
 private struct Answer {
     var status: Int

@@ -86,6 +86,30 @@ extension ClusterMessenger {
     }
 }
 
+extension ClusterMessenger {
+    /// The receipt of a reliable message that was sent before under its id, and is kept.
+    ///
+    /// - Throws: `messageConflict` if that one said something else.
+    func repeated(_ message: ClusterMessage) async throws -> MessageReceipt? {
+        guard message.messageClass == .reliable,
+            let known = state.withLock({ $0.board.stored(message.id) })
+        else { return nil }
+        guard message.isRepeat(of: known.message) else {
+            throw ClusterMembershipError.messageConflict(message.id)
+        }
+        var receipt = MessageReceipt(
+            id: message.id,
+            recipients: known.recipients ?? [],
+            expiresAt: known.message.expiresAt,
+            wasRepeated: true
+        )
+        if known.recipients == nil {
+            receipt.recipients = try await recipients(of: message.address)
+        }
+        return receipt
+    }
+}
+
 /// What workers asked last, and what they were answered.
 struct RequestMemory: Sendable {
     struct Key: Hashable {

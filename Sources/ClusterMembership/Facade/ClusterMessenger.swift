@@ -136,6 +136,8 @@ public final class ClusterMessenger: Service {
             expiresAt: now + draft.effectiveLifetime
         )
         try message.validate()
+        // Whom it addressed then may be gone now: that it was heard is known here.
+        if !expectsReply, let known = try await repeated(message) { return known }
         let recipients = try await recipients(of: draft.address)
         if expectsReply {
             state.withLock { state in
@@ -172,7 +174,7 @@ public final class ClusterMessenger: Service {
     }
 
     /// Who is addressed now, by name.
-    private func recipients(of address: MessageAddress) async throws -> [NodeID] {
+    func recipients(of address: MessageAddress) async throws -> [NodeID] {
         let members = try await present()
         if case .members(let nodes) = address {
             let known = Set(members.map(\.node))

@@ -90,11 +90,19 @@ public struct MessageReceipt: Hashable, Sendable {
     /// Who is meant, by name. For a message that is replayed: who was there when it was sent.
     public var recipients: [NodeID]
     public var expiresAt: Timestamp
+    /// Whether it was sent before, under its id: the rest is then what was answered at that time.
+    public var wasRepeated: Bool
 
-    public init(id: MessageID, recipients: [NodeID], expiresAt: Timestamp) {
+    public init(
+        id: MessageID,
+        recipients: [NodeID],
+        expiresAt: Timestamp,
+        wasRepeated: Bool = false
+    ) {
         self.id = id
         self.recipients = recipients
         self.expiresAt = expiresAt
+        self.wasRepeated = wasRepeated
     }
 }
 

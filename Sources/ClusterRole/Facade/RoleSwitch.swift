@@ -25,6 +25,9 @@ public protocol ManagingHalf: Service {
 /// ``demote()``. Demoting revokes its writers at once, lets requests under way finish or fail with a typed
 /// error, and gives the store back: another process may open it then.
 ///
+/// Where both halves are members of the cluster each has a name of its own: the worker's dials the manager's
+/// over the link, like any worker.
+///
 /// ```swift
 /// let node = RoleSwitch(serving: worker) { try await ManagerNode.open(configuration) }
 /// app.addServices(node)

@@ -77,7 +77,11 @@ final class SimulatedDevices: Sendable {
                     report: report
                 )
             }
-            world.witness.change { $0.counts.exchanges += 1 }
+            let isUnmanaged = !world.hasManager
+            world.witness.change { state in
+                state.counts.exchanges += 1
+                if isUnmanaged { state.counts.exchangesWithoutManagers += 1 }
+            }
             life.node.trace.note("answered", at: worker, Int64(answer.operations.count))
             world.witness.onAcknowledged(report.results.filter { $0.outcome.isFinal })
             world.witness.onGiven(

@@ -75,6 +75,9 @@ final class SimulatedCluster: Sendable {
 
     func node(_ id: NodeID) -> SimulatedNode? { nodes.first { $0.id == id } }
 
+    /// Whether some manager's process runs.
+    var hasManager: Bool { managerIDs.contains { node($0)?.isRunning == true } }
+
     // MARK: - The beginning
 
     /// Enrols the devices; nothing is simulated yet.

@@ -89,6 +89,8 @@ public struct SimulationReport: Hashable, Sendable, CustomStringConvertible {
 public struct SimulationCounts: Hashable, Sendable {
     /// Exchanges of devices that were answered.
     public var exchanges = 0
+    /// Those of them that were answered while no manager's process ran.
+    public var exchangesWithoutManagers = 0
     /// Results in them.
     public var results = 0
     public var enqueued = 0

@@ -92,7 +92,7 @@ struct StatusPageModel: Sendable {
                     + "\($0.deadTokens) dead tokens."
             } ?? "This node wakes nobody."
         )
-        nodes = try await services.cluster.members.all().map { Node($0, newest: newest) }
+        nodes = try await services.cluster.nodes(at: newest).map { Node($0, newest: newest) }
         channels = try await Self.channels(services.releases, tenant)
         let page = try await services.operations.activities.activities(
             limit: Self.maximumRows,

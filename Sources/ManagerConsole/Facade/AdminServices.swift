@@ -168,12 +168,25 @@ public struct AdminServices: Sendable {
     }
 }
 
+extension AdminServices.Cluster {
+    /// The members. This node itself reads the store and so has applied its newest revision; its row in the
+    /// registry is some seconds old.
+    func nodes(at newest: Revision) async throws -> [Member] {
+        try await members.all().map { member in
+            guard member.node == node, member.state == .alive else { return member }
+            var own = member
+            own.applied = newest
+            return own
+        }
+    }
+}
+
 extension AdminServices {
     /// How the cluster stands, as this node knows it.
     func status(of tenant: TenantID) async throws -> AdminMessages.StatusAnswer {
         let newest = try await cluster.revisions.current()
         let groups = try await devices.directory.groups(tenant: tenant)
-        let members = try await cluster.members.all()
+        let members = try await cluster.nodes(at: newest)
         let liveness = try await devices.directory.livenessCounts(tenant: tenant)
         return AdminMessages.StatusAnswer(
             node: cluster.node.rawValue,

@@ -15,7 +15,7 @@ struct ClusterRoutes: Sendable {
 
     @Sendable private func listNodes(_ request: HandlerRequest) async throws -> HandlerResponse {
         let newest = try await services.cluster.revisions.current()
-        let members = try await services.cluster.members.all()
+        let members = try await services.cluster.nodes(at: newest)
         return try .fresh(
             AdminMessages.NodeList(
                 nodes: members.map { AdminMessages.NodeView($0, newest: newest) }

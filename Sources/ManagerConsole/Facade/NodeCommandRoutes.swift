@@ -1,4 +1,5 @@
 #if Server
+internal import ArtifactStore
 public import ClusterMembership
 public import ClusterRole
 internal import HTTPHandling
@@ -68,20 +69,27 @@ struct NodeCommandRoutes: Sendable {
         try requireOperator(request)
         let body = try await request.decode(AdminMessages.NodeCommandRequest.self)
         let node = try NodeID(validating: try request.parameters.require("node"))
-        return try await send(body.command, to: .members([node]), body.lifetime)
+        return try await send(body.command, to: .members([node]), body.lifetime, request)
     }
 
     @Sendable private func commandNodes(_ request: HandlerRequest) async throws -> HandlerResponse {
         try requireOperator(request)
         let body = try await request.decode(AdminMessages.NodeCommandsRequest.self)
-        return try await send(body.command, to: try body.target.address(), body.lifetime)
+        return try await send(
+            body.command,
+            to: try body.target.address(),
+            body.lifetime,
+            request
+        )
     }
 
     private func send(
         _ name: String,
         to address: MessageAddress,
-        _ lifetime: Double?
+        _ lifetime: Double?,
+        _ request: HandlerRequest
     ) async throws -> HandlerResponse {
+        let key = try request.idempotencyKey()
         guard let command = NodeCommand(rawValue: name) else {
             let known = NodeCommand.allCases.map(\.rawValue).joined(separator: ", ")
             throw ManagerConsoleError(.invalidField, "A command is one of \(known).")
@@ -93,15 +101,34 @@ struct NodeCommandRoutes: Sendable {
                 "lifetime is 1 to \(Int(Self.maximumLifetime)) seconds."
             )
         }
-        let receipt = try await messaging.commands.send(
-            command,
-            to: address,
-            lifetime: .milliseconds(Int64(seconds * 1_000))
-        )
-        return try .fresh(
-            AdminMessages.NodeCommandAnswer(command, receipt),
-            status: .accepted
-        )
+        let receipt: MessageReceipt
+        do {
+            receipt = try await messaging.commands.send(
+                command,
+                to: address,
+                lifetime: .milliseconds(Int64(seconds * 1_000)),
+                id: try key.map(Self.id)
+            )
+        } catch let error as ClusterMembershipError where error.code == .messageConflict {
+            throw ClusterMembershipError(
+                .messageConflict,
+                "This Idempotency-Key was used for another command, or for other nodes. Choose another key."
+            )
+        }
+        var answer = AdminMessages.NodeCommandAnswer(command, receipt)
+        if receipt.wasRepeated {
+            // What became of it meanwhile, rather than what was to be.
+            let (_, status) = try await messaging.commands.status(of: receipt.id)
+            answer = AdminMessages.NodeCommandAnswer(command, status)
+        }
+        answer.repeated = receipt.wasRepeated
+        return try .fresh(answer, status: .accepted)
+    }
+
+    /// The id every command of one key has: so the log itself knows a repetition, also after a restart.
+    private static func id(of key: String) throws -> MessageID {
+        let digest = ContentDigest(of: Array("node-command\n\(key)".utf8))
+        return try MessageID(parsing: String(digest.description.prefix(32)))
     }
 
     @Sendable private func show(_ request: HandlerRequest) async throws -> HandlerResponse {

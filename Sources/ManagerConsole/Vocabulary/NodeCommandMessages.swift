@@ -77,6 +77,8 @@ extension AdminMessages {
         var command: String
         var expiresAt: Int64
         var nodes: [Node]
+        /// Whether the command had been given before, under its Idempotency-Key.
+        var repeated: Bool?
 
         init(_ command: NodeCommand, _ receipt: MessageReceipt) {
             id = receipt.id.description

@@ -140,6 +140,14 @@ struct DemoScript: Sendable {
         for index in cluster.workerPorts.indices {
             try await report(number, files: files, of: index)
         }
+        let awaited = try await cluster.admin.get(
+            "/admin/v1/channels/\(DemoCluster.channel)/await-applied?release=\(number)&wait=25"
+        )
+        let (applied, nodes) = (awaited["progress"]?["applied"], awaited["progress"]?["nodes"])
+        progress.line("   \(applied?.count ?? 0) of \(nodes?.count ?? 0) nodes applied it")
+        guard awaited["isReached"] == true, nodes?.count == cluster.activeTrees.count else {
+            throw DemoFailure("the manager counts other nodes than serve release \(number)")
+        }
         for current in cluster.activeTrees { try TreeComparison.requireEqual(tree, current) }
         progress.line("   the active trees equal the source, file by file")
     }

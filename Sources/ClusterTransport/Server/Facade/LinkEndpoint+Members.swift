@@ -30,6 +30,13 @@ extension LinkEndpoint {
                     + "token of its own."
             )
         }
+        guard services.messaging?.messenger.node != node else {
+            throw ClusterTransportError(
+                .wrongNode,
+                "\(node) is this manager's own name, and two nodes of one name would be one member. Give the "
+                    + "worker a name of its own, also if both run in one process."
+            )
+        }
         guard hello.role.mayServe, hello.role == request.peerCertificate?.subject.role ?? hello.role
         else {
             throw ClusterTransportError(
