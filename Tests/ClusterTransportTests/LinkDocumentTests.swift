@@ -34,7 +34,7 @@ final class LinkDocumentTests: XCTestCase {
                 "\($0.method) \($0.path) \($0.id) permission:\($0.permission ?? "-")"
             }.sorted()
         )
-        XCTAssertEqual(routes.count, 17)
+        XCTAssertEqual(routes.count, 18)
         for operation in document.operations {
             let inPath = operation.path.split(separator: "/").filter { $0.first == "{" }
             let item = document.root["paths"]?[
