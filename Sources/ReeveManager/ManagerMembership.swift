@@ -39,21 +39,13 @@ extension ManagerConfiguration {
     /// Reads what the node says of itself.
     mutating func readMembership(_ config: ConfigReader) throws {
         advertisedAddress = config.string(forKey: "advertise.address")
-        for pair in config.stringArray(forKey: "labels") ?? [] {
-            guard let separator = pair.firstIndex(of: "="), separator > pair.startIndex else {
-                throw ManagerConfigurationError(
-                    "Each entry of labels is written name=value, not \(pair)."
-                )
-            }
-            labels[String(pair[..<separator])] = String(pair[pair.index(after: separator)...])
-        }
-        abilities.capabilities = Set(
-            try (config.stringArray(forKey: "capabilities") ?? []).map {
-                try CapabilityName(validating: $0)
-            }
+        labels = try ReleaseNodeProperties.labels(
+            parsing: config.stringArray(forKey: "labels") ?? []
         )
-        abilities.softwareVersion = try config.string(forKey: "software.version")
-            .map { try SoftwareVersion(parsing: $0) }
+        abilities = try NodeAbilities(
+            parsing: config.stringArray(forKey: "capabilities") ?? [],
+            softwareVersion: config.string(forKey: "software.version")
+        )
         healthInterval = .seconds(config.double(forKey: "health.interval", default: 10))
     }
 

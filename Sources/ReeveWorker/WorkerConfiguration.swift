@@ -159,21 +159,13 @@ public struct WorkerConfiguration: Sendable {
         imports = config.stringArray(forKey: "import") ?? []
         peers = config.stringArray(forKey: "peers.addresses") ?? []
         peerToken = config.string(forKey: "peers.token", isSecret: true) ?? ""
-        for pair in config.stringArray(forKey: "labels") ?? [] {
-            guard let separator = pair.firstIndex(of: "="), separator > pair.startIndex else {
-                throw WorkerConfigurationError(
-                    "Each entry of labels is written name=value, not \(pair)."
-                )
-            }
-            labels[String(pair[..<separator])] = String(pair[pair.index(after: separator)...])
-        }
-        abilities.capabilities = Set(
-            try (config.stringArray(forKey: "capabilities") ?? []).map {
-                try CapabilityName(validating: $0)
-            }
+        labels = try ReleaseNodeProperties.labels(
+            parsing: config.stringArray(forKey: "labels") ?? []
         )
-        abilities.softwareVersion = try config.string(forKey: "software.version")
-            .map { try SoftwareVersion(parsing: $0) }
+        abilities = try NodeAbilities(
+            parsing: config.stringArray(forKey: "capabilities") ?? [],
+            softwareVersion: config.string(forKey: "software.version")
+        )
         healthInterval = .seconds(config.double(forKey: "health.interval", default: 10))
         trusted = TrustedKeys(
             try (config.stringArray(forKey: "trust.keys") ?? []).map { key in

@@ -6,6 +6,24 @@ import XCTest
 
 final class ReleaseTests: XCTestCase {
     /// Values aligned to 16 bytes crash `AsyncStream` (Swift 6.3).
+    func test_labels_areReadAsOperatorsWriteThem_andAWrongOneIsNamed() async throws {
+        XCTAssertEqual(
+            try ReleaseNodeProperties.labels(parsing: ["rack=7", "zone=a=b", "empty="]),
+            ["rack": "7", "zone": "a=b", "empty": ""]
+        )
+        for wrong in ["rack", "=7", ""] {
+            await assertThrows(.invalidName) {
+                _ = try ReleaseNodeProperties.labels(parsing: ["rack=7", wrong])
+            }
+        }
+        let abilities = try NodeAbilities(parsing: ["gpu"], softwareVersion: "2.1.0")
+        XCTAssertEqual(abilities.capabilities, [try CapabilityName(validating: "gpu")])
+        XCTAssertEqual(abilities.softwareVersion, try SoftwareVersion(parsing: "2.1.0"))
+        XCTAssertEqual(try NodeAbilities(parsing: [], softwareVersion: nil), NodeAbilities())
+        XCTAssertThrowsError(try NodeAbilities(parsing: ["no name"], softwareVersion: nil))
+        XCTAssertThrowsError(try NodeAbilities(parsing: [], softwareVersion: "newest"))
+    }
+
     func test_digestAndWhatHoldsIt_areAlignedToOneWord() {
         XCTAssertLessThanOrEqual(MemoryLayout<ContentDigest>.alignment, 8)
         XCTAssertLessThanOrEqual(MemoryLayout<AppliedRelease>.alignment, 8)

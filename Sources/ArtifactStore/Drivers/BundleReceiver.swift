@@ -16,14 +16,14 @@ final class BundleReceiver {
     ///   - release: what is expected; its signature was verified.
     ///   - old: the tree to build on; `nil` expects a full bundle.
     ///   - input: the bundle.
-    ///   - isParallel: whether a frame is unpacked while the one before is written. Everything happens
-    ///     where the caller runs otherwise.
+    ///   - isParallel: whether a frame is unpacked on a thread of its own while the one before is written.
+    ///     Otherwise everything happens where the caller runs, with less memory.
     init(
         _ release: Release,
         limits: TreeLimits,
         old: TreeReader?,
         input: BundleInput,
-        isParallel: Bool = true
+        isParallel: Bool = false
     ) {
         self.release = release
         self.limits = limits

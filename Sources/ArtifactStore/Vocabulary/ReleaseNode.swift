@@ -54,6 +54,25 @@ public struct ReleaseNodeProperties: Sendable {
     /// The longest value, in bytes: what a membership holds.
     public static let maximumValueBytes = 1_024
 
+    /// Labels as an operator writes them, each `name=value`.
+    ///
+    /// - Throws: ``ArtifactStoreError`` with code `invalidName` for one without a name or an equals sign.
+    package static func labels(
+        parsing entries: [String]
+    ) throws(ArtifactStoreError) -> [String: String] {
+        var labels: [String: String] = [:]
+        for entry in entries {
+            guard let separator = entry.firstIndex(of: "="), separator > entry.startIndex else {
+                throw ArtifactStoreError(
+                    .invalidName,
+                    "Each entry of labels is written name=value, not \(entry)."
+                )
+            }
+            labels[String(entry[..<separator])] = String(entry[entry.index(after: separator)...])
+        }
+        return labels
+    }
+
     /// The properties a node says.
     ///
     /// - Throws: ``ArtifactStoreError`` with code `limitExceeded` for more than fits.

@@ -147,6 +147,16 @@ public struct NodeAbilities: Hashable, Sendable, Codable {
         self.capabilities = capabilities
         self.softwareVersion = softwareVersion
     }
+
+    /// Reads what an operator wrote.
+    ///
+    /// - Throws: as the two names do.
+    package init(parsing capabilities: [String], softwareVersion: String?) throws {
+        self.init(
+            capabilities: Set(try capabilities.map { try CapabilityName(validating: $0) }),
+            softwareVersion: try softwareVersion.map { try SoftwareVersion(parsing: $0) }
+        )
+    }
 }
 
 /// One thing a node lacks for a release.
